@@ -1,0 +1,112 @@
+//! Holds `WIRE.md` to the code: every block of annotated bytes there is what the encoders write for the values below.
+
+use wire::changelog::{
+    Checkpoint, Genesis, OutputRange, Position, Record, encode_batch, encode_checkpoint, encode_genesis,
+};
+use wire::envelope::{Envelope, begin_event, begin_rejected};
+use wire::{Bucket, Digest, DigestSeed, MessageId, PartitionCount, SourceId, Window, partition};
+
+const DOCUMENT: &str = include_str!("../WIRE.md");
+
+/// The bytes of the block that starts with "```bytes NAME": everything before each line's `|`, as hexadecimal.
+fn documented(name: &str) -> Vec<u8> {
+    let (_, block) = DOCUMENT.split_once(&format!("```bytes {name}\n")).expect("the block is in WIRE.md");
+    let (block, _) = block.split_once("```").expect("the block ends");
+    let digits: String = block
+        .lines()
+        .map(|line| line.split('|').next().unwrap_or_default())
+        .flat_map(|hex| hex.chars().filter(|c| !c.is_whitespace()))
+        .collect();
+    assert_eq!(digits.len() % 2, 0, "{name}: whole bytes");
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hexadecimal"))
+        .collect()
+}
+
+fn assert_documented(name: &str, encoded: &[u8]) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(hex(&documented(name)), hex(encoded), "{name}: WIRE.md (left) and the encoder (right) differ");
+}
+
+fn source() -> SourceId<'static> {
+    SourceId::try_new(b"web").unwrap()
+}
+
+fn message_id() -> MessageId<'static> {
+    MessageId::try_new(b"m-1").unwrap()
+}
+
+fn genesis() -> Genesis {
+    Genesis {
+        partition_count: PartitionCount::try_new(8).unwrap(),
+        seed: DigestSeed(0x0102_0304_0506_0708),
+        window: Window::default(),
+        created_ms: 1_700_000_000_000,
+    }
+}
+
+fn positions() -> Vec<Position> {
+    vec![Position { cluster_id: b"c1".to_vec(), topic_id: [0xaa; 16], leader_epoch: 5, next_offset: 1_000 }]
+}
+
+#[test]
+fn envelopes_are_as_documented() {
+    let mut event = Vec::new();
+    begin_event(&mut event, source(), message_id(), 1_700_000_000_123);
+    event.extend_from_slice(b"{}");
+    assert_documented("envelope-event", &event);
+    assert_eq!(Envelope::decode(&documented("envelope-event")).unwrap().value, b"{}");
+
+    let mut rejected = Vec::new();
+    begin_rejected(&mut rejected, source(), None, 1_700_000_000_123);
+    rejected.extend_from_slice(b"{}");
+    assert_documented("envelope-rejected", &rejected);
+}
+
+#[test]
+fn changelog_records_are_as_documented() {
+    let mut bytes = Vec::new();
+    encode_genesis(&mut bytes, 3, &genesis());
+    assert_documented("genesis", &bytes);
+    assert_eq!(Record::decode(&documented("genesis")), Ok((3, Record::Genesis(genesis()))));
+
+    let mut bytes = Vec::new();
+    let entries = [(Digest(1), Bucket(19_675)), (Digest(2), Bucket(19_675)), (Digest(3), Bucket(19_676))];
+    let output = OutputRange { log: 0, start: 70, end: 73 };
+    encode_batch(&mut bytes, 3, 1_700_000_000_500, &positions(), output, &entries);
+    assert_documented("batch", &bytes);
+
+    let mut bytes = Vec::new();
+    let checkpoint = Checkpoint { genesis: genesis(), positions: positions(), clock_ms: 1_700_000_000_500 };
+    encode_checkpoint(&mut bytes, 3, &checkpoint);
+    assert_documented("checkpoint", &bytes);
+    assert_eq!(Record::decode(&documented("checkpoint")), Ok((3, Record::Checkpoint(checkpoint))));
+}
+
+#[test]
+fn identity_and_partition_are_as_documented() {
+    let seed = DigestSeed(0x0102_0304_0506_0708);
+    assert_documented("digest", &Digest::of(seed, source(), message_id()).to_bytes());
+    assert_documented("murmur2", &partition::murmur2(message_id().as_bytes()).to_le_bytes());
+}
+
+#[test]
+fn limits_are_as_documented() {
+    use wire::limits::*;
+    for (name, value) in [
+        ("REQUEST_BYTES_MAX", REQUEST_BYTES_MAX),
+        ("EVENT_BYTES_MAX", EVENT_BYTES_MAX),
+        ("BATCH_EVENTS_MAX", BATCH_EVENTS_MAX),
+        ("EVENT_DEPTH_MAX", EVENT_DEPTH_MAX),
+        ("MESSAGE_ID_BYTES_MAX", MESSAGE_ID_BYTES_MAX),
+        ("SOURCE_BYTES_MAX", SOURCE_BYTES_MAX),
+        ("RECORD_BYTES_MAX", RECORD_BYTES_MAX),
+        ("CHANGELOG_ENTRIES_MAX", CHANGELOG_ENTRIES_MAX),
+        ("POSITIONS_MAX", POSITIONS_MAX),
+    ] {
+        let row = format!("| `{name}` | {value} |");
+        assert!(DOCUMENT.contains(&row), "WIRE.md lacks the row {row}");
+    }
+}
