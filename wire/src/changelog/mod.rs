@@ -51,6 +51,25 @@ pub enum Record<'a> {
     Checkpoint(Checkpoint),
 }
 
+/// Bytes of the record that starts here, read off its header, so that records can follow one another in a file.
+///
+/// # Errors
+/// [`DecodeError::Short`] where `bytes` does not hold all of it, [`DecodeError::Magic`] where none starts here.
+pub fn record_bytes(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut header = Fields(bytes);
+    if header.array::<4>()? != MAGIC {
+        return Err(DecodeError::Magic);
+    }
+    header.bytes(8)?;
+    let total = HEADER_BYTES + header.u32()? as usize + CHECKSUM_BYTES;
+    if bytes.len() < total { Err(DecodeError::Short) } else { Ok(total) }
+}
+
+/// The checksum that a record of [`record_bytes`] ends with: what ties an index to the record it has applied last.
+pub fn checksum_of(record: &[u8]) -> u64 {
+    record.last_chunk::<CHECKSUM_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 impl<'a> Record<'a> {
     /// Reads one record and the partition it belongs to.
     ///
@@ -108,6 +127,25 @@ fn frame(out: &mut Vec<u8>, kind: u8, partition: u32, body: impl FnOnce(&mut Vec
 mod tests {
     use super::*;
     use crate::{DigestSeed, PartitionCount, Window};
+
+    #[test]
+    fn records_in_a_row_are_found_by_their_lengths() {
+        let genesis = Genesis {
+            partition_count: PartitionCount::ONE,
+            seed: DigestSeed(1),
+            window: Window::default(),
+            created_ms: 0,
+        };
+        let mut bytes = Vec::new();
+        encode_genesis(&mut bytes, 0, &genesis);
+        let first = bytes.len();
+        encode_batch(&mut bytes, 0, 5, &[], OutputRange::default(), &[]);
+        assert_eq!(record_bytes(&bytes), Ok(first));
+        assert_eq!(record_bytes(&bytes[first..]), Ok(bytes.len() - first));
+        assert_eq!(record_bytes(&bytes[..first - 1]), Err(DecodeError::Short));
+        assert_eq!(record_bytes(&bytes[1..]), Err(DecodeError::Magic));
+        assert_eq!(checksum_of(&bytes[..first]), xxh3_64(&bytes[..first - CHECKSUM_BYTES]));
+    }
 
     #[test]
     fn every_truncation_and_every_flipped_bit_is_refused() {
