@@ -1,0 +1,56 @@
+# Every target works on a fresh clone of Debian 12: what is missing is installed first (scripts/install says what and why),
+# and a second time starts at once. One build profile and one folder serve run, test, lint and bench, because RocksDB's
+# C++ takes many minutes, once per profile. The folder lies outside the clone, so a new clone finds it built.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnstile
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),$(CACHE)/target))
+export TURNSTILE_SDK_DIR := $(CACHE)/sdk
+# ccache is used where it is installed; rustup's folder is looked at even where the login shell has not set it yet.
+export PATH := /usr/lib/ccache:$(PATH):$(HOME)/.cargo/bin
+
+BUILD := cargo build --workspace --release --locked
+
+.PHONY: help run test lint bench chaos fuzz kafka kafka-stop print-target-dir install
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
+
+install:
+	@scripts/install
+
+run: install ## build and start turnstile: ingest 127.0.0.1:8080, admin 127.0.0.1:9090, data in ./data (TURNSTILE_DATA)
+	@$(BUILD)
+	@exec "$$CARGO_TARGET_DIR/release/turnstile" run
+
+test: ## build and run every test
+	@scripts/install test
+	@$(BUILD)
+	@cargo test --workspace --release --locked
+
+lint: install ## formatting and clippy, warnings are errors
+	@cargo fmt --all --check
+	@cargo clippy --workspace --release --all-targets --locked -- -D warnings
+
+bench: install ## every bench, each beside its floor
+	@$(BUILD)
+	@cargo bench --workspace --locked
+
+chaos: ## the scenarios in their long form (about an hour)
+	@scripts/install test
+	@$(BUILD)
+	@TURNSTILE_CHAOS=1 cargo test --workspace --release --locked --test scenarios
+
+fuzz: ## fuzz targets of every decoder
+	@echo "make fuzz: the fuzz targets are not there yet." >&2; exit 2
+
+kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092
+	@echo "make kafka: the Kafka ends are not there yet; turnstile itself needs no Kafka, see make run." >&2; exit 2
+
+kafka-stop: ## stops them
+	@echo "make kafka-stop: the Kafka ends are not there yet, so there is nothing to stop." >&2; exit 2
+
+print-target-dir: ## where the programs are built
+	@echo "$$CARGO_TARGET_DIR"
