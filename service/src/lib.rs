@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What every Turnstile process has, so that all of them are run the same way.
+//!
+//! | module | what a process gets from it |
+//! |---|---|
+//! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
+//! | [`logging`] | structured logs, text for people and JSON for machines |
+//! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
+//! | [`shutdown`] | SIGTERM and SIGINT as one signal that async tasks and plain threads can wait for, SIGHUP as a call |
+//! | [`exit`] | exit codes: 0 done, 1 failed, 2 bad usage or configuration |
+//!
+//! Nothing here knows of events, buffers or Kafka.
+
+pub mod admin;
+pub mod config;
+pub mod exit;
+pub mod logging;
+pub mod shutdown;
+
+pub use admin::{Admin, AdminServer, Section};
+pub use config::{Loaded, Problem, Settings};
+pub use exit::Failure;
+pub use shutdown::Shutdown;

@@ -1,0 +1,250 @@
+//! The admin port: what a process says of itself to Prometheus, to an orchestrator and to a person.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | the figures, OpenMetrics text |
+//! | `/healthz` | 200 as long as the process runs |
+//! | `/readyz` | 200, or 503 and one reason a line |
+//! | `/` | the status page, which reloads itself |
+//!
+//! It runs on a thread of its own, so that it answers while the threads that work are busy, and it is not meant for the
+//! open internet: it has no login.
+
+mod page;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::runtime::Builder;
+use tokio::sync::Semaphore;
+
+use crate::Shutdown;
+
+/// Connections served at a time; more wait to be accepted. Monitoring needs a handful.
+const CONNECTIONS_MAX: usize = 64;
+/// A connection that sends no request for so long is closed.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after an accept that failed, as it does without free file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What a process says of itself. Called on the admin thread, so it may take its time but must not wait for work.
+pub trait Admin: Send + Sync + 'static {
+    /// The figures as Prometheus text.
+    fn metrics(&self) -> String;
+    /// Why this process should get no traffic now; empty when it should.
+    fn not_ready(&self) -> Vec<String>;
+    /// Name of the process on the status page.
+    fn title(&self) -> String;
+    /// The status page.
+    fn status(&self) -> Vec<Section>;
+}
+
+/// One table of the status page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// Name and value; plain text, escaped by the page.
+    pub rows: Vec<(String, String)>,
+}
+
+impl Section {
+    /// A section without rows.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    #[must_use]
+    pub fn row(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.rows.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// The admin port of this process; closed when dropped.
+#[derive(Debug)]
+pub struct AdminServer {
+    local_addr: SocketAddr,
+    stop: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminServer {
+    /// Listens and answers from a thread of its own.
+    ///
+    /// # Errors
+    /// With the address and what to do where it cannot be listened on.
+    pub fn start(listen: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).map_err(|error| bind_error("admin_listen", listen, &error))?;
+        listener.set_nonblocking(true)?;
+        let local_addr = listener.local_addr()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let stop = Shutdown::new();
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, admin) => {}
+                    () = stopped.triggered() => {}
+                }
+            });
+        })?;
+        Ok(Self { local_addr, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens; the port that was chosen where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.stop.trigger();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The error of a listener that could not be bound, with what the person who sees it can do.
+pub fn bind_error(key: &str, listen: SocketAddr, error: &io::Error) -> io::Error {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("another process has it (see `ss -ltnp`); stop that one or change {key}"),
+        io::ErrorKind::AddrNotAvailable => format!("no interface of this host has that address; change {key}"),
+        io::ErrorKind::PermissionDenied => format!("ports below 1024 need a privilege; change {key}"),
+        _ => format!("change {key}"),
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}: {what_to_do}"))
+}
+
+async fn serve(listener: TcpListener, admin: Arc<dyn Admin>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin port cannot be polled"),
+    };
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_RETRY).await;
+            continue;
+        };
+        let admin = Arc::clone(&admin);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(&request, &*admin);
+                async { Ok::<_, Infallible>(response) }
+            });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
+            // A client that goes away in the middle is its own business.
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            drop(permit);
+        });
+    }
+}
+
+fn answer<B>(request: &Request<B>, admin: &dyn Admin) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n".into());
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            respond(StatusCode::OK, kind, admin.metrics())
+        }
+        "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".into()),
+        "/readyz" => match admin.not_ready() {
+            reasons if reasons.is_empty() => respond(StatusCode::OK, TEXT, "ok\n".into()),
+            reasons => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n"),
+        },
+        "/" => {
+            let page = page::render(&admin.title(), &admin.not_ready(), &admin.status());
+            respond(StatusCode::OK, "text/html; charset=utf-8", page)
+        }
+        _ => respond(StatusCode::NOT_FOUND, TEXT, "try /, /metrics, /healthz or /readyz\n".into()),
+    }
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status).header(CONTENT_TYPE, kind).header(CACHE_CONTROL, "no-store");
+    response.body(Full::new(body.into())).expect("static headers are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Fake(Mutex<Vec<String>>);
+
+    impl Admin for Fake {
+        fn metrics(&self) -> String {
+            "# EOF\n".into()
+        }
+
+        fn not_ready(&self) -> Vec<String> {
+            self.0.lock().unwrap().clone()
+        }
+
+        fn title(&self) -> String {
+            "fake".into()
+        }
+
+        fn status(&self) -> Vec<Section> {
+            vec![Section::new("a <section>").row("name", "<value>")]
+        }
+    }
+
+    fn ask(server: &AdminServer, request: &str) -> String {
+        let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn each_path_is_answered() {
+        let fake = Arc::new(Fake(Mutex::default()));
+        let server = AdminServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&fake) as _).unwrap();
+        assert!(ask(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
+        assert!(ask(&server, "GET /readyz").starts_with("HTTP/1.1 200 "));
+        assert!(ask(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
+        assert!(ask(&server, "GET /x").starts_with("HTTP/1.1 404 "));
+        assert!(ask(&server, "POST /").starts_with("HTTP/1.1 405 "));
+        let page = ask(&server, "GET /");
+        assert!(page.contains("a &lt;section&gt;") && page.contains("&lt;value&gt;"), "{page}");
+
+        fake.0.lock().unwrap().push("the buffer is full".into());
+        let answer = ask(&server, "GET /readyz");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("the buffer is full\n"), "{answer}");
+        assert!(ask(&server, "GET /").contains("the buffer is full"));
+    }
+
+    #[test]
+    fn an_address_in_use_says_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = AdminServer::start(address, Arc::new(Fake(Mutex::default()))).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("change admin_listen"), "{error}");
+    }
+}
