@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnstile
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),$(CACHE)/target))
-export TURNSTILE_SDK_DIR := $(CACHE)/sdk
+export TESTS_SDK_DIR := $(CACHE)/sdk
 # ccache is used where it is installed; rustup's folder is looked at even where the login shell has not set it yet.
 export PATH := /usr/lib/ccache:$(PATH):$(HOME)/.cargo/bin
 
@@ -41,7 +41,7 @@ bench: install ## every bench, each beside its floor
 chaos: ## the scenarios in their long form (about an hour)
 	@scripts/install test
 	@$(BUILD)
-	@TURNSTILE_CHAOS=1 cargo test --workspace --release --locked --test scenarios
+	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios
 
 fuzz: ## fuzz targets of every decoder
 	@echo "make fuzz: the fuzz targets are not there yet." >&2; exit 2

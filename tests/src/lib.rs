@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The harness of the whole-system scenarios: it starts the real programs, breaks them, and looks at what came out.
+//!
+//! A scenario begins with [`Scene::begin`], which gives it the machine for itself, a directory and a seed. In it a
+//! [`Turnstile`] is started, killed and started again on the same ports and data; load comes from the real `loadtest`
+//! ([`load`]), from the real SDKs ([`sdk`]) or, where the exact bytes matter, from [`http`]. Judges are `loadtest verify`
+//! and [`output`], which reads what a user would read.
+//!
+//! Nothing here waits by time: it polls for what it waits for, up to a limit that fails the scenario ([`wait`]).
+//! The programs are those that `make test` has just built; the harness never builds.
+
+pub mod disk;
+pub mod follower;
+pub mod http;
+pub mod load;
+pub mod metrics;
+pub mod output;
+mod program;
+mod scene;
+pub mod sdk;
+mod turnstile;
+pub mod wait;
+
+pub use program::Program;
+pub use scene::{Scene, chaos};
+pub use turnstile::Turnstile;

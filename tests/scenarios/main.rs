@@ -1,0 +1,14 @@
+//! Whole-system scenarios: one file for each fault, one sentence for each test. Each says its goal, its fault and its
+//! oracle first. Run them with `make test`, in their long form with `make chaos`; `TESTS_SEED` repeats a run's choices.
+
+#![cfg(test)]
+
+mod answers;
+mod body_bomb;
+mod full_disk;
+mod kill_under_load;
+mod memory_under_load;
+mod restart;
+mod sdk_conformance;
+mod sigterm_under_load;
+mod tail_through_kills;

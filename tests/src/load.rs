@@ -1,0 +1,129 @@
+//! Load and its judge: the real `loadtest`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Program, Scene, Turnstile};
+
+/// What `verify` may take, beyond which it fails by itself.
+const VERIFY_LIMIT: Duration = Duration::from_mins(5);
+
+/// One run of `loadtest run`, described before it is started.
+#[derive(Debug, Clone)]
+pub struct Load {
+    name: String,
+    folder: PathBuf,
+    seed: u64,
+    duration: Duration,
+    options: Vec<String>,
+}
+
+impl Load {
+    /// Run number `n` of a scenario: `rate` events a second (or `max`) for `duration`.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written where they are set")]
+    pub fn new(scene: &Scene, n: u64, rate: impl ToString, duration: Duration) -> Self {
+        let options = vec!["--rate".to_owned(), rate.to_string()];
+        let name = format!("load-{n}");
+        Self { folder: scene.folder().join(&name), name, seed: scene.load_seed(n), duration, options }
+    }
+
+    /// The same events once more, noted in a ledger of its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let name = format!("{}-again", self.name);
+        Self { folder: self.folder.with_file_name(&name), name, ..self.clone() }
+    }
+
+    /// Adds an option and its value.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written where they are set")]
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl ToString) -> Self {
+        self.options.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// Requests that get no answer, or one that says "later", are sent again for this long.
+    #[must_use]
+    pub fn retrying(self, limit: Duration) -> Self {
+        self.option("--retry-for", seconds(limit))
+    }
+
+    /// How long it sends.
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Where its ledger is.
+    pub fn ledger(&self) -> PathBuf {
+        self.folder.join("ledger")
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start(&self, server: &Turnstile) -> Program {
+        fs::create_dir_all(&self.folder).expect("a folder for the load");
+        let mut command = Program::command("loadtest");
+        command
+            .args(["run", "--target", &format!("http://{}", server.ingest)])
+            .args(["--seed", &self.seed.to_string(), "--duration", &seconds(self.duration)])
+            .args(&self.options)
+            .arg("--ledger")
+            .arg(self.ledger())
+            .arg("--json")
+            .arg(self.report_path());
+        Program::start(command, &self.folder.join("run.log"))
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// Where it fails, or takes much longer than it should.
+    pub fn run(&self, server: &Turnstile) -> Value {
+        self.start(server).succeed(self.duration * 2 + Duration::from_mins(2));
+        self.report()
+    }
+
+    /// What it reported.
+    ///
+    /// # Panics
+    /// Where it has not ended well.
+    pub fn report(&self) -> Value {
+        let path = self.report_path();
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str(&text).expect("loadtest's report is JSON")
+    }
+
+    fn report_path(&self) -> PathBuf {
+        self.folder.join("report.json")
+    }
+}
+
+/// Runs `loadtest verify` over all of `loads` and demands its verdict: each acknowledged event came out exactly once,
+/// its payload unchanged, and nothing else did. `unanswered_max` is the share of requests that may have had no answer.
+///
+/// # Panics
+/// On any other verdict.
+pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max: f64) -> Value {
+    let report = scene.folder().join("verify.json");
+    let mut command: Command = Program::command("loadtest");
+    command.arg("verify");
+    for load in loads {
+        command.arg("--ledger").arg(load.ledger());
+    }
+    command.arg("--output").arg(server.deduped());
+    command.args(["--admin", &format!("http://{}", server.admin)]);
+    command.args(["--settle", "500ms", "--timeout", "120s", "--unanswered-max", &unanswered_max.to_string()]);
+    command.arg("--json").arg(&report);
+    Program::start(command, &scene.folder().join("verify.log")).succeed(VERIFY_LIMIT);
+    serde_json::from_slice(&fs::read(report).expect("verify's report")).expect("verify's report is JSON")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

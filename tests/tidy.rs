@@ -1,0 +1,197 @@
+//! The architecture as a test: which crate knows which, and which file alone may say what. A rule that only a document
+//! states is gone after a year.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file beyond which nobody reads it from top to bottom.
+const FILE_LINES_MAX: usize = 500;
+
+const CRATES: [&str; 9] =
+    ["wire", "local-buffer", "service", "tapi", "dedup-worker", "standalone", "loadtest", "benches", "tests"];
+
+/// Who may depend on what, beside packages that this table does not name.
+const MAY_DEPEND: [(&str, &[&str]); 12] = [
+    // The two halves meet in `wire` and in the bytes between them, never in code.
+    ("tapi", &["standalone", "benches"]),
+    ("dedup-worker", &["standalone", "benches"]),
+    ("local-buffer", &["tapi", "standalone", "benches"]),
+    ("standalone", &["benches"]),
+    ("loadtest", &["benches"]),
+    ("benches", &[]),
+    ("tests", &[]),
+    // One crate each knows the store and the HTTP server; three know Kafka.
+    ("rocksdb", &["dedup-worker"]),
+    ("simd-json", &["tapi", "standalone", "benches"]),
+    ("rdkafka", &["tapi", "dedup-worker", "loadtest", "benches", "tests"]),
+    ("tokio", &["service", "tapi", "dedup-worker", "standalone", "loadtest", "benches"]),
+    // Errors that a caller has to tell apart are enums; `anyhow` is for programs.
+    ("anyhow", &["service", "tapi", "dedup-worker", "standalone", "loadtest", "benches", "tests"]),
+];
+
+/// A text that only some files of some crates may contain, outside of comments and tests.
+struct Rule {
+    why: &'static str,
+    crates: &'static [&'static str],
+    texts: &'static [&'static str],
+    /// File names, or folder names for all that is in them.
+    only_in: &'static [&'static str],
+}
+
+const RULES: [Rule; 4] = [
+    Rule {
+        why: "every disk access of the buffer goes through its storage, which a simulation can replace",
+        crates: &["local-buffer"],
+        texts: &["std::fs", "fs::File", "rustix::fs", "rustix::io", "libc::"],
+        only_in: &["storage.rs", "storage"],
+    },
+    Rule {
+        why: "wire is values only: no files, sockets, clocks, environment, threads or async",
+        crates: &["wire"],
+        texts: &["std::fs", "std::net", "std::env", "std::thread", "Instant", "SystemTime", "async fn", "tokio"],
+        only_in: &[],
+    },
+    Rule {
+        why: "the environment is read in one place and passed on as a value",
+        crates: &["wire", "local-buffer", "service", "tapi", "dedup-worker", "standalone"],
+        texts: &["env::var(", "env::vars(", "env::var_os(", "env::vars_os("],
+        only_in: &["config.rs", "config", "main.rs"],
+    },
+    Rule {
+        why: "a crate's metrics are read off one file",
+        crates: &["tapi", "dedup-worker", "standalone"],
+        texts: &["prometheus_client::metrics", "Registry::", "_total\""],
+        only_in: &["metrics.rs", "metrics"],
+    },
+];
+
+#[test]
+fn no_source_file_is_too_long_to_read() {
+    let long: Vec<String> = sources(&CRATES)
+        .into_iter()
+        .filter_map(|path| {
+            let lines = read(&path).lines().count();
+            (lines > FILE_LINES_MAX).then(|| format!("{}: {lines} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "split by noun, {FILE_LINES_MAX} lines are the most: {long:#?}");
+}
+
+#[test]
+fn each_text_stays_in_the_files_that_may_say_it() {
+    let found: Vec<String> = RULES.iter().flat_map(violations).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn crates_depend_only_downwards() {
+    let mut found = Vec::new();
+    for user in CRATES {
+        let manifest = read(&root().join(user).join("Cargo.toml"));
+        for dependency in dependencies(&manifest) {
+            let rule = MAY_DEPEND.iter().find(|(name, _)| *name == dependency);
+            if rule.is_some_and(|(_, users)| !users.contains(&user)) {
+                found.push(format!("{user} must not depend on {dependency}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    let wire = dependencies(&read(&root().join("wire/Cargo.toml")));
+    assert!(wire.len() <= 4, "everything depends on wire, so it depends on next to nothing: {wire:?}");
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_lints() {
+    for name in CRATES {
+        assert!(read(&root().join(name).join("Cargo.toml")).contains("[lints]\nworkspace = true"), "{name}");
+    }
+}
+
+#[test]
+fn every_unsafe_block_says_why_it_is_sound() {
+    for path in sources(&CRATES) {
+        let text = read(&path);
+        let blocks = code(&text).matches("unsafe {").count();
+        let reasons = text.matches("// SAFETY:").count();
+        assert!(reasons >= blocks, "{}: {blocks} unsafe blocks, {reasons} reasons", path.display());
+    }
+}
+
+#[test]
+fn the_checks_find_what_they_look_for() {
+    let text = "//! std::fs in prose\nuse std::fs; // trailing\n#[cfg(test)]\nmod tests {\n    use std::env;\n}\n";
+    assert!(code(text).contains("use std::fs;"));
+    assert!(!code(text).contains("prose") && !code(text).contains("trailing") && !code(text).contains("std::env"));
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb = { version = \"1\" }\n# c = 1\n\n[dev-dependencies]\nd = \"1\"\n";
+    assert_eq!(dependencies(manifest), BTreeSet::from(["a".to_owned(), "b".to_owned(), "d".to_owned()]));
+    assert!(sources(&["tests"]).iter().any(|path| path.ends_with("tests/tidy.rs")));
+}
+
+fn violations(rule: &Rule) -> Vec<String> {
+    let allowed = |path: &Path| path.components().any(|part| rule.only_in.iter().any(|name| part.as_os_str() == *name));
+    let mut found = Vec::new();
+    for path in sources(rule.crates) {
+        let inside = path.strip_prefix(root()).expect("below the root");
+        if allowed(inside) || is_test(inside) {
+            continue;
+        }
+        let code = code(&read(&path));
+        for text in rule.texts.iter().filter(|text| code.contains(**text)) {
+            found.push(format!("{} says {text}: {}", inside.display(), rule.why));
+        }
+    }
+    found
+}
+
+/// Sources without comments and without the module of unit tests at their end.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";
+    text[..end].lines().map(without_comment).collect()
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components()
+        .any(|part| ["tests", "tests.rs", "benches", "examples", "fuzz"].iter().any(|name| part.as_os_str() == *name))
+}
+
+/// Names in the dependency tables of a manifest.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if inside && line.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            names.extend(line.split(['.', ' ', '=']).next().map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// Every `.rs` file of some crates.
+fn sources(crates: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = crates.iter().map(|name| root().join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
