@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod ledger;
+pub mod output;

@@ -1,0 +1,284 @@
+//! The ledger: the changelog of the one partition there is, in files of this directory instead of a Kafka topic.
+//!
+//! It holds the same records, one behind the other, in files named by the ledger offset at which they begin
+//! (`<20 digits>.ledger`). An offset counts bytes since the ledger was made. Every file begins with two records that
+//! stand for all before it, a genesis or checkpoint and a batch without entries, so the newest file alone says where
+//! input and output were, and files whose ids have all expired can be deleted. A file gets its name after these two
+//! are synced, so a file with a name is never without them.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use wire::changelog::{
+    Batch, Checkpoint, Genesis, OutputRange, Position, Record, checksum_of, encode_batch, encode_checkpoint,
+    encode_genesis,
+};
+use wire::{Bucket, DecodeError, Digest};
+use xxhash_rust::xxh3::xxh3_128;
+
+use file::{LedgerFile, file_name, offsets};
+
+/// The only partition of the standalone form.
+pub const PARTITION: u32 = 0;
+
+/// Why the ledger cannot be used.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The file system refused; may pass.
+    #[error("ledger {path}: {source}")]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A record that later records prove to have been whole is damaged.
+    #[error(
+        "ledger file {path} is damaged at byte {byte} ({source}) though whole records follow; \
+         `turnstile rebuild` makes a new ledger from the output files"
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where in it.
+        byte: u64,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// A file between two others is gone or too short.
+    #[error(
+        "the ledger has no records from offset {from} to {to}: a file was removed or cut; \
+         `turnstile rebuild` makes a new ledger from the output files"
+    )]
+    Gap {
+        /// First missing offset.
+        from: u64,
+        /// First offset that is there again.
+        to: u64,
+    },
+}
+
+/// What the newest batch says: where input and output were.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reached {
+    /// How far each input had been read.
+    pub positions: Vec<Position>,
+    /// Where its output lies.
+    pub output: OutputRange,
+    /// The window's clock, milliseconds since the Unix epoch.
+    pub clock_ms: i64,
+}
+
+/// The end of a record: where the next one begins, and the checksum that ties an index to the ledger it was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerEnd {
+    /// Ledger offset behind the record.
+    pub offset: u64,
+    /// Checksum of the record.
+    pub checksum: u64,
+}
+
+/// The ledger, open for appending.
+#[derive(Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+    genesis: Genesis,
+    newest: LedgerFile,
+    end: LedgerEnd,
+    reached: Reached,
+    file_bytes_max: u64,
+    record: Vec<u8>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`; makes it with `new_genesis` where there is none. A torn record at the very end is
+    /// cut: its batch was never counted as done, and what it had published is adopted from the output.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; a ledger with damage inside is not opened.
+    pub fn open(dir: &Path, file_bytes_max: u64, new_genesis: &Genesis) -> Result<Self, LedgerError> {
+        fs::create_dir_all(dir).map_err(|source| LedgerError::Io { path: dir.to_owned(), source })?;
+        let mut newest = if let Some(&base) = offsets(dir)?.last() {
+            LedgerFile::open(dir, base)?
+        } else {
+            let mut head = Vec::new();
+            encode_genesis(&mut head, PARTITION, new_genesis);
+            LedgerFile::create(dir, 0, &with_reached(head, &Reached::default()))?
+        };
+        let mut genesis = None;
+        let mut reached = Reached::default();
+        let mut checksum = 0;
+        let bytes = newest.read_cutting_torn_tail()?;
+        for (_, encoded, record) in file::records(&bytes, &newest.path) {
+            checksum = checksum_of(encoded);
+            match record? {
+                Record::Genesis(found) => genesis = Some(found),
+                Record::Checkpoint(found) => genesis = Some(found.genesis),
+                Record::Batch(batch) => reached = reached_by(&batch),
+            }
+        }
+        let genesis = genesis.ok_or_else(|| LedgerError::Damaged {
+            path: newest.path.clone(),
+            byte: 0,
+            source: DecodeError::Short,
+        })?;
+        let end = LedgerEnd { offset: newest.base + newest.length, checksum };
+        Ok(Self { dir: dir.to_owned(), genesis, newest, end, reached, file_bytes_max, record: Vec::new() })
+    }
+
+    /// What never changes: seed, window, partition count.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// Names this ledger, so that an index made from another one is known as such.
+    pub fn id(&self) -> [u8; 16] {
+        let mut bytes = Vec::new();
+        encode_genesis(&mut bytes, PARTITION, &self.genesis);
+        xxh3_128(&bytes).to_le_bytes()
+    }
+
+    /// What the newest batch says.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
+    /// Where the next record will begin.
+    pub fn end(&self) -> LedgerEnd {
+        self.end
+    }
+
+    /// Lowest offset that is still kept.
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`].
+    pub fn start(&self) -> Result<u64, LedgerError> {
+        Ok(offsets(&self.dir)?.first().copied().unwrap_or(self.newest.base))
+    }
+
+    /// Appends one batch; durable after [`Ledger::sync`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Io`]. The ledger must then be opened again: a torn record may be at its end.
+    pub fn append(&mut self, reached: Reached, entries: &[(Digest, Bucket)]) -> Result<LedgerEnd, LedgerError> {
+        if self.newest.length >= self.file_bytes_max {
+            self.begin_file()?;
+        }
+        self.record.clear();
+        encode_batch(&mut self.record, PARTITION, reached.clock_ms, &reached.positions, reached.output, entries);
+        self.newest.append(&self.record)?;
+        self.reached = reached;
+        self.end = LedgerEnd { offset: self.newest.base + self.newest.length, checksum: checksum_of(&self.record) };
+        Ok(self.end)
+    }
+
+    /// Makes everything appended durable.
+    ///
+    /// # Errors
+    /// As for [`Ledger::append`].
+    pub fn sync(&self) -> Result<(), LedgerError> {
+        self.newest.sync()
+    }
+
+    /// Hands every batch from the record at `from` on to `apply`, oldest first: its offset, its end, and itself.
+    /// `from` is 0 for all that is kept, or an offset that a record begins at.
+    ///
+    /// # Errors
+    /// [`LedgerError`] where a record is damaged or a file missing, and whatever `apply` says.
+    pub fn replay<E: From<LedgerError>>(
+        &self,
+        from: u64,
+        mut apply: impl FnMut(u64, LedgerEnd, &Batch<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let bases = offsets(&self.dir)?;
+        let first = bases.partition_point(|&base| base <= from).saturating_sub(1);
+        let mut expected = bases.get(first).copied();
+        for &base in &bases[first..] {
+            if let Some(from) = expected.filter(|&from| from != base) {
+                return Err(LedgerError::Gap { from, to: base }.into());
+            }
+            let file = LedgerFile::open(&self.dir, base)?;
+            let bytes = file.read()?;
+            for (start, encoded, record) in file::records(&bytes, &file.path) {
+                let offset = base + start;
+                if let (true, Record::Batch(batch)) = (offset >= from, record?) {
+                    let end = LedgerEnd { offset: offset + encoded.len() as u64, checksum: checksum_of(encoded) };
+                    apply(offset, end, &batch)?;
+                }
+            }
+            expected = Some(base + file.length);
+        }
+        Ok(())
+    }
+
+    /// The checksum of the record that ends at `offset`; `None` where no record of the ledger ends there.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn checksum_before(&self, offset: u64) -> Result<Option<u64>, LedgerError> {
+        let bases = offsets(&self.dir)?;
+        // A record that ends where a file begins lies in the file before it.
+        let Some(index) = bases.partition_point(|&base| base < offset).checked_sub(1) else { return Ok(None) };
+        let file = LedgerFile::open(&self.dir, bases[index])?;
+        let bytes = file.read()?;
+        for (start, encoded, record) in file::records(&bytes, &file.path) {
+            record?;
+            if file.base + start + encoded.len() as u64 == offset {
+                return Ok(Some(checksum_of(encoded)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Deletes files that lie wholly below `replay_from` and whose batches are all older than the window; gives their
+    /// count. Both must hold: the first keeps what the index still needs, the second what a rebuild of it needs.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn prune(&mut self, replay_from: u64, clock_ms: i64) -> Result<usize, LedgerError> {
+        let oldest = self.genesis.window.oldest(clock_ms);
+        let bases = offsets(&self.dir)?;
+        let mut pruned = 0;
+        for pair in bases.windows(2) {
+            let next = LedgerFile::open(&self.dir, pair[1])?;
+            // The clock of all batches below is at most the one that the next file begins with.
+            let clock_ms = next.clock_at_start()?;
+            if pair[1] > replay_from || self.genesis.window.newest(clock_ms) >= oldest {
+                break;
+            }
+            let path = self.dir.join(file_name(pair[0]));
+            fs::remove_file(&path).map_err(|source| LedgerError::Io { path, source })?;
+            pruned += 1;
+        }
+        Ok(pruned)
+    }
+
+    /// Finishes the newest file and begins the next with what stands for all before it.
+    fn begin_file(&mut self) -> Result<(), LedgerError> {
+        self.newest.sync()?;
+        let mut head = Vec::new();
+        let checkpoint = Checkpoint {
+            genesis: self.genesis,
+            positions: self.reached.positions.clone(),
+            clock_ms: self.reached.clock_ms,
+        };
+        encode_checkpoint(&mut head, PARTITION, &checkpoint);
+        self.newest = LedgerFile::create(&self.dir, self.end.offset, &with_reached(head, &self.reached))?;
+        Ok(())
+    }
+}
+
+fn with_reached(mut head: Vec<u8>, reached: &Reached) -> Vec<u8> {
+    encode_batch(&mut head, PARTITION, reached.clock_ms, &reached.positions, reached.output, &[]);
+    head
+}
+
+fn reached_by(batch: &Batch<'_>) -> Reached {
+    Reached { positions: batch.positions.clone(), output: batch.output, clock_ms: batch.clock_ms }
+}
