@@ -36,7 +36,7 @@ lint: install ## formatting and clippy, warnings are errors
 
 bench: install ## every bench, each beside its floor
 	@$(BUILD)
-	@cargo bench --workspace --locked
+	@cargo bench --workspace --locked --bench '*'
 
 chaos: ## the scenarios in their long form (about an hour)
 	@scripts/install test
