@@ -1,0 +1,326 @@
+//! One event after the other, to a record each: taken or set aside. What one request knows of itself is its [`Receipt`].
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use wire::envelope::{begin_event, begin_rejected};
+use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX};
+use wire::{MessageId, SourceId};
+
+use super::document::{Document, Kind, Value};
+use super::envelope::BatchEnvelope;
+use super::event::MemberTable;
+use super::names::Name;
+use super::outline::Beyond;
+use super::random_id::RandomIds;
+use super::records::Records;
+use super::set_aside::SetAside;
+use super::splice::{self, TAIL_BYTES_MAX, Tail};
+use super::text::{Decoder, write_string};
+use super::times::Times;
+use super::timestamp::{self, Text};
+use super::validate::validate;
+use super::{Accepted, RECORDS_BYTES_MAX};
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::sources::Sources;
+
+/// The source of set-aside events that no write key gave a source. Nothing is deduplicated by it.
+pub(super) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
+
+/// What holds for all events of a request.
+pub(super) struct Receipt<'a> {
+    request: &'a Request<'a>,
+    sources: &'a Sources,
+    received_at: Text,
+    client_ip: Option<Ipv4Addr>,
+    /// Whether request or envelope named the source; otherwise each event does.
+    has_source: bool,
+}
+
+/// Where an event is.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) document: Document<'a>,
+    pub(super) value: Value,
+    /// The client's own bytes.
+    pub(super) client: &'a [u8],
+    /// How many bytes longer than those the value is, after a repair.
+    pub(super) grown: isize,
+}
+
+/// The reused room for one event, and what has become of the request's events so far.
+pub(super) struct Intake {
+    pub(super) members: MemberTable,
+    pub(super) decoder: Decoder,
+    message_id: Decoder,
+    random_ids: RandomIds,
+    source: CurrentSource,
+    pub(super) records: Records,
+    accepted: usize,
+    rejected: [usize; Reject::ALL.len()],
+    /// Whether any write key of the request named a source.
+    had_source: bool,
+}
+
+impl Intake {
+    pub(super) fn new() -> Self {
+        Self {
+            members: MemberTable::new(),
+            decoder: Decoder::default(),
+            message_id: Decoder::default(),
+            random_ids: RandomIds::new(),
+            source: CurrentSource::default(),
+            records: Records::default(),
+            accepted: 0,
+            rejected: [0; Reject::ALL.len()],
+            had_source: false,
+        }
+    }
+
+    /// Forgets the last request.
+    pub(super) fn begin(&mut self) {
+        self.records.clear();
+        self.records.trim();
+        self.accepted = 0;
+        self.rejected = [0; Reject::ALL.len()];
+        self.had_source = false;
+    }
+
+    /// Begins a request: its write key is that of the request, or else `envelope_key`.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownWriteKey`] where there is a key and it names no source. No key at all is no error yet.
+    pub(super) fn open<'a>(
+        &mut self,
+        request: &'a Request<'a>,
+        sources: &'a Sources,
+        envelope_key: &[u8],
+    ) -> Result<Receipt<'a>, Reject> {
+        let key = request.write_key.filter(|key| !key.is_empty()).unwrap_or(envelope_key);
+        let has_source = !key.is_empty();
+        if has_source {
+            self.source.set(resolve(sources, key)?);
+        }
+        self.had_source = has_source;
+        Ok(Receipt {
+            request,
+            sources,
+            received_at: timestamp::format(request.received_at_ms),
+            client_ip: request.client_ip.and_then(ipv4),
+            has_source,
+        })
+    }
+
+    /// What the request is answered.
+    ///
+    /// # Errors
+    /// Where no write key of the request named a source, the reason.
+    pub(super) fn outcome(&self) -> Result<Accepted, Reject> {
+        let count = |reject: Reject| self.rejected[reject as usize];
+        if !self.had_source {
+            return Err(if count(Reject::UnknownWriteKey) > 0 {
+                Reject::UnknownWriteKey
+            } else {
+                Reject::MissingWriteKey
+            });
+        }
+        Ok(Accepted { events: self.accepted, rejected: self.rejected.iter().sum() })
+    }
+
+    pub(super) fn rejects(&self) -> impl Iterator<Item = (Reject, usize)> {
+        let counts = Reject::ALL.iter().map(|&reject| (reject, self.rejected[reject as usize]));
+        counts.filter(|&(_, count)| count > 0)
+    }
+
+    /// Takes an event of a batch, or sets it aside with the reason.
+    pub(super) fn take_or_set_aside(
+        &mut self,
+        origin: Origin<'_>,
+        receipt: &Receipt<'_>,
+        envelope: &mut BatchEnvelope,
+    ) {
+        if let Err(reject) = self.take(origin, receipt, envelope) {
+            let message_id = self.read_message_id(origin);
+            self.set_aside(reject, message_id, origin.client, 1, receipt);
+        }
+    }
+
+    /// Writes the record of one event.
+    ///
+    /// # Errors
+    /// The reason against the event; then nothing was written.
+    pub(super) fn take(
+        &mut self,
+        origin: Origin<'_>,
+        receipt: &Receipt<'_>,
+        envelope: &mut BatchEnvelope,
+    ) -> Result<(), Reject> {
+        let Origin { document, value, grown, .. } = origin;
+        self.source.is_known = receipt.has_source;
+        if document.kind(value) != Kind::Object {
+            return Err(Reject::EventNotObject);
+        }
+        if value_bytes(value) as isize - grown > EVENT_BYTES_MAX as isize
+            && document.compact_bytes(value) as isize - grown > EVENT_BYTES_MAX as isize
+        {
+            return Err(Reject::EventTooLarge);
+        }
+
+        let event = self.members.read(document, value, &mut self.decoder);
+        if !receipt.has_source {
+            let key = event.present(Name::WriteKey).filter(|&key| event.kind(key) == Kind::String);
+            let key = key.map_or(&b""[..], |key| self.decoder.decode(document.string(key)));
+            self.source.set(resolve(receipt.sources, key)?);
+            self.had_source = true;
+        }
+        let type_name = event.present(Name::Type).filter(|&value| event.kind(value) == Kind::String);
+        let type_name = type_name.map(|value| self.decoder.decode(document.string(value)));
+        let event_type = validate(event, receipt.request.endpoint, type_name)?;
+
+        let own_id = event.filled(Name::MessageId);
+        let (message_id, quoted_id) = match own_id.map(|value| (event.kind(value), value)) {
+            Some((Kind::String, value)) => (self.message_id.decode(document.string(value)), None),
+            Some((Kind::Number, value)) => (event.raw(value), Some(event.raw(value))),
+            _ => {
+                let id = self.random_ids.next_id();
+                (id, Some(id))
+            }
+        };
+        let message_id = MessageId::try_new(message_id).ok_or(Reject::MessageIdTooLong)?;
+
+        let value_bytes_max = value_bytes(value).min(EVENT_BYTES_MAX + grown.unsigned_abs())
+            + TAIL_BYTES_MAX
+            + envelope.bytes()
+            + self.source.json.len()
+            + MESSAGE_ID_BYTES_MAX;
+        if self.records.bytes() + value_bytes_max > RECORDS_BYTES_MAX {
+            return Err(Reject::ExpandsTooMuch);
+        }
+
+        let tail = Tail {
+            event_type,
+            message_id: quoted_id,
+            client_ip: receipt.client_ip,
+            source: &self.source.json,
+            received_at: &receipt.received_at,
+            times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.decoder),
+        };
+        let out = self.records.out();
+        out.reserve(value_bytes_max);
+        begin_event(out, self.source.id(), message_id, receipt.request.received_at_ms);
+        splice::write_event(out, event, &tail, envelope, &mut self.decoder);
+        self.records.end();
+        self.accepted += 1;
+        Ok(())
+    }
+
+    /// Sets the events beyond the batch's limit aside, all in one record: a megabyte of `1,1,1` must not become a record
+    /// each.
+    pub(super) fn set_aside_beyond(&mut self, body: &[u8], beyond: Beyond, receipt: &Receipt<'_>) {
+        if beyond.events > 0 {
+            let client = &body[beyond.start as usize..beyond.end as usize];
+            self.set_aside_unread(Reject::BatchTooLong, client, beyond.events, receipt);
+        }
+    }
+
+    /// Sets aside what was not even looked at as an event.
+    pub(super) fn set_aside_unread(&mut self, reject: Reject, client: &[u8], events: usize, receipt: &Receipt<'_>) {
+        self.source.is_known = receipt.has_source;
+        self.set_aside(reject, None, client, events, receipt);
+    }
+
+    fn set_aside(
+        &mut self,
+        reject: Reject,
+        message_id: Option<(&[u8], bool)>,
+        client: &[u8],
+        events: usize,
+        receipt: &Receipt<'_>,
+    ) {
+        self.rejected[reject as usize] += events;
+        let (source, source_json) = if self.source.is_known {
+            (self.source.id(), Some(&self.source.json[..]))
+        } else {
+            (SourceId::try_new(SOURCE_UNKNOWN).expect("within its bounds"), None)
+        };
+        let out = self.records.out();
+        let text = message_id.map(|(text, is_string)| if is_string { self.message_id.decode(text) } else { text });
+        begin_rejected(out, source, text.and_then(MessageId::try_new), receipt.request.received_at_ms);
+        SetAside {
+            reject,
+            source: source_json,
+            received_at: &receipt.received_at,
+            message_id: message_id.map(|(text, _)| text),
+            events,
+            raw: client,
+        }
+        .write(out);
+        self.records.end();
+    }
+
+    /// The messageId of a refused event as the client wrote it, without quotes, and whether it is a string; `None` where
+    /// it has none that would have counted.
+    fn read_message_id<'a>(&mut self, origin: Origin<'a>) -> Option<(&'a [u8], bool)> {
+        let Origin { document, value, .. } = origin;
+        if document.kind(value) != Kind::Object {
+            return None;
+        }
+        let named = document.members(value);
+        let last = named.filter(|&member| Name::of(document.name(member), &mut self.decoder) == Name::MessageId).last();
+        let (text, is_string) = match last.map(|member| (document.kind(member.value), member.value))? {
+            (Kind::String, value) => (document.string(value), true),
+            (Kind::Number, value) => (document.raw(value), false),
+            _ => return None,
+        };
+        let fits = MessageId::try_new(if is_string { self.message_id.decode(text) } else { text }).is_some();
+        fits.then_some((text, is_string))
+    }
+}
+
+/// The source of the event at hand, kept between events and requests because it seldom changes.
+#[derive(Default)]
+struct CurrentSource {
+    id: Vec<u8>,
+    /// As a JSON string.
+    json: Vec<u8>,
+    /// Whether it is that of the event at hand.
+    is_known: bool,
+}
+
+impl CurrentSource {
+    fn set(&mut self, source: SourceId<'_>) {
+        self.is_known = true;
+        if self.id == source.as_bytes() {
+            return;
+        }
+        self.id.clear();
+        self.id.extend_from_slice(source.as_bytes());
+        self.json.clear();
+        write_string(&mut self.json, &self.id);
+    }
+
+    fn id(&self) -> SourceId<'_> {
+        SourceId::try_new(&self.id).expect("set from a source's id")
+    }
+}
+
+/// The source behind a write key. Its id goes into the output as text, so it has to be one.
+fn resolve<'a>(sources: &'a Sources, key: &'a [u8]) -> Result<SourceId<'a>, Reject> {
+    if key.is_empty() {
+        return Err(Reject::MissingWriteKey);
+    }
+    let source = sources.resolve(key).ok_or(Reject::UnknownWriteKey)?;
+    std::str::from_utf8(source.as_bytes()).map_or(Err(Reject::UnknownWriteKey), |_| Ok(source))
+}
+
+fn value_bytes(value: Value) -> usize {
+    (value.end - value.start) as usize
+}
+
+/// `context.ip` is IPv4 or not there, as with Segment.
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(address) => address.to_ipv4_mapped(),
+    }
+}

@@ -1,0 +1,123 @@
+//! The rules of ingest as tables: a body goes in, exact bytes come out.
+
+mod hazards;
+mod output;
+mod properties;
+mod refusals;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use wire::envelope::{Envelope, Kind};
+
+use super::*;
+use crate::request::EventType;
+
+/// 2026-11-21T04:25:36.126Z
+const RECEIVED_AT_MS: i64 = 1_795_235_136_126;
+/// What every output value ends with, from `timestamp` on, when the client says nothing of time.
+const NOW: &str = r#""timestamp":"2026-11-21T04:25:36.126Z","source":"web","receivedAt":"2026-11-21T04:25:36.126Z"}"#;
+
+/// One record, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    kind: Kind,
+    source: String,
+    message_id: Option<Vec<u8>>,
+    value: String,
+}
+
+/// A request in the making.
+#[derive(Clone, Copy)]
+struct Post<'a> {
+    endpoint: Endpoint,
+    write_key: Option<&'a str>,
+    client_ip: Option<&'a str>,
+}
+
+const BATCH: Post<'_> = Post { endpoint: Endpoint::Batch, write_key: Some("key"), client_ip: None };
+const TRACK: Post<'_> = Post { endpoint: Endpoint::Single(EventType::Track), ..BATCH };
+
+impl Post<'_> {
+    fn send(self, body: impl AsRef<[u8]>) -> Result<(Accepted, Vec<Record>), Reject> {
+        self.send_by(body.as_ref(), ingest)
+    }
+
+    /// Past simd-json's judgement of the whole body.
+    fn send_slowly(self, body: &[u8]) -> Result<(Accepted, Vec<Record>), Reject> {
+        self.send_by(body, |body, request, sources, scratch| {
+            scratch.begin();
+            let outcome = scratch.slow(body, request, sources);
+            scratch.finish(outcome)
+        })
+    }
+
+    fn send_by(
+        self,
+        body: &[u8],
+        ingest: impl Fn(&[u8], &Request<'_>, &Sources, &mut Scratch) -> Result<Accepted, Reject>,
+    ) -> Result<(Accepted, Vec<Record>), Reject> {
+        let keys = [("key", "web"), ("other", "ios"), ("bad", "\u{0}\"")].map(|(key, id)| (key.into(), id.into()));
+        let sources = Sources::Configured(HashMap::from(keys));
+        let request = Request {
+            endpoint: self.endpoint,
+            received_at_ms: RECEIVED_AT_MS,
+            write_key: self.write_key.map(str::as_bytes),
+            client_ip: self.client_ip.map(|ip| ip.parse::<IpAddr>().unwrap()),
+        };
+        let mut scratch = Scratch::new();
+        let outcome = ingest(body, &request, &sources, &mut scratch);
+        let records: Vec<_> = scratch.records().map(record).collect();
+        match outcome {
+            Ok(accepted) => {
+                let set_aside = scratch.event_rejects().map(|(_, count)| count).sum::<usize>();
+                assert_eq!(set_aside, accepted.rejected);
+                assert_eq!(records.iter().filter(|record| record.kind == Kind::Event).count(), accepted.events);
+                Ok((accepted, records))
+            }
+            Err(reject) => {
+                assert_eq!(records, [], "a refused request leaves no records");
+                Err(reject)
+            }
+        }
+    }
+
+    /// The one record of a body that has one event.
+    fn one(self, body: impl AsRef<[u8]>) -> Record {
+        let (accepted, mut records) = self.send(body).unwrap();
+        assert_eq!((accepted.events + accepted.rejected, records.len()), (1, 1));
+        records.remove(0)
+    }
+
+    /// The value of the one event.
+    fn value(self, body: impl AsRef<[u8]>) -> String {
+        let record = self.one(body);
+        assert_eq!(record.kind, Kind::Event, "{}", record.value);
+        record.value
+    }
+}
+
+fn record(bytes: &[u8]) -> Record {
+    let envelope = Envelope::decode(bytes).unwrap();
+    assert_eq!(envelope.received_at_ms, RECEIVED_AT_MS);
+    assert!(!envelope.value.contains(&b'\n') && !envelope.value.contains(&b'\r'), "one line");
+    Record {
+        kind: envelope.kind,
+        source: String::from_utf8(envelope.source.as_bytes().to_vec()).unwrap(),
+        message_id: envelope.message_id.map(|id| id.as_bytes().to_vec()),
+        value: String::from_utf8(envelope.value.to_vec()).unwrap(),
+    }
+}
+
+fn batch_of(events: &[&str]) -> String {
+    format!(r#"{{"batch":[{}]}}"#, events.join(","))
+}
+
+/// A member of a set-aside record's value.
+fn member(value: &str, name: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(value).unwrap();
+    value.get(name).map(|member| member.as_str().map_or_else(|| member.to_string(), str::to_owned))
+}
+
+/// A track event that is taken.
+const GOOD: &str = r#"{"type":"track","event":"e","userId":"u","messageId":"m"}"#;

@@ -1,0 +1,116 @@
+//! Random events: what comes out is JSON, and what is not ours to change comes out byte by byte.
+
+use proptest::prelude::*;
+use serde_json::value::RawValue;
+
+use super::*;
+
+/// JSON text of any shape, spaces and odd numbers included. `hard` adds what simd-json refuses.
+fn json(hard: bool) -> impl Strategy<Value = String> {
+    let plain = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        Just(r#""\u00e9\ud83d\ude00\/""#.to_owned()),
+    ];
+    let leaf = if hard {
+        let odd = prop_oneof![
+            Just("1e400".to_owned()),
+            Just(r#""\ud800""#.to_owned()),
+            "-?[1-9][0-9]{18,40}",
+            "0\\.[0-9]{20,40}",
+        ];
+        prop_oneof![plain, odd].boxed()
+    } else {
+        plain.boxed()
+    };
+    leaf.prop_recursive(4, 24, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[{}]", items.join(" , "))),
+            proptest::collection::vec((any::<String>(), inner), 0..6).prop_map(|members| {
+                let members =
+                    members.iter().map(|(name, value)| format!("{}: {value}", serde_json::to_string(name).unwrap()));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            }),
+        ]
+    })
+}
+
+/// The top-level members of an object, their values as text.
+fn members(value: &str) -> Vec<(String, String)> {
+    struct Members(Vec<(String, String)>);
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Members;
+                fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    out.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                    let mut members = Vec::new();
+                    while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                        members.push((name, value.get().to_owned()));
+                    }
+                    Ok(Members(members))
+                }
+            }
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+    serde_json::from_str::<Members>(value).unwrap_or_else(|error| panic!("{error}: {value}")).0
+}
+
+fn event(extra: &[(String, String)]) -> String {
+    let extra: String = extra.iter().map(|(name, value)| format!(",\"x{name}\" :{value}")).collect();
+    GOOD.replace('}', &format!("{extra}}}"))
+}
+
+proptest! {
+    #[test]
+    fn members_that_are_not_ours_come_out_byte_by_byte(
+        extra in proptest::collection::vec(("[a-z]{0,3}", json(true)), 0..8),
+        client_ip in proptest::option::of(Just("10.1.2.3")),
+    ) {
+        let post = Post { client_ip, ..BATCH };
+        let value = post.value(batch_of(&[&event(&extra)]));
+        let out: Vec<_> = members(&value).into_iter().filter(|(name, _)| name.starts_with('x')).collect();
+        let expected: Vec<_> = extra.into_iter().map(|(name, value)| (format!("x{name}"), value)).collect();
+        prop_assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn both_paths_agree(
+        events in proptest::collection::vec(proptest::collection::vec(("[a-z]{0,3}", json(false)), 0..4), 1..4),
+        context in json(false),
+        odd in json(false),
+    ) {
+        let mut events: Vec<_> = events.iter().map(|extra| event(extra)).collect();
+        events.push(odd);
+        let body = format!(r#"{{"context":{context},"batch":[{}] }}"#, events.join(" ,\n"));
+        prop_assert_eq!(BATCH.send(&body), BATCH.send_slowly(body.as_bytes()));
+        prop_assert_eq!(TRACK.send(&events[0]), TRACK.send_slowly(events[0].as_bytes()));
+    }
+
+    #[test]
+    fn damaged_bodies_never_come_out_as_anything_but_json(
+        extra in proptest::collection::vec(("[a-z]{0,3}", json(true)), 0..4),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..4),
+    ) {
+        let mut body = batch_of(&[GOOD, &event(&extra), GOOD]).into_bytes();
+        for (place, byte, insert) in damage {
+            let place = place.index(body.len());
+            if insert { body.insert(place, byte) } else { body[place] = byte }
+        }
+        for post in [BATCH, TRACK] {
+            if let Ok((_, records)) = post.send(&body) {
+                for record in records {
+                    // A lone surrogate is JSON, but no text for serde_json: only names could hold one here.
+                    serde_json::from_str::<&RawValue>(&record.value).map_err(|error| TestCaseError::fail(format!("{error}: {}", record.value)))?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! An event's points in time: what the client said, and what is true as far as the server can tell.
+//!
+//! The client's clock may be wrong, but by the same amount in `timestamp` and `sentAt`; so the event happened
+//! `sentAt - timestamp` before it was received. What the client said stays, as `originalTimestamp` and `sentAt`.
+
+use super::document::Value;
+use super::envelope::{BatchEnvelope, instant};
+use super::event::Event;
+use super::names::Name;
+use super::text::Decoder;
+use super::timestamp;
+
+/// The points in time of one event.
+pub(super) struct Times {
+    /// When it happened by the server's clock, milliseconds since the Unix epoch.
+    pub(super) timestamp_ms: i64,
+    /// When it happened by the client's, as the client wrote it, and the member that says so.
+    pub(super) original: Option<(Name, Value)>,
+}
+
+impl Times {
+    pub(super) fn of(event: Event<'_>, envelope: &BatchEnvelope, received_at_ms: i64, decoder: &mut Decoder) -> Self {
+        let original = [Name::Timestamp, Name::OriginalTimestamp]
+            .into_iter()
+            .find_map(|name| event.filled(name).map(|value| (name, value)));
+        let original_ms = original.and_then(|(_, value)| instant(event.document, value, decoder));
+        let sent_at_ms = match event.filled(Name::SentAt) {
+            Some(value) => instant(event.document, value, decoder),
+            None => envelope.sent_at_ms,
+        };
+        Self { timestamp_ms: corrected(original_ms, sent_at_ms, received_at_ms), original }
+    }
+}
+
+/// When an event happened by the server's clock.
+fn corrected(original_ms: Option<i64>, sent_at_ms: Option<i64>, received_at_ms: i64) -> i64 {
+    let timestamp_ms = match (original_ms, sent_at_ms) {
+        (None, _) => received_at_ms,
+        (Some(original), None) => original,
+        (Some(original), Some(sent_at)) => received_at_ms.saturating_sub(sent_at.saturating_sub(original)),
+    };
+    if timestamp::is_writable(timestamp_ms) { timestamp_ms } else { received_at_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_clock_is_taken_out() {
+        assert_eq!(corrected(Some(100), Some(150), 1_000), 950);
+        assert_eq!(corrected(Some(200), Some(150), 1_000), 1_050, "an event from the client's future");
+        assert_eq!(corrected(Some(100), None, 1_000), 100);
+        assert_eq!(corrected(None, Some(150), 1_000), 1_000);
+        assert_eq!(corrected(None, None, 1_000), 1_000);
+    }
+
+    #[test]
+    fn absurd_years_fall_back_to_the_time_of_receipt() {
+        let year = |text: &[u8]| timestamp::parse(text);
+        let received = 1_795_235_136_126;
+        assert_eq!(corrected(year(b"0001-01-01"), year(b"9999-12-31"), received), received);
+        assert_eq!(corrected(year(b"9999-12-31"), year(b"0001-01-01"), received), received);
+        assert_eq!(corrected(Some(i64::MIN), Some(i64::MAX), received), received);
+    }
+}

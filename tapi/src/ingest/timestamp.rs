@@ -1,0 +1,255 @@
+//! Points in time as SDKs write them, to milliseconds since the Unix epoch and back. No allocation, no locale, no panic.
+
+/// Milliseconds of the first and last instant that [`format`] can write: years 0000 to 9999.
+const FIRST_MS: i64 = -62_167_219_200_000;
+const LAST_MS: i64 = 253_402_300_799_999;
+const DAY_MS: i64 = 86_400_000;
+/// Fraction digits looked at; those behind are cut off.
+const FRACTION_DIGITS: i32 = 3;
+
+/// `2026-11-21T04:25:36.126Z`
+pub(super) type Text = [u8; 24];
+
+/// Whether [`format`] can write it without clamping.
+pub(super) fn is_writable(ms: i64) -> bool {
+    (FIRST_MS..=LAST_MS).contains(&ms)
+}
+
+/// RFC 3339 in UTC with milliseconds; clamped to the years 0000 to 9999.
+pub(super) fn format(ms: i64) -> Text {
+    let ms = ms.clamp(FIRST_MS, LAST_MS);
+    let (year, month, day) = date_of(ms.div_euclid(DAY_MS));
+    let of_day = ms.rem_euclid(DAY_MS);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |at: usize, digits: usize, mut value: i64| {
+        for place in text[at..at + digits].iter_mut().rev() {
+            *place = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    };
+    put(0, 4, year);
+    put(5, 2, month);
+    put(8, 2, day);
+    put(11, 2, of_day / 3_600_000);
+    put(14, 2, of_day / 60_000 % 60);
+    put(17, 2, of_day / 1_000 % 60);
+    put(20, 3, of_day % 1_000);
+    text
+}
+
+/// Reads ISO 8601 as found in the wild: one or two digits of month and day, `T`, `t` or a space, seconds and a fraction
+/// of any length or none, `Z`, an offset or neither (then it is UTC), or a date alone. `None` for anything else.
+pub(super) fn parse(text: &[u8]) -> Option<i64> {
+    let mut cursor = Cursor(text);
+    let year = cursor.digits(4, 4)?;
+    cursor.expect(b"-")?;
+    let month = cursor.digits(1, 2)?;
+    cursor.expect(b"-")?;
+    let day = cursor.digits(1, 2)?;
+    if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
+        return None;
+    }
+    let mut ms = day_number(year, month, day) * DAY_MS;
+    if cursor.0.is_empty() {
+        return Some(ms);
+    }
+    cursor.expect(b"Tt ")?;
+    let hour = cursor.digits(1, 2)?;
+    cursor.expect(b":")?;
+    let minute = cursor.digits(2, 2)?;
+    let mut second = 0;
+    if cursor.expect(b":").is_some() {
+        second = cursor.digits(2, 2)?;
+        if cursor.expect(b".,").is_some() {
+            ms += cursor.fraction_ms()?;
+        }
+    }
+    // Second 60 is a leap second: the first instant of the next minute.
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    ms += hour * 3_600_000 + minute * 60_000 + second * 1_000;
+    let offset_ms = cursor.offset_minutes()? * 60_000;
+    cursor.0.is_empty().then_some(ms - offset_ms)
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn expect(&mut self, any_of: &[u8]) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        any_of.contains(&first).then(|| {
+            self.0 = rest;
+            first
+        })
+    }
+
+    fn digit(&mut self) -> Option<i64> {
+        let (&first, rest) = self.0.split_first()?;
+        first.is_ascii_digit().then(|| {
+            self.0 = rest;
+            i64::from(first - b'0')
+        })
+    }
+
+    fn digits(&mut self, at_least: usize, at_most: usize) -> Option<i64> {
+        let mut value = 0;
+        for count in 0..at_most {
+            match self.digit() {
+                Some(digit) => value = value * 10 + digit,
+                None if count < at_least => return None,
+                None => break,
+            }
+        }
+        Some(value)
+    }
+
+    fn fraction_ms(&mut self) -> Option<i64> {
+        let mut ms = self.digit()? * 100;
+        let mut place = 10;
+        for _ in 1..FRACTION_DIGITS {
+            ms += self.digit().unwrap_or(0) * place;
+            place /= 10;
+        }
+        while self.digit().is_some() {}
+        Some(ms)
+    }
+
+    fn offset_minutes(&mut self) -> Option<i64> {
+        if self.0.is_empty() || self.expect(b"Zz").is_some() {
+            return Some(0);
+        }
+        let sign = if self.expect(b"+-")? == b'-' { -1 } else { 1 };
+        let hours = self.digits(2, 2)?;
+        let minutes = if self.0.is_empty() {
+            0
+        } else {
+            self.expect(b":");
+            self.digits(2, 2)?
+        };
+        (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes))
+    }
+}
+
+/// Days since 1970-01-01. The year is counted from March, so that the leap day is its last.
+fn day_number(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year - 719_468
+}
+
+/// The inverse of [`day_number`].
+fn date_of(day_number: i64) -> (i64, i64, i64) {
+    let shifted = day_number + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn normalised(text: &str) -> Option<String> {
+        parse(text.as_bytes()).map(|ms| String::from_utf8(format(ms).to_vec()).unwrap())
+    }
+
+    #[test]
+    fn every_recorded_form_is_read() {
+        for (text, expected) in [
+            ("2026-11-21T04:25:36.126+00:00", "2026-11-21T04:25:36.126Z"),
+            ("2026-11-21T04:25:36.126Z", "2026-11-21T04:25:36.126Z"),
+            ("2026-11-21T04:25:36.627046+00:00", "2026-11-21T04:25:36.627Z"),
+            ("2026-11-21T04:25:36.123456789Z", "2026-11-21T04:25:36.123Z"),
+            ("2026-11-21T04:25:36.1Z", "2026-11-21T04:25:36.100Z"),
+            ("2026-11-21T04:25:36.12Z", "2026-11-21T04:25:36.120Z"),
+            ("2026-11-21T04:43:16+00:00", "2026-11-21T04:43:16.000Z"),
+            ("2026-11-21T06:43:16+02:00", "2026-11-21T04:43:16.000Z"),
+            ("2026-11-20T23:13:16-0530", "2026-11-21T04:43:16.000Z"),
+            ("2026-11-21T05:43:16+01", "2026-11-21T04:43:16.000Z"),
+            ("2015-2-02T00:30:19.984Z", "2015-02-02T00:30:19.984Z"),
+            ("2015-2-2 00:30", "2015-02-02T00:30:00.000Z"),
+            ("2015-02-02", "2015-02-02T00:00:00.000Z"),
+            ("1970-01-01T00:00:00z", "1970-01-01T00:00:00.000Z"),
+            ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+            ("2024-02-29T12:00:00", "2024-02-29T12:00:00.000Z"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(normalised(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_point_in_time_is_none() {
+        for text in [
+            "",
+            "not a date",
+            "2026",
+            "2026-11",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-02-29",
+            "2026-04-31",
+            "2026-11-21T",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T04:60:00Z",
+            "2026-11-21T04:25:61Z",
+            "2026-11-21T04:25:36.Z",
+            "2026-11-21T04:25:36Zjunk",
+            "2026-11-21T04:25:36+24:00",
+            "2026-11-21T04:25:36+1",
+            "+58857-01-01T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+            "-001-01-01",
+            "1700000000000",
+            "2026-11-21T04:25:36+00:00:00",
+        ] {
+            assert_eq!(normalised(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn format_clamps_and_says_so() {
+        assert!(is_writable(FIRST_MS) && is_writable(LAST_MS));
+        assert!(!is_writable(FIRST_MS - 1) && !is_writable(LAST_MS + 1));
+        assert_eq!(&format(i64::MIN), b"0000-01-01T00:00:00.000Z");
+        assert_eq!(&format(i64::MAX), b"9999-12-31T23:59:59.999Z");
+        assert_eq!(&format(1_795_235_136_126), b"2026-11-21T04:25:36.126Z");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(ms in FIRST_MS..=LAST_MS) {
+            prop_assert_eq!(parse(&format(ms)), Some(ms));
+        }
+
+        #[test]
+        fn nothing_panics(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+            parse(&text);
+        }
+
+        #[test]
+        fn jiff_agrees(ms in FIRST_MS + 2 * DAY_MS..=LAST_MS - 2 * DAY_MS) {
+            let text = jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+            prop_assert_eq!(parse(text.as_bytes()), Some(ms));
+        }
+    }
+}
