@@ -11,7 +11,7 @@ const HIDDEN: &str = "(not shown)";
 
 impl<T: Settings> fmt::Display for Loaded<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = tree::keys(&self.tree);
+        let keys = self.keys();
         // Keys outside every table come first, as TOML wants it.
         let (top, nested): (Vec<_>, Vec<_>) = keys.iter().partition(|key| !key.contains('.'));
         for key in top {
@@ -30,6 +30,18 @@ impl<T: Settings> fmt::Display for Loaded<T> {
     }
 }
 
+impl<T> Loaded<T> {
+    /// Every key there is, dotted.
+    pub fn keys(&self) -> Vec<String> {
+        tree::keys(&self.tree)
+    }
+
+    /// Where the value of a key came from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+}
+
 impl<T: Settings> Loaded<T> {
     fn line(&self, out: &mut fmt::Formatter<'_>, key: &str, name: &str) -> fmt::Result {
         let value = tree::get(&self.tree, key).unwrap_or(&Value::Null);
@@ -40,7 +52,7 @@ impl<T: Settings> Loaded<T> {
             write_value(&mut text, value, T::SECRETS);
             text
         };
-        let origin = self.origins.get(key).unwrap_or(&Origin::Default);
+        let origin = self.origin(key);
         writeln!(out, "{:<56} # {origin}", format!("{name} = {text}"))
     }
 }

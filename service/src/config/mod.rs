@@ -70,6 +70,13 @@ pub enum Origin {
     Variable(String),
 }
 
+impl Origin {
+    /// Whether nobody said anything.
+    pub fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
