@@ -1,0 +1,223 @@
+//! From records to the proof that they are durable: appending, and the queue of those who wait.
+//!
+//! Waking a task from another thread costs a system call, so the buffer's writer wakes each server thread once per group
+//! commit. [`Commits::follow`] runs on that thread and wakes the requests whose records lie below the new durable end.
+//! Records become durable in the order in which they were appended, so the queue is popped from its front and nothing is
+//! ever searched.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use local_buffer::{AppendError, Appender, Durable, Pending, RecordId, Subscription, SyncFailed};
+use tokio::sync::{Mutex, Notify};
+
+use crate::body::Reservation;
+use crate::reject::Reject;
+
+/// Microseconds since the Unix epoch.
+pub(crate) fn clock_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}
+
+/// One thread's side of the buffer.
+pub(crate) struct Commits {
+    appender: Appender,
+    subscription: RefCell<Subscription>,
+    waiting: RefCell<Waiting>,
+    /// For those who wait for room.
+    advanced: Notify,
+    /// Only its first tries to append.
+    line: Mutex<()>,
+    durable_us: Cell<i64>,
+}
+
+/// Requests in the order of their records.
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<(RecordId, Waker)>,
+    /// Ticket of the first in the queue.
+    first: u64,
+}
+
+/// What has become of a request's records.
+pub(crate) enum Appended {
+    /// They are in the buffer.
+    Pending(Pending),
+    /// The disk is behind.
+    Parked(Parked),
+}
+
+/// Records that wait for room in the buffer, copied out of the scratch, which other requests need.
+pub(crate) struct Parked {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    _reservation: Reservation,
+}
+
+impl Commits {
+    pub(crate) fn new(appender: Appender) -> Self {
+        Self {
+            subscription: RefCell::new(appender.subscribe()),
+            appender,
+            waiting: RefCell::default(),
+            advanced: Notify::new(),
+            line: Mutex::new(()),
+            durable_us: Cell::new(0),
+        }
+    }
+
+    /// Runs as long as the thread serves: wakes whoever has become durable.
+    pub(crate) async fn follow(&self) {
+        loop {
+            let advanced = poll_fn(|context| self.subscription.borrow_mut().poll_advanced(context)).await;
+            self.durable_us.set(clock_us());
+            self.advanced.notify_waiters();
+            match advanced {
+                Ok(end) => self.wake_below(end),
+                Err(_) => return self.wake_below(RecordId::from_u64(u64::MAX)),
+            }
+        }
+    }
+
+    fn wake_below(&self, end: RecordId) {
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.queue.front().is_some_and(|(record, _)| *record <= end) {
+            waiting.first += 1;
+            if let Some((_, waker)) = waiting.queue.pop_front() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// When the last group became durable, microseconds since the Unix epoch: the one clock read of its requests.
+    pub(crate) fn durable_us(&self) -> i64 {
+        self.durable_us.get()
+    }
+
+    /// Puts the records into the buffer, in as few appends as they fit in. Where the disk is behind, those that are left
+    /// are parked.
+    pub(crate) fn append<'a>(
+        &self,
+        records: impl Iterator<Item = &'a [u8]> + Clone,
+        room: impl FnOnce() -> Reservation,
+    ) -> Result<Appended, Reject> {
+        match self.appender.append_batch(records.clone()) {
+            Ok(pending) => Ok(Appended::Pending(pending)),
+            Err(AppendError::Busy) => Parked::new(records, room()).map(Appended::Parked),
+            Err(AppendError::TooLarge { .. }) => self.append_in_parts(records, room),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    /// Half of the records at a time, and so on. Several appends are not all or nothing: where a later one is refused,
+    /// the client sends all again, and dedup drops those that were taken.
+    fn append_in_parts<'a>(
+        &self,
+        records: impl Iterator<Item = &'a [u8]> + Clone,
+        room: impl FnOnce() -> Reservation,
+    ) -> Result<Appended, Reject> {
+        let count = records.clone().count();
+        if count < 2 {
+            return Err(Reject::BodyTooLarge);
+        }
+        let mut part = count / 2;
+        let (mut done, mut last) = (0, None);
+        while done < count {
+            match self.appender.append_batch(records.clone().skip(done).take(part)) {
+                Ok(pending) => {
+                    done += part;
+                    last = Some(pending);
+                }
+                Err(AppendError::TooLarge { .. }) if part > 1 => part /= 2,
+                Err(AppendError::Busy) => return Parked::new(records.skip(done), room()).map(Appended::Parked),
+                Err(error) => return Err(refusal(&error)),
+            }
+        }
+        last.map(Appended::Pending).ok_or(Reject::Internal)
+    }
+
+    /// Appends as soon as there is room, behind those who came before.
+    pub(crate) async fn append_parked(&self, parked: Parked, timeout: Duration) -> Result<Pending, Reject> {
+        let append = async {
+            let _first = self.line.lock().await;
+            let mut parked = parked;
+            loop {
+                // Listening begins before the attempt, so that an advance in between is not missed.
+                let mut advanced = std::pin::pin!(self.advanced.notified());
+                advanced.as_mut().enable();
+                let Parked { bytes, ends, _reservation: reservation } = parked;
+                let records = (0..ends.len()).map(|index| {
+                    let start = if index == 0 { 0 } else { ends[index - 1] };
+                    &bytes[start..ends[index]]
+                });
+                match self.append(records, || reservation)? {
+                    Appended::Pending(pending) => return Ok(pending),
+                    Appended::Parked(left) => parked = left,
+                }
+                advanced.await;
+            }
+        };
+        tokio::time::timeout(timeout, append).await.unwrap_or(Err(Reject::BufferFull))
+    }
+
+    /// Resolves when the records are durable, or never will be.
+    pub(crate) fn durable(&self, pending: Pending) -> WaitDurable<'_> {
+        WaitDurable { commits: self, pending, ticket: None }
+    }
+}
+
+impl Parked {
+    fn new<'a>(records: impl Iterator<Item = &'a [u8]> + Clone, mut reservation: Reservation) -> Result<Self, Reject> {
+        let length = records.clone().map(<[u8]>::len).sum();
+        // What is parked again has its room already.
+        reservation.grow_to(length)?;
+        let (mut bytes, mut ends) = (Vec::with_capacity(length), Vec::new());
+        for record in records {
+            bytes.extend_from_slice(record);
+            ends.push(bytes.len());
+        }
+        Ok(Self { bytes, ends, _reservation: reservation })
+    }
+}
+
+fn refusal(error: &AppendError) -> Reject {
+    match error {
+        AppendError::Full { .. } | AppendError::Busy => Reject::BufferFull,
+        AppendError::TooLarge { .. } => Reject::BodyTooLarge,
+        AppendError::SyncFailed(_) => Reject::BufferFailed,
+        AppendError::Closed => Reject::ShuttingDown,
+    }
+}
+
+/// The wait of one request.
+pub(crate) struct WaitDurable<'a> {
+    commits: &'a Commits,
+    pending: Pending,
+    ticket: Option<u64>,
+}
+
+impl Future for WaitDurable<'_> {
+    type Output = Result<Durable, SyncFailed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(known) = self.commits.subscription.borrow().check(&self.pending) {
+            return Poll::Ready(known);
+        }
+        let mut waiting = self.commits.waiting.borrow_mut();
+        let first = waiting.first;
+        let place = self.ticket.and_then(|ticket| ticket.checked_sub(first));
+        if let Some((_, waker)) = place.and_then(|index| waiting.queue.get_mut(index as usize)) {
+            waker.clone_from(context.waker());
+        } else {
+            let ticket = first + waiting.queue.len() as u64;
+            waiting.queue.push_back((self.pending.end(), context.waker().clone()));
+            drop(waiting);
+            self.ticket = Some(ticket);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,100 @@
+//! The settings of `tapi`, and the part of them that every process has which takes events over HTTP.
+//!
+//! `tapi.toml` beside this crate is the commented example; a test holds it to these structs.
+
+mod ingest;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use service::logging::Logging;
+use service::{Problem, Settings};
+
+pub use ingest::{Buffer, DirectIo, Ingest, Limits, SourceConfig, Sync};
+
+/// What `tapi run` can be told, in a file or by `TAPI_` variables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one. Put a TLS terminator before it:
+    /// several SDKs speak https only.
+    pub listen: SocketAddr,
+    /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9090`; it has no
+    /// login, so keep it away from the internet.
+    pub admin_listen: SocketAddr,
+    /// Directory of the local buffer. Default `./data/tapi`; made where it is missing, used by one process at a time.
+    pub data: PathBuf,
+    /// Logs on stderr.
+    pub log: Logging,
+    /// Everything about taking events.
+    #[serde(flatten)]
+    pub ingest: Ingest,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            admin_listen: ([127, 0, 0, 1], 9090).into(),
+            data: "./data/tapi".into(),
+            log: Logging::default(),
+            ingest: Ingest::default(),
+        }
+    }
+}
+
+impl Settings for Config {
+    const PREFIX: &'static str = "TAPI";
+    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG"];
+    const SECRETS: &'static [&'static str] = Ingest::SECRETS;
+
+    fn problems(&self) -> Vec<Problem> {
+        let log = self.log.problem().map(|message| Problem::new("log.filter", message));
+        self.ingest.problems().into_iter().chain(log).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn example() -> service::Loaded<Config> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tapi.toml");
+        service::config::load::<Config>(Some(&file), []).unwrap()
+    }
+
+    #[test]
+    fn the_example_says_every_key_and_its_default() {
+        let example = example();
+        assert_eq!(example.value, Config::default());
+        let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
+        assert_eq!(unsaid, ["sources"], "sources stands in the example as a comment");
+    }
+
+    #[test]
+    fn the_sources_of_the_example_can_be_used() {
+        let text = include_str!("../../tapi.toml");
+        let sources: String = text
+            .lines()
+            .skip_while(|line| !line.starts_with("# [[sources]]"))
+            .map_while(|line| line.strip_prefix("# "))
+            .fold(String::new(), |all, line| all + line + "\n");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, sources.as_bytes()).unwrap();
+        let loaded = service::config::load::<Config>(Some(file.path()), []).unwrap();
+        assert!(!loaded.value.ingest.sources.is_empty());
+    }
+
+    #[test]
+    fn variables_reach_nested_keys() {
+        let variables = [("TAPI_LISTEN", "0.0.0.0:80"), ("TAPI_BUFFER_BYTES_MAX", "1073741824")];
+        let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = service::config::load::<Config>(None, environment).unwrap();
+        assert_eq!(loaded.value.listen, ([0, 0, 0, 0], 80).into());
+        assert_eq!(loaded.value.ingest.buffer.bytes_max, 1 << 30);
+        assert_eq!(loaded.warnings, [""; 0]);
+    }
+}

@@ -1,0 +1,286 @@
+//! One connection: its phase, its deadlines and its end.
+//!
+//! A timer for each request would cost more than the rest of this module. Instead each connection notes its phase and
+//! the tick in which the phase began, two words without a clock read, and one task of the thread looks at all of them a
+//! few times a second. Timeouts are late by at most a tick.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::HttpService;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::config::Limits;
+
+/// The clock of the deadlines.
+const TICK: Duration = Duration::from_millis(250);
+/// Time for a connection that has not sent anything when the server stops.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
+/// Time for a client to read its refusal while it is still sending.
+const LINGER: Duration = Duration::from_secs(5);
+/// Bytes that are read and thrown away after a refusal, so that the connection is not reset before the client has read
+/// its answer: the largest body that an SDK has been seen to send, several times.
+const LINGER_BYTES_MAX: usize = 8 << 20;
+/// Bytes thrown away at a time.
+const SINK_BYTES: usize = 16 * 1024;
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has sent nothing yet.
+    Fresh,
+    /// A head is being read.
+    Head,
+    /// A body is being read.
+    Body,
+    /// A request is being stored; that has its own deadline.
+    Work,
+    /// A request was answered.
+    Idle,
+    /// The answer was a refusal in the middle of a body, and the rest is being thrown away.
+    Linger,
+}
+
+/// What the thread wants of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Serve,
+    /// Close as soon as no request is in flight.
+    Finish,
+    /// Close now.
+    Close,
+}
+
+/// What the thread knows of a connection.
+pub(crate) struct Entry {
+    /// The other end.
+    pub(crate) peer: IpAddr,
+    phase: Cell<Phase>,
+    since: Cell<u32>,
+    now: Rc<Cell<u32>>,
+    linger: Cell<bool>,
+    order: Cell<Order>,
+    waker: RefCell<Option<Waker>>,
+    /// Where it stands in the registry.
+    index: Cell<usize>,
+}
+
+impl Entry {
+    /// A phase begins.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.now.get());
+    }
+
+    /// The answer in the making closes the connection, and the client may still be sending.
+    pub(crate) fn linger(&self) {
+        self.linger.set(true);
+    }
+
+    fn command(&self, order: Order) {
+        self.order.set(order);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The connections of one thread.
+pub(crate) struct Connections {
+    entries: RefCell<Vec<Rc<Entry>>>,
+    now: Rc<Cell<u32>>,
+    stopping: Cell<bool>,
+    /// One was opened or closed.
+    changed: Notify,
+}
+
+impl Connections {
+    pub(crate) fn new() -> Self {
+        let entries = RefCell::default();
+        Self { entries, now: Rc::default(), stopping: Cell::new(false), changed: Notify::new() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    pub(crate) fn open(&self, peer: IpAddr) -> Rc<Entry> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = Rc::new(Entry {
+            peer,
+            phase: Cell::new(Phase::Fresh),
+            since: Cell::new(self.now.get()),
+            now: Rc::clone(&self.now),
+            linger: Cell::new(false),
+            order: Cell::new(Order::Serve),
+            waker: RefCell::default(),
+            index: Cell::new(entries.len()),
+        });
+        entries.push(Rc::clone(&entry));
+        self.changed.notify_waiters();
+        entry
+    }
+
+    pub(crate) fn close(&self, entry: &Entry) {
+        let mut entries = self.entries.borrow_mut();
+        let index = entry.index.get();
+        entries.swap_remove(index);
+        if let Some(moved) = entries.get(index) {
+            moved.index.set(index);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there are fewer than so many.
+    pub(crate) async fn fewer_than(&self, count: usize) {
+        while self.count() >= count {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Runs as long as the thread serves: closes connections that take too long.
+    pub(crate) async fn watch(&self, limits: &Limits) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            // An idle server does not tick.
+            while self.count() == 0 {
+                self.changed.notified().await;
+                ticks.reset();
+            }
+            ticks.tick().await;
+            self.now.set(self.now.get().wrapping_add(1));
+            self.sweep(limits);
+        }
+    }
+
+    fn sweep(&self, limits: &Limits) {
+        for entry in &*self.entries.borrow() {
+            let limit = match entry.phase.get() {
+                Phase::Fresh if self.stopping.get() => FRESH_GRACE,
+                Phase::Fresh | Phase::Head => Duration::from_millis(limits.header_read_timeout_ms),
+                Phase::Body => Duration::from_millis(limits.body_read_timeout_ms),
+                Phase::Idle => Duration::from_millis(limits.idle_timeout_ms),
+                Phase::Linger => LINGER,
+                Phase::Work => continue,
+            };
+            let elapsed = TICK * self.now.get().wrapping_sub(entry.since.get());
+            if elapsed > limit {
+                entry.command(Order::Close);
+            }
+        }
+    }
+
+    /// Lets every connection finish what it has begun, waits for that up to the timeout, and closes what is left.
+    pub(crate) async fn finish(&self, timeout: Duration) {
+        self.stopping.set(true);
+        self.command(Order::Finish);
+        if tokio::time::timeout(timeout, self.fewer_than(1)).await.is_err() {
+            tracing::warn!(connections = self.count(), "closing connections that did not finish in time");
+            self.command(Order::Close);
+            self.fewer_than(1).await;
+        }
+    }
+
+    fn command(&self, order: Order) {
+        self.entries.borrow().iter().for_each(|entry| entry.command(order));
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve<S>(http: &http1::Builder, stream: TcpStream, service: S, entry: &Rc<Entry>)
+where
+    S: HttpService<
+            hyper::body::Incoming,
+            ResBody: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+        >,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let io = Io { stream: TokioIo::new(stream), entry: Rc::clone(entry), shut: false, thrown_away: 0 };
+    let mut connection = pin!(http.serve_connection(io, service));
+    let mut finishing = false;
+    poll_fn(|context| {
+        if entry.waker.borrow().is_none() {
+            // The connection is all of its task, so the waker stays the same.
+            entry.waker.replace(Some(context.waker().clone()));
+        }
+        match entry.order.get() {
+            Order::Close => return Poll::Ready(()),
+            // A client that has just connected is about to send: it gets its answer first.
+            Order::Finish if !finishing && entry.phase.get() != Phase::Fresh => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Order::Finish | Order::Serve => {}
+        }
+        // How a connection ends is the client's business: there is nobody to tell.
+        connection.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
+
+/// The socket, noting phases.
+struct Io {
+    stream: TokioIo<TcpStream>,
+    entry: Rc<Entry>,
+    shut: bool,
+    thrown_away: usize,
+}
+
+impl Read for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() && matches!(self.entry.phase.get(), Phase::Fresh | Phase::Idle) {
+            self.entry.enter(Phase::Head);
+        }
+        read
+    }
+}
+
+impl Write for Io {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Closing a socket that has unread bytes resets it, and the client may lose the answer that it was sent. So after a
+    /// refusal in the middle of a body only this side is closed, and the client's bytes are read until it closes its own.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.shut = true;
+            self.entry.enter(Phase::Linger);
+        }
+        if !self.entry.linger.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut sink = [0; SINK_BYTES];
+        while self.thrown_away < LINGER_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut sink);
+            ready!(Pin::new(self.stream.inner_mut()).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            self.thrown_away += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

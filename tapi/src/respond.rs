@@ -1,0 +1,210 @@
+//! Every answer there is, made of bytes that exist before the request comes.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
+};
+use hyper::{Response, StatusCode};
+use local_buffer::Durable;
+
+use crate::reject::Reject;
+
+/// The only body of success. SDKs want exactly 200 and a JSON object.
+const SUCCESS: Bytes = Bytes::from_static(br#"{"success":true}"#);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Seconds for which a browser may remember a preflight: Chromium's maximum. Without it each request costs two.
+const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
+const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, OPTIONS");
+const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+/// The headers of ours that a script may read: without them the browser SDK cannot wait as it is told to.
+const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, X-RateLimit-Reset");
+const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
+const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static("Origin, Access-Control-Request-Headers");
+
+/// The longest wait that is asked for, seconds; the shortest is 1, because some SDKs take 0 for "none given".
+pub(crate) const RETRY_AFTER_S_MAX: u32 = 60;
+
+/// What a request is told.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Its events are safe: the proof is part of the answer, and nothing else makes this one.
+    Stored(Durable),
+    /// It had nothing to store: an SDK's telemetry.
+    NothingToStore,
+    /// A browser may post.
+    Preflight,
+    /// No, and why.
+    Refused {
+        /// Why.
+        reject: Reject,
+        /// When to come back, seconds, where coming back makes sense.
+        retry_after_s: u32,
+    },
+}
+
+impl Answer {
+    /// A refusal with the usual wait.
+    pub(crate) fn refused(reject: Reject) -> Self {
+        let retry_after_s = match reject {
+            Reject::BufferFull => 5,
+            Reject::BufferFailed => 30,
+            _ => 1,
+        };
+        Self::Refused { reject, retry_after_s }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Stored(_) | Self::NothingToStore => StatusCode::OK,
+            Self::Preflight => StatusCode::NO_CONTENT,
+            Self::Refused { reject, .. } => StatusCode::from_u16(reject.status()).unwrap_or(StatusCode::BAD_REQUEST),
+        }
+    }
+}
+
+/// The headers of an answer: the request's own map, emptied, with what depends on the request.
+///
+/// hyper hands the map back to the next request of the connection, so none is ever made.
+pub(crate) struct Headers(HeaderMap);
+
+impl Headers {
+    /// Lets go of the request's headers, and with them of the buffer they lie in.
+    pub(crate) fn new(mut headers: HeaderMap, preflight: bool) -> Self {
+        let origin = headers.remove(ORIGIN);
+        let asked = headers.remove(ACCESS_CONTROL_REQUEST_HEADERS).filter(|_| preflight);
+        headers.clear();
+        if let Some(origin) = origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, copy(&origin));
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            if preflight {
+                headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+                headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_S);
+                headers.insert(VARY, VARY_PREFLIGHT);
+                if let Some(asked) = asked {
+                    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, copy(&asked));
+                }
+            } else {
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+                headers.insert(VARY, VARY_ORIGIN);
+            }
+        }
+        Self(headers)
+    }
+
+    /// The answer. `close` ends the connection after it.
+    pub(crate) fn respond(self, answer: &Answer, close: bool) -> Response<Full<Bytes>> {
+        let Self(mut headers) = self;
+        if close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let body = match answer {
+            Answer::Stored(_) | Answer::NothingToStore => {
+                headers.insert(CONTENT_TYPE, JSON);
+                SUCCESS
+            }
+            Answer::Preflight => {
+                headers.insert(ALLOW, METHODS);
+                Bytes::new()
+            }
+            Answer::Refused { reject, retry_after_s } => {
+                headers.insert(CONTENT_TYPE, JSON);
+                refuse(&mut headers, *reject, *retry_after_s)
+            }
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+fn refuse(headers: &mut HeaderMap, reject: Reject, retry_after_s: u32) -> Bytes {
+    static SECONDS: LazyLock<Vec<HeaderValue>> =
+        LazyLock::new(|| (0..=RETRY_AFTER_S_MAX).map(HeaderValue::from).collect());
+    static BODIES: LazyLock<Vec<Bytes>> = LazyLock::new(|| Reject::ALL.iter().map(|reject| body(*reject)).collect());
+    if matches!(reject.status(), 429 | 503) {
+        let seconds = &SECONDS[retry_after_s.clamp(1, RETRY_AFTER_S_MAX) as usize];
+        headers.insert(RETRY_AFTER, seconds.clone());
+        // Older browser SDKs read only this one.
+        if reject.status() == 429 {
+            headers.insert(RATE_LIMIT_RESET, seconds.clone());
+        }
+    }
+    if reject == Reject::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
+    }
+    BODIES[reject as usize].clone()
+}
+
+/// The members that the SDKs read: `code` and `message` (Python), `error` (Ruby). Neither holds a character that JSON
+/// escapes.
+fn body(reject: Reject) -> Bytes {
+    let (code, message) = (reject.code(), reject.message());
+    format!(r#"{{"success":false,"code":"{code}","message":"{message}","error":"{message}"}}"#).into()
+}
+
+/// A value in memory of its own: the request's lies in the read buffer, which is wanted for the next request.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or(HeaderValue::from_static("null"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(reject: Reject, retry_after_s: u32) -> Response<Full<Bytes>> {
+        Headers::new(HeaderMap::new(), false).respond(&Answer::Refused { reject, retry_after_s }, false)
+    }
+
+    #[test]
+    fn every_refusal_is_an_object_with_what_sdks_read() {
+        for reject in Reject::ALL {
+            let parsed: serde_json::Value = serde_json::from_slice(&body(*reject)).unwrap();
+            assert_eq!(parsed["success"], false);
+            assert_eq!(parsed["code"], reject.code());
+            assert_eq!(parsed["message"], reject.message());
+            assert_eq!(parsed["error"], reject.message());
+        }
+    }
+
+    #[test]
+    fn waits_are_whole_seconds_of_at_least_one() {
+        for reject in Reject::ALL {
+            let answer = refused(*reject, 0);
+            let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            let comes_back = matches!(reject.status(), 429 | 503);
+            assert_eq!(header("retry-after"), comes_back.then(|| "1".into()), "{reject:?}");
+            let limited = reject.status() == 429;
+            assert_eq!(header("x-ratelimit-reset"), limited.then(|| "1".into()), "{reject:?}");
+            assert_eq!(answer.status().as_u16(), reject.status());
+        }
+        let long = refused(Reject::RateLimited, 3600);
+        assert_eq!(long.headers()["retry-after"], "60");
+        assert_eq!(long.headers()["x-ratelimit-reset"], "60");
+    }
+
+    #[test]
+    fn nothing_of_the_request_is_sent_back_but_its_origin() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("authorization", "Basic x"), ("origin", "https://a.example"), ("cookie", "x")] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let answer = Headers::new(headers, false).respond(&Answer::NothingToStore, false);
+        let mut names: Vec<_> = answer.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected = [
+            "access-control-allow-credentials",
+            "access-control-allow-origin",
+            "access-control-expose-headers",
+            "content-type",
+            "vary",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://a.example");
+    }
+}

@@ -1,0 +1,84 @@
+//! What the binary does: `tapi run` and `tapi check-config`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use service::config::load;
+use service::{AdminServer, Failure, Loaded, Shutdown, logging};
+
+use crate::admin::TapiAdmin;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::server::{Running, Server};
+
+fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
+    load(
+        file,
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+    )
+    .map_err(Failure::usage)
+}
+
+/// Prints the settings in force.
+///
+/// # Errors
+/// [`Failure::Usage`] with every fault.
+pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
+    let loaded = settings(file)?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    print!("{loaded}");
+    Ok(())
+}
+
+/// Opens the buffer and serves until SIGTERM or SIGINT. Records stay in the buffer.
+///
+/// When it serves, it prints one line: `tapi ready ingest=ADDRESS admin=ADDRESS`.
+///
+/// # Errors
+/// Wrong settings, a buffer that does not open, a port that is taken, a thread that failed.
+pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+    let loaded = settings(file.as_deref())?;
+    let config = &loaded.value;
+    logging::init(&config.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    tracing::info!("settings in force\n{loaded}");
+
+    let (queue, recovered) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
+    tracing::info!(dir = %config.data.display(), ?recovered, "local buffer open");
+    let metrics = Metrics::new(queue.monitor());
+    let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&metrics));
+    let server = server.map_err(Failure::failed)?;
+    let listen = server.local_addr();
+    let open = config.ingest.sources.is_empty();
+    let admin = TapiAdmin::new(metrics, listen, open);
+    let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
+
+    let shutdown = Shutdown::new();
+    let running = Arc::new(OnceLock::<Running>::new());
+    let reloaded = Arc::clone(&running);
+    let on_reload = move || reload(file.as_deref(), reloaded.get());
+    shutdown.on_process_signals(on_reload).map_err(Failure::failed)?;
+    let _ = running.set(server.run(&shutdown).map_err(Failure::failed)?);
+    if open {
+        tracing::warn!("no sources are configured: any write key is accepted");
+    }
+    println!("tapi ready ingest={listen} admin={}", admin.local_addr());
+
+    shutdown.wait();
+    let outcome = running.get().map_or(Ok(()), Running::join);
+    queue.close().map_err(Failure::failed)?;
+    outcome.map_err(Failure::failed)
+}
+
+/// Uses the settings that can change while running; wrong ones change nothing.
+fn reload(file: Option<&Path>, running: Option<&Running>) {
+    match settings(file) {
+        Ok(loaded) => {
+            if let Some(running) = running {
+                running.reload(&loaded.value.ingest);
+            }
+            tracing::info!("sources, trusted proxies and limits per source read again");
+        }
+        Err(failure) => tracing::error!(%failure, "the settings were not read again; the old ones stay in force"),
+    }
+}
