@@ -227,7 +227,7 @@ impl Iterator for Elements<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::parser::Parser;
-    use super::*;
+    use super::Kind::{Array, Bool, Null, Number, Object, String};
 
     #[test]
     fn members_and_elements_have_their_exact_bytes() {
@@ -275,7 +275,6 @@ mod tests {
         let mut parser = Parser::new();
         let document = parser.parse(b"[{},[],\"\",0,-1,true,false,null]").unwrap();
         let kinds: Vec<_> = document.elements(document.root()).map(|value| document.kind(value)).collect();
-        use Kind::{Array, Bool, Null, Number, Object, String};
         assert_eq!(kinds, [Object, Array, String, Number, Number, Bool, Bool, Null]);
     }
 }

@@ -43,7 +43,7 @@ names! {
     GroupId b"groupId",
     Properties b"properties",
     Traits b"traits",
-    EventName b"name",
+    Title b"name",
     Category b"category",
     Batch b"batch",
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn escaped(name: &[u8]) -> String {
-        name.iter().map(|byte| format!("\\u{byte:04x}")).collect()
+        name.iter().map(|byte| format!("\\u{byte:04x}")).collect::<Vec<_>>().concat()
     }
 
     #[test]

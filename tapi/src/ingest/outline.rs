@@ -1,6 +1,8 @@
 //! Where the events of a batch are, in a body that simd-json refuses. Tolerant, in one pass, without recursion: inside
 //! an event only strings and brackets matter, so that a fault in one event costs that event alone.
 
+use std::ops::Range;
+
 use memchr::memchr2;
 use wire::limits::BATCH_EVENTS_MAX;
 
@@ -48,28 +50,23 @@ impl Outline {
         self.beyond = Beyond::default();
         self.envelope.clear();
         let batch = self.scan(body, decoder).ok_or(Reject::InvalidJson)?;
-        match batch {
-            Some((start, end)) => {
-                self.envelope.extend_from_slice(&body[..start]);
-                self.envelope.extend_from_slice(&body[end..]);
-            }
-            None => self.envelope.extend_from_slice(body),
-        }
+        self.envelope.extend_from_slice(&body[..batch.start]);
+        self.envelope.extend_from_slice(&body[batch.end..]);
         Ok(())
     }
 
-    /// What the batch has between its brackets, `Some(None)` without one; `None` where the body is malformed.
-    fn scan(&mut self, body: &[u8], decoder: &mut Decoder) -> Option<Option<(usize, usize)>> {
-        let mut batch = None;
+    /// What the batch has between its brackets, an empty range without one; `None` where the body is malformed.
+    fn scan(&mut self, body: &[u8], decoder: &mut Decoder) -> Option<Range<usize>> {
+        let mut batch = body.len()..body.len();
         let mut scanner = Scanner { body, at: 0 };
         scanner.expect(b'{')?;
         if !scanner.is_at(b'}') {
             loop {
-                let (start, end) = scanner.string()?;
-                let is_batch = Name::of(&body[start + 1..end - 1], decoder) == Name::Batch;
+                let name = scanner.string()?;
+                let is_batch = Name::of(&body[name.start + 1..name.end - 1], decoder) == Name::Batch;
                 scanner.expect(b':')?;
                 if is_batch && scanner.is_at(b'[') {
-                    batch = Some(self.scan_batch(&mut scanner)?);
+                    batch = self.scan_batch(&mut scanner)?;
                 } else {
                     scanner.value()?;
                 }
@@ -84,18 +81,18 @@ impl Outline {
         (scanner.at == body.len()).then_some(batch)
     }
 
-    fn scan_batch(&mut self, scanner: &mut Scanner<'_>) -> Option<(usize, usize)> {
+    fn scan_batch(&mut self, scanner: &mut Scanner<'_>) -> Option<Range<usize>> {
         self.events.clear();
         self.beyond = Beyond::default();
         scanner.expect(b'[')?;
         let inside = scanner.at;
         if !scanner.is_at(b']') {
             loop {
-                let (start, end) = scanner.value()?;
+                let event = scanner.value()?;
                 if self.events.len() < BATCH_EVENTS_MAX {
-                    self.events.push((start as u32, end as u32));
+                    self.events.push((event.start as u32, event.end as u32));
                 } else {
-                    self.beyond.push(start as u32, end as u32);
+                    self.beyond.push(event.start as u32, event.end as u32);
                 }
                 if !scanner.is_at(b',') {
                     break;
@@ -106,7 +103,7 @@ impl Outline {
         scanner.skip_space();
         let end = scanner.at;
         scanner.expect(b']')?;
-        Some((inside, end))
+        Some(inside..end)
     }
 }
 
@@ -133,17 +130,17 @@ impl Scanner<'_> {
     }
 
     /// A string with its quotes.
-    fn string(&mut self) -> Option<(usize, usize)> {
+    fn string(&mut self) -> Option<Range<usize>> {
         if !self.is_at(b'"') {
             return None;
         }
         let start = self.at;
         self.at = string_end(self.body, start)?;
-        Some((start, self.at))
+        Some(start..self.at)
     }
 
     /// Any value; of objects and arrays only the brackets are counted.
-    fn value(&mut self) -> Option<(usize, usize)> {
+    fn value(&mut self) -> Option<Range<usize>> {
         self.skip_space();
         let start = self.at;
         let mut depth = 0_usize;
@@ -162,14 +159,14 @@ impl Scanner<'_> {
                 _ => self.at += 1,
             }
             if depth == 0 {
-                return Some((start, self.at));
+                return Some(start..self.at);
             }
         }
     }
 }
 
 /// Where the string that starts at `start` ends, behind its closing quote; `None` where it does not.
-pub(super) fn string_end(text: &[u8], start: usize) -> Option<usize> {
+fn string_end(text: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
         at += memchr2(b'"', b'\\', text.get(at..)?)?;

@@ -31,7 +31,7 @@ pub(super) fn validate(event: Event<'_>, endpoint: Endpoint, type_name: Option<&
             object(event, Name::Properties, Reject::PropertiesNotObject)?;
         }
         EventType::Page | EventType::Screen => {
-            string(event, Name::EventName, Reject::NameNotString)?;
+            string(event, Name::Title, Reject::NameNotString)?;
             string(event, Name::Category, Reject::CategoryNotString)?;
             object(event, Name::Properties, Reject::PropertiesNotObject)?;
         }

@@ -215,7 +215,7 @@ fn the_clients_address_is_filled_in_where_there_is_none() {
 
 #[test]
 fn the_request_names_the_source_then_the_envelope_then_the_event() {
-    let event = |key: &str| GOOD.replace("}", &format!(r#","writeKey":"{key}"}}"#));
+    let event = |key: &str| GOOD.replace('}', &format!(r#","writeKey":"{key}"}}"#));
     let source = |write_key, envelope: &str, event: &str| {
         let post = Post { write_key, ..BATCH };
         let record = post.one(format!(r#"{{"batch":[{event}],"writeKey":{envelope}}}"#));

@@ -64,8 +64,8 @@ fn members(value: &str) -> Vec<(String, String)> {
 }
 
 fn event(extra: &[(String, String)]) -> String {
-    let extra: String = extra.iter().map(|(name, value)| format!(",\"x{name}\" :{value}")).collect();
-    GOOD.replace('}', &format!("{extra}}}"))
+    let extra: Vec<_> = extra.iter().map(|(name, value)| format!(",\"x{name}\" :{value}")).collect();
+    GOOD.replace('}', &format!("{}}}", extra.concat()))
 }
 
 proptest! {

@@ -1,0 +1,107 @@
+//! Between a body and its records nothing is allocated, once a thread has seen bodies of that size.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::net::IpAddr;
+
+use tapi::ingest::{Accepted, Scratch, ingest};
+use tapi::request::{Endpoint, EventType, Request};
+use tapi::sources::Sources;
+
+/// Bodies of each shape that are counted.
+const BODIES: usize = 10_000;
+/// Bodies of each shape before, for the buffers to grow.
+const WARM_UP_BODIES: usize = 10;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[expect(unsafe_code, reason = "a global allocator is unsafe by its nature; this one only counts and forwards")]
+// SAFETY: every call is forwarded unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn event(index: usize, members: &str) -> String {
+    format!(
+        r#"{{"type":"track","event":"Order Completed","userId":"user-{index}","messageId":"node-next-{index}-7f1d0a0e","timestamp":"2026-11-21T04:25:36.126Z","properties":{{"total":12.5,"text":"a \"quoted\" \u00e9","list":[1,2,{{"a":null}}]}}{members}}}"#
+    )
+}
+
+fn batch(events: usize, members: &str, envelope: &str) -> String {
+    let events: Vec<_> = (0..events).map(|index| event(index, members)).collect();
+    format!(r#"{{"batch":[{}],"sentAt":"2026-11-21T04:25:37.000Z"{envelope}}}"#, events.join(","))
+}
+
+/// Allocations of [`BODIES`] bodies, once warm.
+fn allocations(body: &str, endpoint: Endpoint, expected: Accepted) -> u64 {
+    let sources = Sources::Open;
+    let mut scratch = Scratch::new();
+    let mut run = |index: usize| {
+        let request = Request {
+            endpoint,
+            received_at_ms: 1_795_235_136_126 + index as i64,
+            write_key: Some(b"key"),
+            client_ip: Some(IpAddr::from([10, 0, 0, 1])),
+        };
+        let accepted = ingest(black_box(body.as_bytes()), &request, &sources, &mut scratch);
+        assert_eq!(accepted, Ok(expected));
+        scratch.records().map(<[u8]>::len).sum::<usize>()
+    };
+    (0..WARM_UP_BODIES).for_each(|index| assert!(run(index) > 0));
+    let before = ALLOCATIONS.get();
+    for index in 0..BODIES {
+        black_box(run(index));
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = ALLOCATIONS.get();
+    drop(black_box(Vec::<u8>::with_capacity(black_box(1))));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}
+
+#[test]
+fn nothing_is_allocated_between_body_and_records() {
+    let single = Endpoint::Single(EventType::Track);
+    let taken = |events| Accepted { events, rejected: 0 };
+    let context = r#","context":{"library":{"name":"go","version":"3.0.0"}},"integrations":{"All":true}"#;
+    for (shape, body, endpoint, expected) in [
+        ("single", event(1, ""), single, taken(1)),
+        ("single on several lines", event(1, "").replace(",\"", ",\n \""), single, taken(1)),
+        ("single without messageId", event(1, r#","messageId":null"#), single, taken(1)),
+        ("single with an escaped messageId", event(1, r#","messageId":"\u0061b""#), single, taken(1)),
+        ("single with a numeric id", event(1, r#","anonymousId":42"#), single, taken(1)),
+        ("batch of 20", batch(20, "", ""), Endpoint::Batch, taken(20)),
+        ("batch with common members", batch(20, r#","context":{"a":1}"#, context), Endpoint::Batch, taken(20)),
+        ("batch of refused", batch(5, r#","type":"x""#, ""), Endpoint::Batch, Accepted { events: 0, rejected: 5 }),
+        ("slow path, single", event(1, r#","x":NaN"#), single, taken(1)),
+        ("slow path, batch", batch(5, r#","x":"\ud800","y":1e400"#, context), Endpoint::Batch, taken(5)),
+    ] {
+        assert_eq!(allocations(&body, endpoint, expected), 0, "{shape}");
+    }
+}
