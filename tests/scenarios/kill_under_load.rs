@@ -11,7 +11,7 @@ use tests::load::{self, Load};
 use tests::{Scene, Turnstile, chaos};
 
 /// Events a second; enough for many group commits between any two instants, little enough for two cores.
-const RATE: u32 = 4_000;
+const RATE: u32 = 8_000;
 /// Load of one round; the kills fall into it.
 const ROUND: Duration = Duration::from_millis(1_500);
 /// A start takes about this long; one round in three is killed a second time within it.
@@ -22,8 +22,11 @@ const RETRY: Duration = Duration::from_mins(1);
 #[test]
 fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     let scene = Scene::begin();
-    // Small segments, so that rolling and recycling fall under the kills too.
-    let server = Turnstile::new(&scene).set("TURNSTILE_BUFFER_SEGMENT_BYTES", 1 << 20);
+    // Small files and an early seal, so that rolling, recycling and sealing fall under the kills too.
+    let server = Turnstile::new(&scene)
+        .set("TURNSTILE_BUFFER_SEGMENT_BYTES", 1 << 20)
+        .set("TURNSTILE_OUTPUT_FILE_BYTES_MAX", 8 << 20)
+        .set("TURNSTILE_DEDUP_OPEN_DIGESTS_MAX", 65_536);
     rounds(&scene, server, if chaos() { 50 } else { 10 });
 }
 
@@ -38,10 +41,7 @@ fn kills_with_small_single_requests_lose_nothing_and_double_nothing() {
 
 fn rounds(scene: &Scene, server: Turnstile, rounds: u64) {
     rounds_shaped(scene, server, rounds, |load| {
-        load.option("--shape", "mixed")
-            .option("--connections", 32)
-            .option("--events-per-request", 20)
-            .option("--gzip", 0.2)
+        load.option("--shape", "mixed").option("--connections", 32).option("--gzip", 0.2)
     });
 }
 

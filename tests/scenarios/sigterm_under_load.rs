@@ -19,7 +19,10 @@ fn sigterm_under_load_answers_what_it_took_drains_and_exits_0() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene);
     server.start();
-    let load = Load::new(&scene, 0, RATE, DURATION).option("--connections", 64).option("--events-per-request", 5);
+    let load = Load::new(&scene, 0, RATE, DURATION)
+        .option("--connections", 64)
+        .option("--events-per-request", 5)
+        .retrying(Duration::ZERO);
     let mut client = load.start(&server);
     wait::until("the load flows", DURATION, || {
         (server.metrics().ok()?.sum("tapi_events_total")? > f64::from(RATE)).then_some(())

@@ -19,7 +19,9 @@ const RETRY: Duration = Duration::from_mins(1);
 fn a_tail_reader_sees_each_event_once_through_kills() {
     let scene = Scene::begin();
     let mut rng = scene.rng();
-    let mut server = Turnstile::new(&scene).set("TURNSTILE_BUFFER_SEGMENT_BYTES", 1 << 20);
+    let mut server = Turnstile::new(&scene)
+        .set("TURNSTILE_BUFFER_SEGMENT_BYTES", 1 << 20)
+        .set("TURNSTILE_OUTPUT_FILE_BYTES_MAX", 4 << 20);
     let follower = Follower::start(server.deduped());
     let mut loads = Vec::new();
     let rounds = if chaos() { 50 } else { 8 };
