@@ -1,0 +1,244 @@
+//! All access to files goes through here: a trait, so that tests can put a faulty or forgetful disk in its place, and
+//! the real disk behind it.
+
+use std::any::Any;
+use std::fs::{self, File as StdFile, OpenOptions, TryLockError};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use rustix::fs::{Advice, OFlags};
+
+use crate::format::BLOCK_BYTES;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To read, through the page cache, without reading ahead.
+    Read,
+    /// To read and write through the page cache; the file must exist.
+    Write,
+    /// To write past the page cache, each write durable when it returns; the file must exist.
+    Direct,
+    /// Like `Write`, but the file must not exist.
+    Create,
+}
+
+/// A directory and the files in it. Names are relative to it.
+pub(crate) trait Storage: Send + Sync {
+    /// Makes a directory and those above it; one that exists is fine.
+    fn create_dir(&self, name: &str) -> io::Result<()>;
+    /// Names and sizes of the files of a directory.
+    fn list(&self, dir: &str) -> io::Result<Vec<(String, u64)>>;
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn File>>;
+    /// Gives a file another name; durable only after `sync_dir`.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file; durable only after `sync_dir`.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Locks a file until the guard is dropped; `None` if somebody else has it.
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
+    /// Bytes that may still be written.
+    fn free_bytes(&self) -> io::Result<u64>;
+}
+
+/// An open file.
+pub(crate) trait File: Send + Sync {
+    /// Reads until the buffer is full or the file ends; gives the count.
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all pieces behind each other.
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Makes all writes durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Whether a write is durable when it returns.
+    fn writes_through(&self) -> bool;
+    /// Makes the next reads come from the disk and not from the page cache, as far as the system can.
+    fn forget_cached(&self) -> io::Result<()>;
+}
+
+/// Writes, and returns when it is durable.
+pub(crate) fn write_durable(file: &dyn File, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+    file.write_at(pieces, offset)?;
+    if file.writes_through() { Ok(()) } else { file.sync() }
+}
+
+/// A directory of a real file system.
+pub(crate) struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.root.clone() } else { self.root.join(name) }
+    }
+}
+
+impl Storage for Disk {
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        if path.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&path)?;
+        // The new name lies in the directory above.
+        path.parent().map_or(Ok(()), |parent| {
+            let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() };
+            StdFile::open(parent)?.sync_all()
+        })
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(dir))? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            if let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string()) {
+                names.push((name, meta.len()));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(access != Access::Read).create_new(access == Access::Create);
+        if access == Access::Direct {
+            options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits() as i32);
+        }
+        let file = options.open(self.path(name))?;
+        if access == Access::Read {
+            // Reading ahead of what is durable would fill the page cache with blocks that are about to be written.
+            rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
+        }
+        Ok(Box::new(DiskFile { file, writes_through: access == Access::Direct }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        StdFile::open(self.path(dir))?.sync_all()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(name))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+struct DiskFile {
+    file: StdFile,
+    writes_through: bool,
+}
+
+impl File for DiskFile {
+    fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < to.len() {
+            match self.file.read_at(&mut to[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut done = 0;
+        // The common case is one call that writes all.
+        while done < bytes {
+            let result = if done == 0 {
+                rustix::io::pwritev(&self.file, pieces, offset)
+            } else {
+                let (piece, inside) = piece_at(pieces, done);
+                rustix::io::pwrite(&self.file, &pieces[piece][inside..], offset + done as u64)
+            };
+            match result {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                // After a short direct write the rest must start at a block again.
+                Ok(count) if self.writes_through && done + count < bytes => {
+                    let next = (done + count) / BLOCK_BYTES * BLOCK_BYTES;
+                    if next <= done {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    done = next;
+                }
+                Ok(count) => done += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn writes_through(&self) -> bool {
+        self.writes_through
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+}
+
+/// The piece, and the place in it, where byte `at` of all pieces stands.
+fn piece_at(pieces: &[IoSlice<'_>], mut at: usize) -> (usize, usize) {
+    for (number, piece) in pieces.iter().enumerate() {
+        if at < piece.len() {
+            return (number, at);
+        }
+        at -= piece.len();
+    }
+    (pieces.len(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_of_many_pieces_is_found_in_its_piece() {
+        let pieces = [IoSlice::new(b"abc"), IoSlice::new(b""), IoSlice::new(b"de")];
+        assert_eq!(piece_at(&pieces, 0), (0, 0));
+        assert_eq!(piece_at(&pieces, 2), (0, 2));
+        assert_eq!(piece_at(&pieces, 3), (2, 0));
+        assert_eq!(piece_at(&pieces, 4), (2, 1));
+    }
+
+    #[test]
+    fn a_lock_is_held_until_its_guard_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path().to_path_buf());
+        let guard = disk.lock("lock").unwrap();
+        assert!(guard.is_some());
+        assert!(disk.lock("lock").unwrap().is_none());
+        drop(guard);
+        assert!(disk.lock("lock").unwrap().is_some());
+    }
+}

@@ -1,0 +1,106 @@
+//! The writer thread: group commit.
+//!
+//! While one group is on its way to the disk the next one fills; when the write is done it goes at once. So the slower
+//! the disk the larger the groups, and nothing waits for a timer. One write is in flight at a time, which makes the
+//! durable end contiguous without further bookkeeping.
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::group::Group;
+use crate::lock::lock;
+use crate::memory::CHUNK_BYTES;
+use crate::options::{GROUP_BYTES_MAX, SyncPolicy};
+use crate::segment::{Segment, write_header};
+use crate::shared::Shared;
+use crate::stats::add;
+use crate::storage::write_durable;
+use crate::tail::{Phase, Sealed};
+
+const GROUP_CHUNKS_MAX: usize = GROUP_BYTES_MAX.div_ceil(CHUNK_BYTES);
+
+/// Writes groups until the queue closes or a write fails.
+pub(crate) fn run(shared: &Shared) {
+    let guard = PanicGuard(shared);
+    let mut current: Option<Arc<Segment>> = None;
+    while let Some(sealed) = next_group(shared) {
+        if let Err(error) = write(shared, sealed, &mut current) {
+            shared.durable.fail(&error);
+            break;
+        }
+    }
+    lock(&shared.tail).phase = Phase::Ended;
+    std::mem::forget(guard);
+}
+
+fn next_group(shared: &Shared) -> Option<Sealed> {
+    let mut tail = lock(&shared.tail);
+    loop {
+        if let Some(sealed) = tail.take_group() {
+            return Some(sealed);
+        }
+        if tail.phase != Phase::Open {
+            return None;
+        }
+        tail.writer_parked = true;
+        tail = shared.writer_work.wait(tail).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) -> io::Result<()> {
+    let Sealed { mut group, segment, activates } = sealed;
+    let started = Instant::now();
+    if let Some(header) = activates {
+        if let (Some(before), SyncPolicy::Never) = (&*current, shared.bounds.sync) {
+            // Only the last segment is ever in doubt at an opening, whatever the policy.
+            before.file.sync()?;
+        }
+        write_header(&*segment.file, &header)?;
+        let mut live = lock(&shared.live);
+        live.push(Arc::clone(&segment));
+        live.last_is_open = true;
+    }
+    group.finish(shared.files.seed, now_ms());
+    let durable = shared.bounds.sync != SyncPolicy::Never;
+    write_group(&segment, &group, durable)?;
+    segment.set_durable_end(group.end_offset());
+    *current = Some(segment);
+    add(&shared.counters.write_ns, started.elapsed().as_nanos() as u64);
+    add(&shared.counters.groups, 1);
+    add(&shared.counters.group_bytes, group.padded_bytes() as u64);
+    let end = group.end();
+    // The memory is in its place before the reader hears of it, or it would read from disk what memory has.
+    lock(&shared.tail).keep(group);
+    shared.durable.advance(end);
+    Ok(())
+}
+
+/// Writes a finished group to its place in one call.
+pub(crate) fn write_group(segment: &Segment, group: &Group, durable: bool) -> io::Result<()> {
+    let mut pieces = [IoSlice::new(&[]); GROUP_CHUNKS_MAX];
+    let mut left = group.padded_bytes();
+    let mut count = 0;
+    for (piece, chunk) in pieces.iter_mut().zip(group.chunks()) {
+        let bytes = left.min(CHUNK_BYTES);
+        *piece = IoSlice::new(&chunk.bytes()[..bytes]);
+        left -= bytes;
+        count += 1;
+    }
+    let (pieces, offset) = (&pieces[..count], group.place().offset);
+    if durable { write_durable(&*segment.file, pieces, offset) } else { segment.file.write_at(pieces, offset) }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A writer that panics must not leave others waiting for it.
+struct PanicGuard<'a>(&'a Shared);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        self.0.durable.fail(&io::Error::other("the writer thread panicked"));
+        lock(&self.0.tail).phase = Phase::Ended;
+    }
+}
