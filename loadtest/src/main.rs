@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The program `loadtest`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loadtest::cli::main()
+}
