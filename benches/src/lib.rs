@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the benches share: a load client that costs little, the processor time of a process, cores to pin to, and the
+//! file that keeps the figures.
+//!
+//! A bench prints its figure beside its floor, measured in the same run by turns, and checks the answers it gets.
+
+pub mod event;
+pub mod load;
+pub mod machine;
+pub mod record;
+pub mod server;

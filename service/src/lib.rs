@@ -5,6 +5,7 @@
 //! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
 //! | [`logging`] | structured logs, text for people and JSON for machines |
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
+//! | [`metrics`] | plain numbers as Prometheus text |
 //! | [`shutdown`] | SIGTERM and SIGINT as one signal that async tasks and plain threads can wait for, SIGHUP as a call |
 //! | [`exit`] | exit codes: 0 done, 1 failed, 2 bad usage or configuration |
 //!
@@ -14,6 +15,7 @@ pub mod admin;
 pub mod config;
 pub mod exit;
 pub mod logging;
+pub mod metrics;
 pub mod shutdown;
 
 pub use admin::{Admin, AdminServer, Section};

@@ -1,0 +1,172 @@
+//! Rows `ingest_single` and `ingest_single_cpu`: requests a second and processor time a request of the whole ingest path,
+//! HTTP to durable answer, beside a bare hyper server that reads the body and answers 200.
+//!
+//! Each server runs on one core, with every thread it has; the load runs on the other. Single events of 920 bytes, 256
+//! connections kept alive. The drain is held back while the clock runs and lets everything go between the rounds, so
+//! that, as in a server that has run for a while, the buffer writes over segments it has used before. The two take
+//! turns; the figures are medians over the rounds.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use benches::load::{Client, Seen};
+use benches::machine;
+use benches::record::{self, Row};
+use benches::server::{self, ServerProcess};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use local_buffer::{Batch, Reader};
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const CONNECTIONS: usize = 256;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(4);
+const WARM_UP: Duration = Duration::from_secs(6);
+const SERVER_CORE: usize = 0;
+const LOAD_CORE: usize = 1;
+
+fn main() {
+    match server::role().as_deref() {
+        Some("bare") => bare(),
+        Some("tapi") => tapi(),
+        Some(other) => panic!("no role {other}"),
+        None => compare(),
+    }
+}
+
+fn compare() {
+    machine::pin(LOAD_CORE);
+    let (mut bare, mut tapi) = (ServerProcess::start("bare"), ServerProcess::start("tapi"));
+    let mut bare_client = Client::connect(bare.address, CONNECTIONS, 0);
+    let mut tapi_client = Client::connect(tapi.address, CONNECTIONS, 0);
+    bare_client.run(Duration::from_secs(1));
+    tapi_client.run(WARM_UP);
+    tapi.ask("drain");
+    let (mut bare_rounds, mut tapi_rounds) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare_rounds.push(round(&mut bare, &mut bare_client));
+        tapi_rounds.push(round(&mut tapi, &mut tapi_client));
+        // Every event that was answered is there, and the space is free for the next round.
+        let drained: u64 = tapi.ask("drain").parse().expect("a count");
+        assert_eq!(drained, tapi_client.next_number(), "records in the buffer and answers are as many");
+    }
+    let (bare, tapi) = (Median::of(bare_rounds), Median::of(tapi_rounds));
+    println!("bare hyper: {bare}\ntapi:       {tapi}");
+    record::keep(&[
+        Row { name: "ingest_single", value: tapi.rate, unit: "requests/s", floor: Some(bare.rate) },
+        Row { name: "ingest_single_cpu", value: tapi.cpu_us, unit: "us/request", floor: Some(bare.cpu_us) },
+    ]);
+}
+
+fn round(server: &mut ServerProcess, client: &mut Client) -> (Seen, f64) {
+    let before = machine::processor_time(server.id());
+    let seen = client.run(ROUND);
+    let used = machine::processor_time(server.id()) - before;
+    let cpu_us = used.as_secs_f64() * 1e6 / seen.requests as f64;
+    (seen, cpu_us)
+}
+
+struct Median {
+    rate: f64,
+    cpu_us: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+impl Median {
+    fn of(rounds: Vec<(Seen, f64)>) -> Self {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let percentile = |share| median(rounds.iter().map(|(seen, _)| seen.percentile(share).as_secs_f64()).collect());
+        Self {
+            rate: median(rounds.iter().map(|(seen, _)| seen.rate()).collect()),
+            cpu_us: median(rounds.iter().map(|(_, cpu_us)| *cpu_us).collect()),
+            p50: Duration::from_secs_f64(percentile(0.50)),
+            p99: Duration::from_secs_f64(percentile(0.99)),
+        }
+    }
+}
+
+impl std::fmt::Display for Median {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rate, cpu_us, p50, p99 } = self;
+        write!(out, "{rate:.0} requests/s, {cpu_us:.2} us of processor time each, p50 {p50:.1?}, p99 {p99:.1?}")
+    }
+}
+
+/// The floor: hyper, keep-alive, the body read, a constant answer.
+fn bare() {
+    machine::pin(SERVER_CORE);
+    let (said, address) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        runtime.block_on(tokio::task::LocalSet::new().run_until(serve_bare(said)));
+    });
+    server::serve_lines(address.recv().expect("it listens"), |_| String::new());
+}
+
+async fn serve_bare(said: std::sync::mpsc::Sender<SocketAddr>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    said.send(listener.local_addr().expect("a bound socket")).expect("main waits");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        stream.set_nodelay(true).expect("a TCP socket");
+        tokio::task::spawn_local(async move {
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(answer_bare));
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer_bare(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"success":true}"#)));
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// The whole ingest path with one server thread, and a drain that works only when told.
+fn tapi() {
+    machine::pin(SERVER_CORE);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+    let config = tapi::config::Ingest { threads: 1, ..tapi::config::Ingest::default() };
+    let (mut queue, _) = config.buffer.open(folder.path()).expect("a new buffer");
+    let mut reader = queue.take_reader().expect("the only reader");
+    let metrics = tapi::Metrics::new(queue.monitor());
+    let server = tapi::Server::bind(&config, (Ipv4Addr::LOCALHOST, 0).into(), queue.appender(), metrics);
+    let server = server.expect("a free port");
+    let address = server.local_addr();
+    let running = server.run(&service::Shutdown::new()).expect("a thread");
+    let mut drained = 0;
+    server::serve_lines(address, |_| {
+        drained += drain(&mut reader);
+        drained.to_string()
+    });
+    drop(running);
+}
+
+/// Takes everything out of the buffer; how many records that were.
+fn drain(reader: &mut Reader) -> u64 {
+    let mut batch = Batch::new();
+    let mut count = 0;
+    while reader.read(&mut batch, 16_384, 8 << 20).expect("the buffer can be read") > 0 {
+        count += batch.len() as u64;
+        reader.acknowledge(batch.end().expect("it is not empty")).expect("the floor moves");
+    }
+    reader.sync_floor().expect("the floor is durable");
+    count
+}

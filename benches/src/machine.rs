@@ -1,0 +1,49 @@
+//! Which machine this is, which core a process runs on, and how much processor time it has used.
+
+use std::fs;
+use std::process::id;
+use std::time::Duration;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Ticks a second of the times in `/proc/PID/stat`; the kernel's user interface fixes them (`USER_HZ`).
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Keeps this process, and the threads it starts from now on, on one core.
+///
+/// # Panics
+/// Where the kernel refuses: there is no such core.
+pub fn pin(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).unwrap_or_else(|error| panic!("pin to core {core}: {error}"));
+}
+
+/// Processor time of a process so far, user and kernel, in steps of 10 ms.
+///
+/// # Panics
+/// Where it does not run.
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The name in parentheses may hold anything; the fields behind it are numbered from 3.
+    let fields = stat.rsplit_once(')').expect("a stat line").1.split_whitespace();
+    let ticks: u64 = fields.skip(14 - 3).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+}
+
+/// Processor time of this process so far.
+pub fn own_processor_time() -> Duration {
+    processor_time(id())
+}
+
+/// A short name of this machine: cores and processor.
+pub fn name() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, model)| model.trim().to_lowercase());
+    let words: Vec<_> = model.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    format!("{cores}-core-{}", words.join("-"))
+}

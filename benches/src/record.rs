@@ -1,0 +1,80 @@
+//! The figures that bars name: `benches/record/<date>-<machine>.csv`, rows `name,value,unit,floor,ratio`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::machine;
+
+const HEADER: &str = "name,value,unit,floor,ratio";
+
+/// One figure beside its floor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What bars call it.
+    pub name: &'static str,
+    /// The figure.
+    pub value: f64,
+    /// Its unit.
+    pub unit: &'static str,
+    /// What the barest program that does the unavoidable part reaches, in the same unit and run; `None` where there is
+    /// nothing to compare with.
+    pub floor: Option<f64>,
+}
+
+impl Row {
+    /// Value over floor.
+    pub fn ratio(&self) -> Option<f64> {
+        self.floor.map(|floor| self.value / floor)
+    }
+
+    fn line(&self) -> String {
+        let number = |value: Option<f64>, digits| value.map_or_else(String::new, |value| format!("{value:.digits$}"));
+        let digits = if self.value < 100.0 { 2 } else { 0 };
+        let (value, floor) = (number(Some(self.value), digits), number(self.floor, digits));
+        format!("{},{value},{},{floor},{}", self.name, self.unit, number(self.ratio(), 3))
+    }
+}
+
+/// Prints the rows and puts them into today's file, in place of rows of the same names.
+///
+/// # Panics
+/// Where the file cannot be written.
+pub fn keep(rows: &[Row]) {
+    let path = path();
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let text = merged(&old, rows);
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).expect("the record's folder");
+    fs::write(&path, text).expect("the record can be written");
+    println!("{HEADER}");
+    rows.iter().for_each(|row| println!("{}", row.line()));
+}
+
+fn path() -> PathBuf {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let date = jiff::Timestamp::from_second(now as i64).expect("a clock between year 1 and 9999");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("record");
+    folder.join(format!("{}-{}.csv", date.strftime("%Y-%m-%d"), machine::name()))
+}
+
+fn merged(old: &str, rows: &[Row]) -> String {
+    let replaced = |line: &&str| rows.iter().any(|row| line.split(',').next() == Some(row.name));
+    let kept = old.lines().skip(1).filter(|line| !replaced(line)).map(str::to_owned);
+    let mut lines: Vec<_> = kept.chain(rows.iter().map(Row::line)).collect();
+    lines.sort();
+    lines.insert(0, HEADER.to_owned());
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_figure_takes_the_place_of_the_old_one() {
+        let row = |name, value, floor| Row { name, value, unit: "1/s", floor };
+        let old = merged("", &[row("b", 50.0, Some(100.0)), row("a", 1234.5, None)]);
+        assert_eq!(old, "name,value,unit,floor,ratio\na,1234,1/s,,\nb,50.00,1/s,100.00,0.500\n");
+        let new = merged(&old, &[row("b", 75.0, Some(100.0))]);
+        assert_eq!(new, "name,value,unit,floor,ratio\na,1234,1/s,,\nb,75.00,1/s,100.00,0.750\n");
+    }
+}
