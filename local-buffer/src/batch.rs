@@ -32,7 +32,7 @@ impl Batch {
     }
 
     /// The records in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordId, &[u8])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordId, &[u8])> + Clone {
         self.entries.iter().enumerate().map(|(index, (id, end))| {
             let start = index.checked_sub(1).map_or(0, |before| self.entries[before].1);
             (*id, &self.bytes[start..*end])

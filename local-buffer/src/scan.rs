@@ -173,10 +173,13 @@ impl Scan {
             let mut copy = [0; BLOCK_BYTES];
             copy.copy_from_slice(block);
             let seen = look(&copy, index, self.generation, self.block_seed);
-            if seen == BlockLook::Stale && matches!(extent, Extent::Unknown(_)) {
+            if seen == BlockLook::Blank {
                 continue;
             }
-            written_end = start + BLOCK_BYTES;
+            // A stale block is looked at too: the sector of its header may be all that was not written.
+            if seen != BlockLook::Stale {
+                written_end = start + BLOCK_BYTES;
+            }
             if let BlockLook::Current(header) = seen
                 && header.first_record != 0
                 && start + header.first_record as usize > from

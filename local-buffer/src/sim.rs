@@ -313,6 +313,8 @@ impl File for SimFile {
             return Err(io::Error::from_raw_os_error(5));
         } else {
             put_at(&mut inode.durable, at, &bytes);
+            // What failed here earlier cannot come back over it.
+            inode.unsynced.retain(|(from, write)| *from < at || at + bytes.len() < from + write.len());
         }
         if cut { Err(off()) } else { Ok(()) }
     }

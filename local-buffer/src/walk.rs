@@ -35,7 +35,9 @@ pub(crate) enum Parsed {
 pub(crate) enum BlockLook {
     /// Written by this generation.
     Current(BlockHeader),
-    /// Left from an earlier generation, or never written.
+    /// Nothing but zeros.
+    Blank,
+    /// Left from an earlier generation.
     Stale,
     /// Neither: its header does not check.
     Bad,
@@ -96,7 +98,7 @@ pub(crate) fn look(block: &[u8], index: usize, generation: u64, seed: BlockSeed)
         Some(header) if header.index as usize != index || header.generation > generation => BlockLook::Bad,
         Some(header) if header.generation == generation => BlockLook::Current(header),
         Some(_) => BlockLook::Stale,
-        None if block == ZEROS => BlockLook::Stale,
+        None if block == ZEROS => BlockLook::Blank,
         None => BlockLook::Bad,
     }
 }
