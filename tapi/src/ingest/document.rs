@@ -3,11 +3,15 @@
 //! A *mark* is the offset of a token's first byte, tokens being `{ } [ ] : ,`, strings and atoms; the marks of an
 //! accepted text are all that is needed to walk it. A value ends where the next token starts, white space cut off.
 
+use super::pairs::{closes, opens};
+
 /// A text that simd-json accepted, and its marks.
 #[derive(Clone, Copy)]
 pub(super) struct Document<'a> {
     text: &'a [u8],
     marks: &'a [u32],
+    closes: &'a [u32],
+    levels: u32,
 }
 
 /// One value of a document.
@@ -19,8 +23,6 @@ pub(super) struct Value {
     /// Its tokens: `mark..mark_end`, indexes into the marks.
     pub(super) mark: u32,
     pub(super) mark_end: u32,
-    /// Levels of nesting inside: 0 for a string or atom, 1 for `{}`.
-    pub(super) levels: u32,
 }
 
 /// One member of an object.
@@ -46,8 +48,25 @@ pub(super) enum Kind {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(text: &'a [u8], marks: &'a [u32]) -> Self {
-        Self { text, marks }
+    /// `closes` and `levels` are what [`super::pairs`] found.
+    pub(super) fn new(text: &'a [u8], marks: &'a [u32], closes: &'a [u32], levels: u32) -> Self {
+        Self { text, marks, closes, levels }
+    }
+
+    /// Whether a value is nested deeper than `levels_max`, its own brackets being one level.
+    pub(super) fn is_deeper_than(self, value: Value, levels_max: usize) -> bool {
+        self.levels as usize > levels_max && self.levels_of(value) > levels_max
+    }
+
+    fn levels_of(self, value: Value) -> usize {
+        let (mut depth, mut levels) = (0, 0);
+        for &mark in &self.marks[value.mark as usize..value.mark_end as usize] {
+            let byte = self.text[mark as usize];
+            depth += usize::from(opens(byte));
+            levels = levels.max(depth);
+            depth -= usize::from(closes(byte));
+        }
+        levels
     }
 
     pub(super) fn text(self) -> &'a [u8] {
@@ -59,11 +78,11 @@ impl<'a> Document<'a> {
         self.marks
     }
 
-    /// The value that is the whole document. Its levels are not counted.
+    /// The value that is the whole document.
     pub(super) fn root(self) -> Value {
         let start = self.marks[0];
         let end = trimmed_end(self.text, start as usize, self.text.len()) as u32;
-        Value { start, end, mark: 0, mark_end: self.marks.len() as u32, levels: 0 }
+        Value { start, end, mark: 0, mark_end: self.marks.len() as u32 }
     }
 
     /// The client's own bytes of a value.
@@ -139,35 +158,11 @@ impl<'a> Document<'a> {
         let start = self.marks[mark];
         if !opens(self.text[start as usize]) {
             let end = self.token_end(mark, start as usize) as u32;
-            return Value { start, end, mark: mark as u32, mark_end: mark as u32 + 1, levels: 0 };
+            return Value { start, end, mark: mark as u32, mark_end: mark as u32 + 1 };
         }
-        // No branch on the kind of token: which one comes next cannot be predicted.
-        let mut depth = 1_i32;
-        let mut levels = 1_i32;
-        let mut close = mark;
-        for &token in &self.marks[mark + 1..] {
-            close += 1;
-            let byte = self.text[token as usize];
-            depth += i32::from(opens(byte)) - i32::from(closes(byte));
-            levels = levels.max(depth);
-            if depth == 0 {
-                break;
-            }
-        }
-        let end = self.marks[close] + 1;
-        Value { start, end, mark: mark as u32, mark_end: close as u32 + 1, levels: levels as u32 }
+        let close = self.closes[mark] as usize;
+        Value { start, end: self.marks[close] + 1, mark: mark as u32, mark_end: close as u32 + 1 }
     }
-}
-
-/// Bit 5 is all that `{` and `[`, and `}` and `]`, differ in; no other token starts with these.
-#[inline]
-fn opens(byte: u8) -> bool {
-    byte | 0x20 == b'{'
-}
-
-#[inline]
-fn closes(byte: u8) -> bool {
-    byte | 0x20 == b'}'
 }
 
 #[inline]
@@ -243,7 +238,9 @@ mod tests {
             members.iter().map(|m| raw(m.value)).collect::<Vec<_>>(),
             ["[ 1 , [] ,\"x\\\" \" ]", "{\"c\":{}}", "-1.5e3"]
         );
-        assert_eq!(members.iter().map(|m| m.value.levels).collect::<Vec<_>>(), [2, 2, 0]);
+        assert_eq!(members.iter().map(|m| document.levels_of(m.value)).collect::<Vec<_>>(), [2, 2, 0]);
+        assert!(document.is_deeper_than(document.root(), 2) && !document.is_deeper_than(document.root(), 3));
+        assert!(document.is_deeper_than(members[0].value, 1) && !document.is_deeper_than(members[0].value, 2));
         let elements: Vec<_> = document.elements(members[0].value).collect();
         assert_eq!(elements.iter().map(|e| raw(*e)).collect::<Vec<_>>(), ["1", "[]", "\"x\\\" \""]);
         assert!(document.is_empty_array(elements[1]));

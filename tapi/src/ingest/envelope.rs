@@ -60,7 +60,7 @@ impl BatchEnvelope {
         let envelope = table.read(document, root, decoder);
         for (name, object) in [(Name::Context, &mut self.context), (Name::Integrations, &mut self.integrations)] {
             if let Some(value) = envelope.get(name) {
-                if value.levels as usize >= EVENT_DEPTH_MAX {
+                if document.is_deeper_than(value, EVENT_DEPTH_MAX - 1) {
                     return Err(Reject::TooDeep);
                 }
                 object.read(document, value, decoder);

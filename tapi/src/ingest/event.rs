@@ -29,16 +29,14 @@ impl MemberTable {
     pub(super) fn read<'a>(&'a mut self, document: Document<'a>, object: Value, decoder: &mut Decoder) -> Event<'a> {
         self.members.clear();
         self.last = [ABSENT; Name::COUNT];
-        let mut levels = 0;
         for member in document.members(object) {
-            levels = levels.max(member.value.levels);
             let name = Name::of(document.name(member), decoder);
             if name != Name::Other {
                 self.last[name as usize] = self.members.len() as u32;
             }
             self.members.push(NamedMember { name, member });
         }
-        Event { document, object, members: &self.members, last: &self.last, levels: levels + 1 }
+        Event { document, object, members: &self.members, last: &self.last }
     }
 }
 
@@ -49,8 +47,6 @@ pub(super) struct Event<'a> {
     pub(super) object: Value,
     pub(super) members: &'a [NamedMember],
     last: &'a [u32; Name::COUNT],
-    /// Levels of nesting, its own braces being one.
-    pub(super) levels: u32,
 }
 
 impl<'a> Event<'a> {
@@ -102,7 +98,6 @@ mod tests {
         let event = table.read(document, document.root(), &mut Decoder::default());
         assert_eq!(event.get(Name::Type).map(|value| event.raw(value)), Some(&b"2"[..]));
         assert_eq!((0..6).map(|index| event.counts(index)).collect::<Vec<_>>(), [false, true, true, true, true, true]);
-        assert_eq!(event.levels, 3);
         assert!(event.get(Name::Event).is_some() && event.present(Name::Event).is_none());
         assert!(event.present(Name::UserId).is_some() && event.filled(Name::UserId).is_none());
         assert!(event.get(Name::Traits).is_none());

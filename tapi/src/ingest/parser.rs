@@ -7,12 +7,13 @@ use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
 use wire::limits::EVENT_DEPTH_MAX;
 
 use super::document::Document;
+use super::pairs::Pairs;
 
 /// Levels around an event: the envelope's object and its `batch` array.
 const ENVELOPE_LEVELS: usize = 2;
 /// Nesting at which simd-json refuses. A text within it may still hold a too deep event; that is checked per event.
 const DEPTH_MAX: usize = EVENT_DEPTH_MAX + ENVELOPE_LEVELS;
-/// Tokens whose buffers are kept from one request to the next, 28 bytes each. A body of the largest size has some
+/// Tokens whose buffers are kept from one request to the next, 32 bytes each. A body of the largest size has some
 /// 170,000 in real life and a million at worst.
 const TOKENS_KEPT_MAX: usize = 256 * 1024;
 
@@ -21,11 +22,12 @@ pub(super) struct Parser {
     copy: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
+    pairs: Pairs,
 }
 
 impl Parser {
     pub(super) fn new() -> Self {
-        Self { copy: Vec::new(), buffers: new_buffers(), tape: Tape(Vec::new()) }
+        Self { copy: Vec::new(), buffers: new_buffers(), tape: Tape(Vec::new()), pairs: Pairs::new(DEPTH_MAX) }
     }
 
     /// Finds the tokens of `text`; `None` where simd-json refuses it.
@@ -45,7 +47,9 @@ impl Parser {
         let outcome = fill_tape_padded(&mut self.copy, masked.len(), &mut self.buffers, &mut tape);
         self.tape = tape.reset();
         outcome.ok()?;
-        Some(Document::new(text, self.buffers.structural_indexes()))
+        let marks = self.buffers.structural_indexes();
+        let levels = self.pairs.find(text, marks);
+        Some(Document::new(text, marks, self.pairs.closes(), levels))
     }
 
     /// Gives back what only an unusual body needed.

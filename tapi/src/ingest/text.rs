@@ -7,11 +7,11 @@ use memchr::memchr;
 
 /// A reused buffer for the strings that do have escapes.
 #[derive(Default)]
-pub(super) struct Decoder(Vec<u8>);
+pub struct Decoder(Vec<u8>);
 
 impl Decoder {
     /// The text behind `raw`, the inside of a JSON string whose escapes are known to be well formed.
-    pub(super) fn decode<'a>(&'a mut self, raw: &'a [u8]) -> &'a [u8] {
+    pub fn decode<'a>(&'a mut self, raw: &'a [u8]) -> &'a [u8] {
         let Some(first) = memchr(b'\\', raw) else { return raw };
         self.0.clear();
         self.0.extend_from_slice(&raw[..first]);

@@ -19,22 +19,24 @@ pub(super) fn is_writable(ms: i64) -> bool {
 pub(super) fn format(ms: i64) -> Text {
     let ms = ms.clamp(FIRST_MS, LAST_MS);
     let (year, month, day) = date_of(ms.div_euclid(DAY_MS));
-    let of_day = ms.rem_euclid(DAY_MS);
+    let of_day = ms.rem_euclid(DAY_MS) as u32;
+    let (second, thousandth) = (of_day / 1_000, of_day % 1_000);
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    let mut put = |at: usize, digits: usize, mut value: i64| {
-        for place in text[at..at + digits].iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
-    };
-    put(0, 4, year);
-    put(5, 2, month);
-    put(8, 2, day);
-    put(11, 2, of_day / 3_600_000);
-    put(14, 2, of_day / 60_000 % 60);
-    put(17, 2, of_day / 1_000 % 60);
-    put(20, 3, of_day % 1_000);
+    put2(&mut text, 0, year as u32 / 100);
+    put2(&mut text, 2, year as u32 % 100);
+    put2(&mut text, 5, month as u32);
+    put2(&mut text, 8, day as u32);
+    put2(&mut text, 11, second / 3_600);
+    put2(&mut text, 14, second / 60 % 60);
+    put2(&mut text, 17, second % 60);
+    text[20] = b'0' + (thousandth / 100) as u8;
+    put2(&mut text, 21, thousandth % 100);
     text
+}
+
+fn put2(text: &mut Text, at: usize, value: u32) {
+    text[at] = b'0' + (value / 10) as u8;
+    text[at + 1] = b'0' + (value % 10) as u8;
 }
 
 /// Reads ISO 8601 as found in the wild: one or two digits of month and day, `T`, `t` or a space, seconds and a fraction

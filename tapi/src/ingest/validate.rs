@@ -13,7 +13,7 @@ use crate::request::{Endpoint, EventType};
 /// # Errors
 /// The first reason found against it.
 pub(super) fn validate(event: Event<'_>, endpoint: Endpoint, type_name: Option<&[u8]>) -> Result<EventType, Reject> {
-    if event.levels as usize > EVENT_DEPTH_MAX {
+    if event.document.is_deeper_than(event.object, EVENT_DEPTH_MAX) {
         return Err(Reject::TooDeep);
     }
     let event_type = event_type(event, endpoint, type_name)?;
