@@ -18,6 +18,9 @@ use tokio::sync::{Mutex, Notify};
 use crate::body::Reservation;
 use crate::reject::Reject;
 
+/// Pause between attempts to append where nothing becomes durable in between: the buffer may be waiting for its next file.
+const RETRY: Duration = Duration::from_millis(5);
+
 /// Microseconds since the Unix epoch.
 pub(crate) fn clock_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
@@ -158,7 +161,7 @@ impl Commits {
                     Appended::Pending(pending) => return Ok(pending),
                     Appended::Parked(left) => parked = left,
                 }
-                advanced.await;
+                let _ = tokio::time::timeout(RETRY, advanced).await;
             }
         };
         tokio::time::timeout(timeout, append).await.unwrap_or(Err(Reject::BufferFull))

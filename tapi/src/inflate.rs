@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn every_truncation_and_flipped_byte_is_bad() {
-        let good = gzip(br#"{"batch":[{"type":"track"},{"type":"track"}]}"#);
+        let plain = br#"{"batch":[{"type":"track"},{"type":"track"}]}"#;
+        let good = gzip(plain);
         let mut inflater = Inflater::new();
         for end in 0..good.len() {
             assert_eq!(inflater.gunzip(&good[..end]), Err(Reject::BadGzip), "{end}");
@@ -154,7 +155,9 @@ mod tests {
         for index in (0..4).chain(10..good.len()) {
             let mut bad = good.clone();
             bad[index] ^= 0x20;
-            assert!(inflater.gunzip(&bad).is_err(), "{index}");
+            // The last byte of the data has bits that mean nothing.
+            let padding = index == good.len() - 9;
+            assert!(inflater.gunzip(&bad).map_or(true, |out| padding && out == plain), "{index}");
         }
         assert_eq!(inflater.gunzip(b"{\"plain\":1}"), Err(Reject::BadGzip));
         assert_eq!(inflater.gunzip(&[good.clone(), b"x".to_vec()].concat()), Err(Reject::BadGzip));

@@ -60,7 +60,7 @@ impl Limiter {
             Ok(_) => Ok(()),
             Err(used_until) => {
                 let wait_us = used_until + self.interval_us - now_us - BURST_US;
-                Err(wait_us.div_euclid(1_000_000) as u32 + 1)
+                Err((wait_us as u64).div_ceil(1_000_000).max(1) as u32)
             }
         }
     }

@@ -33,7 +33,7 @@ pub(crate) const RETRY_AFTER_S_MAX: u32 = 60;
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Its events are safe: the proof is part of the answer, and nothing else makes this one.
-    Stored(Durable),
+    Stored(#[expect(dead_code, reason = "having it is all that it is for")] Durable),
     /// It had nothing to store: an SDK's telemetry.
     NothingToStore,
     /// A browser may post.
