@@ -63,12 +63,12 @@ pub(super) fn write_event(
     let actions = actions(event, tail, merges_context, merges_integrations);
 
     out.push(b'{');
-    let mut members = Writer { document, out, compact, is_first: true, run: None };
-    for (index, &NamedMember { name, member }) in event.members.iter().enumerate() {
+    let mut members = Writer { document, out, compact, is_first: true, run: Run::default() };
+    for (index, NamedMember { name, member }) in event.members.iter().enumerate() {
         let action = match name {
             Name::Other => Action::Keep,
             _ if !event.counts(index) => Action::Drop,
-            _ => actions[name as usize],
+            _ => actions[*name as usize],
         };
         members.write(member, action);
     }
@@ -189,15 +189,28 @@ struct Writer<'a> {
     out: &'a mut Vec<u8>,
     compact: bool,
     is_first: bool,
-    /// First and last member of the piece that is not written yet.
-    run: Option<(Member, Member)>,
+    run: Run,
+}
+
+/// Neighbours that are kept and not written yet: their bytes and their tokens. Empty where both ends are 0.
+#[derive(Default)]
+struct Run {
+    start: u32,
+    end: u32,
+    mark: u32,
+    mark_end: u32,
 }
 
 impl Writer<'_> {
     #[inline]
-    fn write(&mut self, member: Member, action: Action) {
+    fn write(&mut self, member: &Member, action: Action) {
         if action == Action::Keep {
-            self.run = Some(self.run.map_or((member, member), |(first, _)| (first, member)));
+            if self.run.end == 0 {
+                self.run.start = member.name_start - 1;
+                self.run.mark = member.mark;
+            }
+            self.run.end = member.value.end;
+            self.run.mark_end = member.value.mark_end;
             return;
         }
         self.flush();
@@ -206,7 +219,7 @@ impl Writer<'_> {
         }
         self.separate();
         self.out.push(b'"');
-        self.out.extend_from_slice(self.document.name(member));
+        self.out.extend_from_slice(self.document.name(*member));
         self.out.extend_from_slice(b"\":");
         if action == Action::EmptyObject {
             self.out.extend_from_slice(b"{}");
@@ -218,13 +231,15 @@ impl Writer<'_> {
     }
 
     fn flush(&mut self) {
-        let Some((first, last)) = self.run.take() else { return };
+        let run = std::mem::take(&mut self.run);
+        if run.end == 0 {
+            return;
+        }
         self.separate();
         if self.compact {
-            self.document.write_compact(first.mark, last.value.mark_end, self.out);
+            self.document.write_compact(run.mark, run.mark_end, self.out);
         } else {
-            let start = first.name_start as usize - 1;
-            self.out.extend_from_slice(&self.document.text()[start..last.value.end as usize]);
+            self.out.extend_from_slice(&self.document.text()[run.start as usize..run.end as usize]);
         }
     }
 
