@@ -79,24 +79,18 @@ impl Thread {
                 }),
             ];
             accept(&listener, &context, connections_max, shutdown).await;
-            // Whoever has connected already gets an answer; only then does the port close.
-            while let Some(Ok((stream, peer))) = ready_now(listener.accept()).await {
-                open(&context, stream, peer, &http());
+            // Whoever has connected already gets an answer; only then does the port close. The runtime does not know of
+            // those who came since it last asked, so the kernel is asked directly.
+            let listener = listener.into_std()?;
+            while let Ok((stream, peer)) = listener.accept() {
+                stream.set_nonblocking(true)?;
+                open(&context, TcpStream::from_std(stream)?, peer, &http());
             }
             drop(listener);
             context.connections.finish(Duration::from_millis(limits.shutdown_timeout_ms)).await;
             background.iter().for_each(tokio::task::JoinHandle::abort);
             Ok(())
         })
-    }
-}
-
-/// The output of a future that is ready at once.
-async fn ready_now<T>(future: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = std::future::ready(()) => None,
     }
 }
 
