@@ -1,0 +1,8 @@
+//! The index from outside: a changelog, an index that caches it, and what may happen to both.
+
+mod crash;
+mod damage;
+mod disk_full;
+mod model;
+mod rig;
+mod verdicts;
