@@ -1,10 +1,11 @@
-//! Between a body and its records nothing is allocated, once a thread has seen bodies of that size.
+//! Between a body and the local buffer nothing is allocated, once a thread has seen bodies of that size.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::IpAddr;
 
+use local_buffer::{Options, Queue};
 use tapi::ingest::{Accepted, Scratch, ingest};
 use tapi::request::{Endpoint, EventType, Request};
 use tapi::sources::Sources;
@@ -55,8 +56,8 @@ fn batch(events: usize, members: &str, envelope: &str) -> String {
     format!(r#"{{"batch":[{}],"sentAt":"2026-11-21T04:25:37.000Z"{envelope}}}"#, events.join(","))
 }
 
-/// Allocations of [`BODIES`] bodies, once warm.
-fn allocations(body: &str, endpoint: Endpoint, expected: Accepted) -> u64 {
+/// Allocations of [`BODIES`] bodies, once warm; `then` is given the records of each.
+fn allocations(body: &str, endpoint: Endpoint, expected: Accepted, mut then: impl FnMut(&Scratch)) -> u64 {
     let sources = Sources::Open;
     let mut scratch = Scratch::new();
     let mut run = |index: usize| {
@@ -68,13 +69,11 @@ fn allocations(body: &str, endpoint: Endpoint, expected: Accepted) -> u64 {
         };
         let accepted = ingest(black_box(body.as_bytes()), &request, &sources, &mut scratch);
         assert_eq!(accepted, Ok(expected));
-        scratch.records().map(<[u8]>::len).sum::<usize>()
+        then(&scratch);
     };
-    (0..WARM_UP_BODIES).for_each(|index| assert!(run(index) > 0));
+    (0..WARM_UP_BODIES).for_each(&mut run);
     let before = ALLOCATIONS.get();
-    for index in 0..BODIES {
-        black_box(run(index));
-    }
+    (0..BODIES).for_each(&mut run);
     ALLOCATIONS.get() - before
 }
 
@@ -102,6 +101,35 @@ fn nothing_is_allocated_between_body_and_records() {
         ("slow path, single", event(1, r#","x":NaN"#), single, taken(1)),
         ("slow path, batch", batch(5, r#","x":"\ud800","y":1e400"#, context), Endpoint::Batch, taken(5)),
     ] {
-        assert_eq!(allocations(&body, endpoint, expected), 0, "{shape}");
+        let mut bytes = 0;
+        let count = allocations(&body, endpoint, expected, |scratch| {
+            bytes += scratch.records().map(<[u8]>::len).sum::<usize>();
+        });
+        assert_eq!(count, 0, "{shape}");
+        assert!(bytes > 0, "{shape}");
     }
+}
+
+#[test]
+fn nothing_is_allocated_on_the_way_into_the_local_buffer() {
+    /// Appends between two waits for the disk: as many as fit into what may wait.
+    const APPENDS: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let (queue, _) = Queue::open(dir.path(), Options::default()).unwrap();
+    let appender = queue.appender();
+    let mut appended = 0;
+    let mut of_waiting = 0;
+    let expected = Accepted { events: 1, rejected: 0 };
+    let count = allocations(&event(1, ""), Endpoint::Single(EventType::Track), expected, |scratch| {
+        let pending = appender.append_batch(scratch.records()).unwrap();
+        appended += 1;
+        if appended % APPENDS == 0 {
+            let before = ALLOCATIONS.get();
+            pending.wait(&appender).unwrap();
+            of_waiting += ALLOCATIONS.get() - before;
+        }
+    });
+    assert_eq!(count - of_waiting, 0);
+    assert_eq!(appended, WARM_UP_BODIES + BODIES);
+    queue.close().unwrap();
 }
