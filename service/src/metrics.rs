@@ -22,7 +22,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// As the writer behind it.
-    pub fn counter(&mut self, name: &str, help: &str, count: impl EncodeCounterValue) -> fmt::Result {
+    pub fn counter(&mut self, name: &str, help: &str, count: impl EncodeCounterValue + Copy) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, u64>(&count, None)
     }
@@ -44,7 +44,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Errors
     /// As the writer behind it.
-    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+    pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 

@@ -1,2 +1,75 @@
-//! Placeholder.
-fn main() {}
+//! The binary `turnstile`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use standalone::run::{self, RebuildFrom};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Takes tracking events from Segment SDKs over HTTP and writes each of them once to data/deduped/*.ndjson.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Every setting has a default; a TOML file changes it, and an environment variable overrides both:
+TURNSTILE_ and the key in upper case, as TURNSTILE_LISTEN=0.0.0.0:8080 or TURNSTILE_DATA=/var/lib/turnstile.
+
+  turnstile run                                  events on 127.0.0.1:8080, figures on 127.0.0.1:9090, all in ./data
+  turnstile check-config --config turnstile.toml what is wrong, or what is in force and where it came from
+  curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
+
+SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again.
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Run(Settings),
+    /// Check the settings and print those in force, with where each came from. Write keys are not shown.
+    CheckConfig(Settings),
+    /// Throw the dedup index away and make it again. The server must not be running.
+    ///
+    /// The index is a cache, so this loses nothing; `turnstile run` does it by itself when it finds the index damaged.
+    /// `--from output` is for a damaged or lost ledger: it makes a new one from the lines in data/deduped/.
+    Rebuild {
+        #[command(flatten)]
+        settings: Settings,
+        /// What to make it from.
+        #[arg(long, value_enum, default_value_t = From::Ledger)]
+        from: From,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    Ledger,
+    Output,
+}
+
+#[derive(clap::Args)]
+struct Settings {
+    /// Settings file (TOML); turnstile.toml beside the source is a commented example.
+    #[arg(long, env = "TURNSTILE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(settings) => run::run(settings.config),
+        Command::CheckConfig(settings) => run::check_config(settings.config.as_deref()),
+        Command::Rebuild { settings, from: From::Ledger } => {
+            run::rebuild(settings.config.as_deref(), RebuildFrom::Ledger)
+        }
+        Command::Rebuild { settings, from: From::Output } => {
+            run::rebuild(settings.config.as_deref(), RebuildFrom::Output)
+        }
+    };
+    service::exit::report("turnstile", outcome)
+}

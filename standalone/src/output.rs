@@ -100,6 +100,28 @@ impl Output {
         Ok((Self { dir: dir.to_owned(), file, end, file_bytes_max, lines: Vec::new() }, tail))
     }
 
+    /// The place behind the last complete line of the newest file, for an output that no ledger keeps the place of.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn last_line_end(dir: &Path) -> io::Result<Place> {
+        const CHUNK_BYTES: u64 = 64 * 1024;
+        fs::create_dir_all(dir)?;
+        let number = numbers(dir)?.last().copied().unwrap_or(1);
+        let file = open_file(dir, number)?;
+        let mut end = file.metadata()?.len();
+        while end > 0 {
+            let start = end.saturating_sub(CHUNK_BYTES);
+            let mut bytes = vec![0; (end - start) as usize];
+            file.read_exact_at(&mut bytes, start)?;
+            if let Some(last) = bytes.iter().rposition(|&byte| byte == b'\n') {
+                return Ok(Place { number, offset: start + last as u64 + 1 });
+            }
+            end = start;
+        }
+        Ok(Place { number, offset: 0 })
+    }
+
     /// Where the next line goes.
     pub fn end(&self) -> Place {
         self.end
@@ -241,6 +263,15 @@ mod tests {
         assert_eq!(tail, Tail { lines: 2, bytes_cut: 4, missing: false });
         write(&mut output, &["d"]);
         assert_eq!(fs::read(dir.path().join(file_name(1))).unwrap(), b"a\nb\nc\nd\n");
+    }
+
+    #[test]
+    fn the_last_complete_line_is_found_behind_a_long_partial_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Output::last_line_end(dir.path()).unwrap(), START);
+        let path = dir.path().join(file_name(2));
+        fs::write(&path, [b"one\ntwo\n".as_slice(), &[b'x'; 100_000]].concat()).unwrap();
+        assert_eq!(Output::last_line_end(dir.path()).unwrap(), Place { number: 2, offset: 8 });
     }
 
     #[test]

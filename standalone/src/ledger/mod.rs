@@ -41,7 +41,7 @@ pub enum LedgerError {
     /// A record that later records prove to have been whole is damaged.
     #[error(
         "ledger file {path} is damaged at byte {byte} ({source}) though whole records follow; \
-         `turnstile rebuild` makes a new ledger from the output files"
+         `turnstile rebuild --from output` makes a new ledger from the output files"
     )]
     Damaged {
         /// Which file.
@@ -54,7 +54,7 @@ pub enum LedgerError {
     /// A file between two others is gone or too short.
     #[error(
         "the ledger has no records from offset {from} to {to}: a file was removed or cut; \
-         `turnstile rebuild` makes a new ledger from the output files"
+         `turnstile rebuild --from output` makes a new ledger from the output files"
     )]
     Gap {
         /// First missing offset.
@@ -109,7 +109,11 @@ impl Ledger {
         } else {
             let mut head = Vec::new();
             encode_genesis(&mut head, PARTITION, new_genesis);
-            LedgerFile::create(dir, 0, &with_reached(head, &Reached::default()))?
+            LedgerFile::create(
+                dir,
+                0,
+                &with_reached(head, &Reached { clock_ms: new_genesis.created_ms, ..Reached::default() }),
+            )?
         };
         let mut genesis = None;
         let mut reached = Reached::default();

@@ -1,0 +1,155 @@
+//! The thread that takes records out of the local buffer, puts them through the pipeline and moves the floor.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use local_buffer::{Batch, InstanceId, Reader};
+use service::Shutdown;
+use thiserror::Error;
+use tracing::{error, info, warn};
+use wire::changelog::Genesis;
+
+use crate::clock::WindowClock;
+use crate::figures::{Figures, State};
+use crate::pipeline::{Layout, Pipeline, PipelineError, Recovered};
+
+/// Records of one batch at most; far below what a ledger record holds.
+const BATCH_RECORDS_MAX: usize = 16_384;
+/// Bytes of one batch at most.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Pause after a batch that was not full. Each batch costs two syncs, which the disk then does not have for answers;
+/// under load batches fill up instead, and nobody waits for the output in milliseconds.
+const LINGER: Duration = Duration::from_millis(10);
+/// How long to wait for records before looking after the index again.
+const IDLE: Duration = Duration::from_secs(1);
+/// First pause after a failure; it doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Last pause after failures.
+const RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// Why the drain had to begin again.
+#[derive(Debug, Error)]
+enum DrainError {
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("local buffer: {0}")]
+    Buffer(#[from] local_buffer::ReadError),
+}
+
+/// What the thread works with.
+pub struct Drain {
+    /// The only reader of the local buffer.
+    pub reader: Reader,
+    /// Which buffer that is.
+    pub instance: InstanceId,
+    /// Where everything else is.
+    pub layout: Layout,
+    /// The genesis of a ledger that does not exist yet.
+    pub new_genesis: Genesis,
+    /// Settings of the index.
+    pub options: dedup_worker::Options,
+    /// What it tells of itself.
+    pub figures: Arc<Figures>,
+    /// Given when nothing more comes in: the drain ends as soon as the buffer is empty.
+    pub finish: Shutdown,
+}
+
+impl Drain {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where the operating system refuses a thread.
+    pub fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("drain".into()).spawn(move || self.run())
+    }
+
+    /// Drains until the buffer is empty after [`Drain::finish`] was given. A failure drops everything that is believed
+    /// and begins again from what the disk says.
+    fn run(&mut self) {
+        let mut pause = RETRY_FIRST;
+        let mut batch = Batch::default();
+        loop {
+            let batches = self.figures.counters.batches.load(Relaxed);
+            let Err(failure) = self.drain(&mut batch) else { break };
+            if self.figures.counters.batches.load(Relaxed) > batches {
+                pause = RETRY_FIRST;
+            }
+            let reason = failure.to_string();
+            if self.figures.state() != State::Failing(reason.clone()) {
+                error!(%reason, "drain failed, trying again until it works; events stay in the local buffer");
+                self.figures.enter(State::Failing(reason));
+            }
+            self.figures.counters.failures.fetch_add(1, Relaxed);
+            if self.finish.wait_timeout(pause) {
+                warn!("drain ends with records left in the local buffer; the next start continues");
+                return;
+            }
+            pause = (pause * 2).min(RETRY_LAST);
+        }
+        self.figures.enter(State::Stopped);
+    }
+
+    fn drain(&mut self, batch: &mut Batch) -> Result<(), DrainError> {
+        let was_failing = matches!(self.figures.state(), State::Failing(_));
+        let (mut pipeline, recovered) =
+            Pipeline::open(self.layout.clone(), self.instance, &self.new_genesis, &self.options, now_ms())?;
+        self.opened(&pipeline, &recovered, was_failing);
+        self.reader.rewind();
+        let done = pipeline.next_record();
+        let mut clock = WindowClock::resume(pipeline.clock_ms());
+        loop {
+            let count = self.reader.read(batch, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
+            if count == 0 {
+                pipeline.maintain(clock.advance(None, true, now_ms()))?;
+                self.figures.index_is(pipeline.index_stats());
+                if self.finish.is_triggered() {
+                    self.reader.sync_floor()?;
+                    return Ok(());
+                }
+                self.reader.wait(IDLE);
+                continue;
+            }
+            let full = count == BATCH_RECORDS_MAX || batch.bytes() >= BATCH_BYTES_MAX / 2;
+            let Some((last, newest)) = batch.iter().last() else { continue };
+            let newest_ms = wire::envelope::Envelope::decode(newest).ok().map(|envelope| envelope.received_at_ms);
+            let clock_ms = clock.advance(newest_ms, !full, now_ms());
+            let records = batch.iter().filter(|(id, _)| *id >= done);
+            let outcome = pipeline.process(records, last.next(), clock_ms)?;
+            for (id, record) in batch.iter().filter(|(id, _)| outcome.unreadable.contains(id)) {
+                self.reader.quarantine(id, record, "not an envelope of a version this program knows")?;
+            }
+            self.reader.acknowledge(last.next())?;
+            pipeline.maintain(clock_ms)?;
+            self.figures.batch(&outcome);
+            self.figures.index_is(pipeline.index_stats());
+            if !full {
+                self.finish.wait_timeout(LINGER);
+            }
+        }
+    }
+
+    fn opened(&self, pipeline: &Pipeline, recovered: &Recovered, was_failing: bool) {
+        let Recovered { adopted, foreign, bytes_cut, batches_replayed, .. } = *recovered;
+        if let Some(reason) = &recovered.index_rebuilt {
+            warn!(%reason, batches_replayed, "the dedup index was thrown away and made again from the ledger");
+        }
+        if recovered.output_missing {
+            warn!("output that the ledger names is gone; writing goes on in a new file");
+        }
+        if foreign > 0 {
+            warn!(foreign, "lines behind the known end of the output are not this program's; they were left there");
+        }
+        info!(adopted, bytes_cut, batches_replayed, was_failing, "output, ledger and index are in step");
+        self.figures.recovered(recovered);
+        self.figures.index_is(pipeline.index_stats());
+        self.figures.enter(State::Running);
+    }
+}
+
+/// The wall clock, milliseconds since the Unix epoch; a clock before 1970 counts as 1970.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+}

@@ -1,0 +1,156 @@
+//! What the binary does: `turnstile run`, `check-config`, `rebuild`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use local_buffer::Queue;
+use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
+use tapi::{Running, Server};
+use wire::changelog::Genesis;
+use wire::{DigestSeed, PartitionCount, Window};
+
+use crate::admin::TurnstileAdmin;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::drain::{Drain, now_ms};
+use crate::figures::Figures;
+use crate::pipeline::{Pipeline, Recovered};
+
+fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::load(file, variables).map_err(Failure::usage)
+}
+
+/// Prints the settings in force.
+///
+/// # Errors
+/// [`Failure::Usage`] with every fault.
+pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
+    let loaded = settings(file)?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    print!("{loaded}");
+    Ok(())
+}
+
+/// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output.
+///
+/// When it serves, it prints one line: `turnstile ready ingest=ADDRESS admin=ADDRESS`.
+///
+/// # Errors
+/// Wrong settings, data in use by another process, a buffer that does not open, a port that is taken.
+pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+    let loaded = settings(file.as_deref())?;
+    let config = &loaded.value;
+    logging::init(&config.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    tracing::info!("settings in force\n{loaded}");
+
+    let _data = DataDir::lock(&config.data)?;
+    let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
+    tracing::info!(?recovered, "local buffer open");
+    let ingest = tapi::Metrics::new(queue.monitor());
+    let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&ingest));
+    let server = server.map_err(Failure::failed)?;
+    let listen = server.local_addr();
+    let open = config.ingest.sources.is_empty();
+    let figures = Arc::new(Figures::default());
+    let admin = TurnstileAdmin::new(ingest, &figures, listen, open);
+    let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
+
+    let finish = Shutdown::new();
+    let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader was taken"))?;
+    let waker = reader.waker();
+    let drain = Drain {
+        reader,
+        instance: queue.instance(),
+        layout: config.layout(),
+        new_genesis: new_genesis()?,
+        options: config.index_options(),
+        figures,
+        finish: finish.clone(),
+    };
+    let drain = drain.spawn().map_err(Failure::failed)?;
+
+    let shutdown = Shutdown::new();
+    let running = Arc::new(OnceLock::<Running>::new());
+    let reloaded = Arc::clone(&running);
+    let on_reload = move || reload(file.as_deref(), reloaded.get());
+    shutdown.on_process_signals(on_reload).map_err(Failure::failed)?;
+    let _ = running.set(server.run(&shutdown).map_err(Failure::failed)?);
+    if open {
+        tracing::warn!("no sources are configured: any write key is accepted");
+    }
+    println!("turnstile ready ingest={listen} admin={}", admin.local_addr());
+
+    shutdown.wait();
+    tracing::info!("stopping: answering what was begun, then draining the local buffer");
+    let served = running.get().map_or(Ok(()), Running::join);
+    finish.trigger();
+    waker.wake();
+    let drained = drain.join();
+    queue.close().map_err(Failure::failed)?;
+    served.map_err(Failure::failed)?;
+    drained.map_err(|_| Failure::failed("the drain panicked; nothing is lost, the next start continues"))
+}
+
+/// Uses the settings that can change while running; wrong ones change nothing.
+fn reload(file: Option<&Path>, running: Option<&Running>) {
+    match settings(file) {
+        Ok(loaded) => {
+            if let Some(running) = running {
+                running.reload(&loaded.value.ingest);
+            }
+            tracing::info!("sources, trusted proxies and limits per source read again");
+        }
+        Err(failure) => tracing::error!(%failure, "the settings were not read again; the old ones stay in force"),
+    }
+}
+
+/// What an index is made again from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebuildFrom {
+    /// The ledger; what was published and is still in the window.
+    Ledger,
+    /// The output files, for a ledger that is damaged or gone. Files that were moved away are not known afterwards.
+    Output,
+}
+
+/// Throws the dedup index away and makes it again. The server must not be running.
+///
+/// # Errors
+/// Wrong settings, data in use, a ledger that is damaged where it is made from that.
+pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
+    let loaded = settings(file)?;
+    let config = &loaded.value;
+    logging::init(&config.log);
+    let _data = DataDir::lock(&config.data)?;
+    let layout = config.layout();
+    let (queue, _) = Queue::open(config.buffer_dir(), config.ingest.buffer.options()).map_err(Failure::failed)?;
+    if from == RebuildFrom::Output && layout.ledger.exists() {
+        let aside = config.data.join(format!("ledger.{}", now_ms()));
+        fs::rename(&layout.ledger, &aside).map_err(Failure::failed)?;
+        println!("the old ledger is now {}", aside.display());
+    }
+    dedup_worker::Partition::destroy(&layout.index).map_err(Failure::failed)?;
+    let opened = Pipeline::open(layout, queue.instance(), &new_genesis()?, &config.index_options(), now_ms());
+    let (pipeline, Recovered { adopted, foreign, batches_replayed, .. }) = opened.map_err(Failure::failed)?;
+    let index = pipeline.index_stats();
+    let known = index.sealed_digests + index.open_digests;
+    println!("{known} identities known: {batches_replayed} batches of the ledger, {adopted} lines of the output");
+    if foreign > 0 {
+        println!("{foreign} lines of the output are not turnstile's and were passed over");
+    }
+    queue.close().map_err(Failure::failed)
+}
+
+fn new_genesis() -> Result<Genesis, Failure> {
+    let seed = getrandom::u64().map_err(Failure::failed)?;
+    Ok(Genesis {
+        partition_count: PartitionCount::ONE,
+        seed: DigestSeed(seed),
+        window: Window::default(),
+        created_ms: now_ms(),
+    })
+}
