@@ -6,23 +6,14 @@
 //! that, as in a server that has run for a while, the buffer writes over segments it has used before. The two take
 //! turns; the figures are medians over the rounds.
 
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::thread;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use benches::load::{Client, Seen};
-use benches::machine;
 use benches::record::{self, Row};
 use benches::server::{self, ServerProcess};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use benches::{bare, machine};
 use local_buffer::{Batch, Reader};
-use tokio::net::TcpListener;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,7 +27,7 @@ const LOAD_CORE: usize = 1;
 
 fn main() {
     match server::role().as_deref() {
-        Some("bare") => bare(),
+        Some("bare") => floor(),
         Some("tapi") => tapi(),
         Some(other) => panic!("no role {other}"),
         None => compare(),
@@ -105,38 +96,10 @@ impl std::fmt::Display for Median {
     }
 }
 
-/// The floor: hyper, keep-alive, the body read, a constant answer.
-fn bare() {
+/// The floor.
+fn floor() {
     machine::pin(SERVER_CORE);
-    let (said, address) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-        runtime.block_on(tokio::task::LocalSet::new().run_until(serve_bare(said)));
-    });
-    server::serve_lines(address.recv().expect("it listens"), |_| String::new());
-}
-
-async fn serve_bare(said: std::sync::mpsc::Sender<SocketAddr>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-    said.send(listener.local_addr().expect("a bound socket")).expect("main waits");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        stream.set_nodelay(true).expect("a TCP socket");
-        tokio::task::spawn_local(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer_bare));
-            let _ = connection.await;
-        });
-    }
-}
-
-async fn answer_bare(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut body = request.into_body();
-    while let Some(Ok(_)) = body.frame().await {}
-    let mut response = Response::new(Full::new(Bytes::from_static(br#"{"success":true}"#)));
-    let json = hyper::header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
-    Ok(response)
+    server::serve_lines(bare::start(), |_| String::new());
 }
 
 /// The whole ingest path with one server thread, and a drain that works only when told.

@@ -3,6 +3,7 @@
 //!
 //! A bench prints its figure beside its floor, measured in the same run by turns, and checks the answers it gets.
 
+pub mod bare;
 pub mod event;
 pub mod load;
 pub mod machine;
