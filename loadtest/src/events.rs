@@ -186,7 +186,9 @@ mod tests {
         let workload = Workload { without_message_id: 0.5, ..Workload::new(0xabc) };
         let events = Events::try_new(&workload).expect("a good workload");
         for number in 0..2_000 {
-            let text = event(&workload, number);
+            let mut bytes = Vec::new();
+            events.write(number, &mut bytes);
+            let text = String::from_utf8(bytes).expect("UTF-8");
             let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
             assert_eq!(text.len(), 920);
             assert_eq!(value["type"], events.kind(number).name());

@@ -206,10 +206,15 @@ fn take_frame(payload: &[u8], kind: u8, summary: &mut Summary, take: &mut impl F
             summary.limit = u64_at(payload, 0);
             summary.is_ended = kind == END;
         }
-        OUTCOMES if payload.len() % ENTRY_BYTES == 0 => {
+        OUTCOMES if payload.len().is_multiple_of(ENTRY_BYTES) => {
             for entry in payload.chunks_exact(ENTRY_BYTES) {
+                let request = u64_at(entry, 0);
+                // An intent comes first, so a reader may size its memory by the numbers.
+                if request >= summary.limit {
+                    return None;
+                }
                 take(Entry {
-                    request: u64_at(entry, 0),
+                    request,
                     outcome: Outcome::from_byte(entry[8])?,
                     perhaps_kept: entry[9],
                     status: u16::from_le_bytes([entry[10], entry[11]]),
@@ -272,6 +277,7 @@ mod tests {
     fn a_full_frame_goes_out_by_itself() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut writer = Writer::create(dir.path(), 1, 0, 1).expect("creates");
+        writer.intend(FRAME_ENTRIES_MAX as u64 + 1).expect("writes");
         (0..=FRAME_ENTRIES_MAX as u64).for_each(|request| writer.note(entry(request)).expect("writes"));
         let (_, entries) = read_all(&path(dir.path(), 0)).expect("reads");
         assert_eq!(entries.len(), FRAME_ENTRIES_MAX);

@@ -96,6 +96,6 @@ mod tests {
         ] {
             assert_eq!(parse(answer.as_bytes()), Err(Garbled), "{answer}");
         }
-        assert_eq!(parse(&[b'x'; HEAD_BYTES_MAX + 1]), Err(Garbled));
+        assert_eq!(parse(&vec![b'x'; HEAD_BYTES_MAX + 1]), Err(Garbled));
     }
 }

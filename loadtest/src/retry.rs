@@ -120,7 +120,7 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     const MAX: Duration = Duration::from_secs(1);
 
     fn status(status: u16) -> Attempt {

@@ -141,6 +141,7 @@ pub(crate) fn value_of(text: &[u8], members: &[Member], key: &[u8]) -> Option<Ra
 /// The event's text with zeros in its holes.
 fn lay_out(recipe: Recipe, extras: usize, padding_bytes: usize) -> (String, Holes) {
     let Recipe { seed, kind, variant, has_message_id } = recipe;
+    let id = format!("lt-{seed:016x}-");
     let mut text = String::new();
     let mut holes = Holes::default();
     // Details and context take turns, so that small events have some of each.
@@ -148,9 +149,9 @@ fn lay_out(recipe: Recipe, extras: usize, padding_bytes: usize) -> (String, Hole
     let detail_count = extras.div_ceil(2).max(extras.saturating_sub(CONTEXT.len())).min(details.len());
     let (details, context) = (&details[..detail_count], &CONTEXT[..extras - detail_count]);
 
-    text.push_str(&format!(r#"{{"type":"{}""#, kind.name()));
+    push_all(&mut text, &[r#"{"type":""#, kind.name(), "\""]);
     if has_message_id {
-        text.push_str(&format!(r#","messageId":"lt-{seed:016x}-"#));
+        push_all(&mut text, &[r#","messageId":""#, &id]);
         push_hole(&mut text, &mut holes.number, &"0".repeat(NUMBER_DIGITS));
         text.push('"');
     }
@@ -176,24 +177,29 @@ fn lay_out(recipe: Recipe, extras: usize, padding_bytes: usize) -> (String, Hole
     push_hole(&mut text, &mut holes.nonce, "0000000000000000");
     text.push('"');
     if !has_message_id {
-        text.push_str(&format!(r#","{MARKER_KEY}":"lt-{seed:016x}-"#));
+        push_all(&mut text, &[",\"", MARKER_KEY, r#"":""#, &id]);
         push_hole(&mut text, &mut holes.number, &"0".repeat(NUMBER_DIGITS));
         text.push('"');
     }
     for detail in details {
-        text.push(',');
-        text.push_str(detail);
+        push_all(&mut text, &[",", detail]);
     }
     text.push_str(r#","padding":""#);
     push_padding(&mut text, recipe, padding_bytes);
     text.push('"');
     if kind == Kind::Alias {
-        context.iter().for_each(|member| text.push_str(&format!(",{member}")));
+        for member in context {
+            push_all(&mut text, &[",", member]);
+        }
     } else {
-        text.push_str(&format!(r#"}},"context":{{{}"#, context.join(",")));
+        push_all(&mut text, &[r#"},"context":{"#, &context.join(",")]);
     }
     text.push_str(r#"},"integrations":{"All":true}}"#);
     (text, holes)
+}
+
+fn push_all(text: &mut String, parts: &[&str]) {
+    text.extend(parts.iter().copied());
 }
 
 fn push_hole(text: &mut String, hole: &mut usize, filling: &str) {

@@ -166,9 +166,10 @@ impl Sender {
             let outcome = loop {
                 let attempt = connection.send(&bytes).await;
                 self.stats.borrow_mut().attempt(attempt, size.bytes);
-                let time_left = match self.is_stopped() {
-                    true => Duration::ZERO,
-                    false => retry_until.saturating_duration_since(Instant::now()),
+                let time_left = if self.is_stopped() {
+                    Duration::ZERO
+                } else {
+                    retry_until.saturating_duration_since(Instant::now())
                 };
                 let jitter = jitter(request, attempts.made);
                 match attempts.take_in(attempt, time_left, jitter, settings.retry_after_max) {

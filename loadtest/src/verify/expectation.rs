@@ -121,18 +121,18 @@ impl Run {
     fn take_ledger(&mut self, dir: &Path, threads: u32, tally: &mut Tally) -> Result<(), Error> {
         let mut outcomes: Vec<u8> = Vec::new();
         let mut kept: HashMap<u64, u8> = HashMap::new();
+        let needs_kept = self.workload.without_message_id > 0.0;
         for thread in 0..threads {
             let path = ledger::path(dir, thread);
             let mut is_of_this_thread = true;
             let summary = ledger::read(&path, |Entry { request, outcome, perhaps_kept, .. }| {
-                // Bounds the memory by what the file can hold, whatever its numbers say.
                 is_of_this_thread &= request % u64::from(threads) == u64::from(thread);
                 let index = request as usize;
                 if outcomes.len() <= index {
                     outcomes.resize(index + 1, 0);
                 }
                 outcomes[index] = outcome as u8;
-                if perhaps_kept != 1 {
+                if needs_kept && perhaps_kept > 1 {
                     kept.insert(request, perhaps_kept);
                 }
             })?;

@@ -73,7 +73,9 @@ pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
         }
     })?;
     let mut findings = Findings::default();
-    readers.into_iter().for_each(|(_, found)| findings.merge(found));
+    for (_, found) in readers {
+        findings.merge(found);
+    }
     let events = count_events(&expectations, &mut findings);
     findings.sort();
 

@@ -1,1 +1,7 @@
 //! The program as its users meet it: arguments in, exit code and words out.
+
+mod program;
+mod run;
+mod scene;
+mod server;
+mod verify;
