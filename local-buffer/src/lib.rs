@@ -3,10 +3,14 @@
 
 mod append;
 mod batch;
+#[cfg(test)]
+mod damage_test;
 mod durable;
 mod error;
 mod floor;
 mod format;
+#[cfg(test)]
+mod golden;
 mod group;
 mod id;
 mod janitor;
@@ -18,6 +22,8 @@ mod open;
 mod options;
 mod quarantine;
 mod queue;
+#[cfg(test)]
+mod queue_test;
 mod reader;
 mod recovery;
 mod scan;

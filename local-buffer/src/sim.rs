@@ -36,8 +36,15 @@ struct State {
     cut_after: Option<u64>,
     fail_syncs: u64,
     capacity: Option<u64>,
-    /// Place of each write to a segment: name, offset, bytes.
-    writes: Vec<(String, u64, usize)>,
+    /// Direct writes, in order.
+    writes: Vec<SimWrite>,
+}
+
+/// A direct write: to which file, as it was named when it was opened, where, and what.
+pub(crate) struct SimWrite {
+    pub(crate) name: String,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A simulated disk. Clones are the same disk.
@@ -76,7 +83,7 @@ impl SimDisk {
         lock(&self.state).power_off = true;
     }
 
-    pub(crate) fn take_writes(&self) -> Vec<(String, u64, usize)> {
+    pub(crate) fn take_writes(&self) -> Vec<SimWrite> {
         std::mem::take(&mut lock(&self.state).writes)
     }
 
@@ -302,7 +309,9 @@ impl File for SimFile {
             let aligned = |piece: &IoSlice<'_>| piece.as_ptr().addr() % SECTOR_BYTES == 0;
             assert!(pieces.iter().all(aligned), "unaligned memory");
         }
-        state.writes.push((self.name.clone(), offset, bytes.len()));
+        if self.direct {
+            state.writes.push(SimWrite { name: self.name.clone(), offset, bytes: bytes.clone() });
+        }
         let mut inode = lock(&self.inode);
         put_at(&mut inode.seen, at, &bytes);
         if cut || !self.direct {
