@@ -68,6 +68,45 @@ fn event(extra: &[(String, String)]) -> String {
     GOOD.replace('}', &format!("{}}}", extra.concat()))
 }
 
+/// Members of names that mean something, often twice, with values of any kind.
+fn managed(hard: bool) -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = proptest::sample::select(names::Name::ALL)
+        .prop_map(|(_, name)| std::str::from_utf8(name).unwrap().to_owned())
+        .prop_map(|name| if name == "writeKey" { "wr\\u0069teKey".to_owned() } else { name });
+    let value = prop_oneof![
+        json(hard),
+        Just("{}".to_owned()),
+        Just("[ ]".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("\"page\"".to_owned()),
+        Just("\"2015-2-02T00:30:19.984Z\"".to_owned()),
+        Just("{ \"ip\" : 1,\n\"a\":2 }".to_owned()),
+    ];
+    proptest::collection::vec((name, value), 0..12)
+}
+
+/// An event with these members, and those that make it likely to be taken before or behind them.
+fn managed_event(members: &[(String, String)], first: bool) -> String {
+    let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let good = GOOD.trim_matches(['{', '}']);
+    let (before, behind) = if first { (good, "") } else { ("\"x\":0", good) };
+    let parts = [&[before.to_owned()], &members[..], &[behind.to_owned()]].concat();
+    format!("{{{}}}", parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ,"))
+}
+
+/// Records with the ids that the server made replaced, so that two runs can be compared.
+fn without_made_ids(outcome: Result<(Accepted, Vec<Record>), Reject>) -> Result<(Accepted, Vec<Record>), Reject> {
+    let (accepted, mut records) = outcome?;
+    for record in &mut records {
+        let Some(id) = record.message_id.as_ref().and_then(|id| String::from_utf8(id.clone()).ok()) else { continue };
+        if record.kind == Kind::Event && uuid::Uuid::parse_str(&id).is_ok() {
+            record.value = record.value.replace(&id, "made");
+            record.message_id = None;
+        }
+    }
+    Ok((accepted, records))
+}
+
 proptest! {
     #[test]
     fn members_that_are_not_ours_come_out_byte_by_byte(
@@ -112,5 +151,44 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_name_of_ours_is_there_once(
+        members_in in managed(true),
+        first in any::<bool>(),
+        common in managed(true),
+        client_ip in proptest::option::of(Just("10.1.2.3")),
+    ) {
+        let envelope: Vec<_> =
+            common.iter().filter(|(name, _)| !["batch", "writeKey"].contains(&&**name)).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let envelope = [envelope, vec![format!("\"batch\":[{}]", managed_event(&members_in, first))]].concat().join(",");
+        let (_, records) = Post { client_ip, ..BATCH }.send(format!("{{{envelope}}}")).unwrap();
+        if records[0].kind == Kind::Rejected {
+            return Ok(());
+        }
+        let out = members(&records[0].value);
+        let count = |name: &str| out.iter().filter(|(own, _)| own == name).count();
+        for name in ["type", "messageId", "timestamp", "source", "receivedAt"] {
+            prop_assert_eq!(count(name), 1, "{} in {}", name, records[0].value);
+        }
+        for (_, name) in names::Name::ALL {
+            prop_assert!(count(std::str::from_utf8(name).unwrap()) <= 1);
+        }
+        prop_assert_eq!(count("writeKey"), 0);
+        let received_at = &out.iter().find(|(name, _)| name == "receivedAt").unwrap().1;
+        prop_assert_eq!(received_at, "\"2026-11-21T04:25:36.126Z\"");
+        for name in ["properties", "traits", "context", "integrations"] {
+            prop_assert!(!out.iter().any(|(own, value)| own == name && value.replace(' ', "") == "[]"));
+        }
+    }
+
+    #[test]
+    fn both_paths_agree_on_members_of_ours(members in managed(false), first in any::<bool>(), common in managed(false)) {
+        let event = managed_event(&members, first);
+        let common: Vec<_> = common.iter().map(|(name, value)| format!("\"{name}\":{value},")).collect();
+        let body = format!("{{{}\"batch\":[{event}]}}", common.concat());
+        prop_assert_eq!(without_made_ids(BATCH.send(&body)), without_made_ids(BATCH.send_slowly(body.as_bytes())));
+        prop_assert_eq!(without_made_ids(TRACK.send(&event)), without_made_ids(TRACK.send_slowly(event.as_bytes())));
     }
 }
