@@ -50,7 +50,7 @@ fn compare() {
         let drained: u64 = tapi.ask("drain").parse().expect("a count");
         assert_eq!(drained, tapi_client.next_number(), "records in the buffer and answers are as many");
     }
-    let (bare, tapi) = (Median::of(bare_rounds), Median::of(tapi_rounds));
+    let (bare, tapi) = (Median::of(&bare_rounds), Median::of(&tapi_rounds));
     println!("bare hyper: {bare}\ntapi:       {tapi}");
     record::keep(&[
         Row { name: "ingest_single", value: tapi.rate, unit: "requests/s", floor: Some(bare.rate) },
@@ -61,7 +61,7 @@ fn compare() {
 fn round(server: &mut ServerProcess, client: &mut Client) -> (Seen, f64) {
     let before = machine::processor_time(server.id());
     let seen = client.run(ROUND);
-    let used = machine::processor_time(server.id()) - before;
+    let used = machine::processor_time(server.id()).saturating_sub(before);
     let cpu_us = used.as_secs_f64() * 1e6 / seen.requests as f64;
     (seen, cpu_us)
 }
@@ -74,7 +74,7 @@ struct Median {
 }
 
 impl Median {
-    fn of(rounds: Vec<(Seen, f64)>) -> Self {
+    fn of(rounds: &[(Seen, f64)]) -> Self {
         let median = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]

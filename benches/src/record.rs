@@ -46,7 +46,9 @@ pub fn keep(rows: &[Row]) {
     fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).expect("the record's folder");
     fs::write(&path, text).expect("the record can be written");
     println!("{HEADER}");
-    rows.iter().for_each(|row| println!("{}", row.line()));
+    for row in rows {
+        println!("{}", row.line());
+    }
 }
 
 fn path() -> PathBuf {

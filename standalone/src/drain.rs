@@ -94,8 +94,14 @@ impl Drain {
 
     fn drain(&mut self, batch: &mut Batch) -> Result<(), DrainError> {
         let was_failing = matches!(self.figures.state(), State::Failing(_));
-        let (mut pipeline, recovered) =
-            Pipeline::open(self.layout.clone(), self.instance, &self.new_genesis, &self.options, now_ms())?;
+        let (mut pipeline, recovered) = Pipeline::open(
+            self.layout.clone(),
+            self.instance,
+            &self.new_genesis,
+            &self.options,
+            now_ms(),
+            &mut |_| (),
+        )?;
         self.opened(&pipeline, &recovered, was_failing);
         self.reader.rewind();
         let done = pipeline.next_record();

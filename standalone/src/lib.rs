@@ -41,4 +41,5 @@ pub mod ledger;
 mod metrics;
 pub mod output;
 pub mod pipeline;
+pub mod rebuild;
 pub mod run;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use standalone::run::{self, RebuildFrom};
+use standalone::rebuild::{RebuildFrom, rebuild};
+use standalone::run;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,12 +65,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(settings) => run::run(settings.config),
         Command::CheckConfig(settings) => run::check_config(settings.config.as_deref()),
-        Command::Rebuild { settings, from: From::Ledger } => {
-            run::rebuild(settings.config.as_deref(), RebuildFrom::Ledger)
-        }
-        Command::Rebuild { settings, from: From::Output } => {
-            run::rebuild(settings.config.as_deref(), RebuildFrom::Output)
-        }
+        Command::Rebuild { settings, from: From::Ledger } => rebuild(settings.config.as_deref(), RebuildFrom::Ledger),
+        Command::Rebuild { settings, from: From::Output } => rebuild(settings.config.as_deref(), RebuildFrom::Output),
     };
     service::exit::report("turnstile", outcome)
 }

@@ -270,7 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Output::last_line_end(dir.path()).unwrap(), START);
         let path = dir.path().join(file_name(2));
-        fs::write(&path, [b"one\ntwo\n".as_slice(), &[b'x'; 100_000]].concat()).unwrap();
+        fs::write(&path, [b"one\ntwo\n".as_slice(), &vec![b'x'; 100_000]].concat()).unwrap();
         assert_eq!(Output::last_line_end(dir.path()).unwrap(), Place { number: 2, offset: 8 });
     }
 

@@ -1,10 +1,8 @@
-//! What the binary does: `turnstile run`, `check-config`, `rebuild`.
+//! What the binary does: `turnstile run` and `check-config`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use local_buffer::Queue;
 use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
 use tapi::{Running, Server};
 use wire::changelog::Genesis;
@@ -15,9 +13,8 @@ use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::drain::{Drain, now_ms};
 use crate::figures::Figures;
-use crate::pipeline::{Pipeline, Recovered};
 
-fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
+pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     config::load(file, variables).map_err(Failure::usage)
@@ -108,44 +105,8 @@ fn reload(file: Option<&Path>, running: Option<&Running>) {
     }
 }
 
-/// What an index is made again from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RebuildFrom {
-    /// The ledger; what was published and is still in the window.
-    Ledger,
-    /// The output files, for a ledger that is damaged or gone. Files that were moved away are not known afterwards.
-    Output,
-}
-
-/// Throws the dedup index away and makes it again. The server must not be running.
-///
-/// # Errors
-/// Wrong settings, data in use, a ledger that is damaged where it is made from that.
-pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
-    let loaded = settings(file)?;
-    let config = &loaded.value;
-    logging::init(&config.log);
-    let _data = DataDir::lock(&config.data)?;
-    let layout = config.layout();
-    let (queue, _) = Queue::open(config.buffer_dir(), config.ingest.buffer.options()).map_err(Failure::failed)?;
-    if from == RebuildFrom::Output && layout.ledger.exists() {
-        let aside = config.data.join(format!("ledger.{}", now_ms()));
-        fs::rename(&layout.ledger, &aside).map_err(Failure::failed)?;
-        println!("the old ledger is now {}", aside.display());
-    }
-    dedup_worker::Partition::destroy(&layout.index).map_err(Failure::failed)?;
-    let opened = Pipeline::open(layout, queue.instance(), &new_genesis()?, &config.index_options(), now_ms());
-    let (pipeline, Recovered { adopted, foreign, batches_replayed, .. }) = opened.map_err(Failure::failed)?;
-    let index = pipeline.index_stats();
-    let known = index.sealed_digests + index.open_digests;
-    println!("{known} identities known: {batches_replayed} batches of the ledger, {adopted} lines of the output");
-    if foreign > 0 {
-        println!("{foreign} lines of the output are not turnstile's and were passed over");
-    }
-    queue.close().map_err(Failure::failed)
-}
-
-fn new_genesis() -> Result<Genesis, Failure> {
+/// The genesis of a ledger that does not exist yet.
+pub(crate) fn new_genesis() -> Result<Genesis, Failure> {
     let seed = getrandom::u64().map_err(Failure::failed)?;
     Ok(Genesis {
         partition_count: PartitionCount::ONE,

@@ -35,7 +35,7 @@ use wire::{Digest, MessageId, SourceId};
 use crate::ledger::{Ledger, LedgerError, Reached};
 use crate::output::Output;
 
-pub use recover::Recovered;
+pub use recover::{Progress, Recovered};
 
 /// Where everything is and how large its files become.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens everything and brings it into step; see the table above.
+    /// Opens everything and brings it into step; see the table above. Tells `progress` after every batch.
     ///
     /// # Errors
     /// [`PipelineError`]; opening again later may succeed, unless the ledger is damaged.
@@ -148,8 +148,9 @@ impl Pipeline {
         new_genesis: &Genesis,
         options: &dedup_worker::Options,
         now_ms: i64,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Recovered), PipelineError> {
-        recover::open(layout, instance, new_genesis, options, now_ms)
+        recover::open(layout, instance, new_genesis, options, now_ms, progress)
     }
 
     /// The first record that the ledger does not count as done; records below it are passed over.

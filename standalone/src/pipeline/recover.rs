@@ -30,18 +30,33 @@ pub struct Recovered {
     pub batches_replayed: u64,
 }
 
+/// How far a long opening has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of output lines entered into the ledger.
+    Adopting(u64),
+    /// Ledger offset up to which the index has been replayed, and where the ledger ends.
+    Replaying {
+        /// Reached.
+        offset: u64,
+        /// To be reached.
+        end: u64,
+    },
+}
+
 pub(super) fn open(
     layout: Layout,
     instance: InstanceId,
     new_genesis: &Genesis,
     options: &dedup_worker::Options,
     now_ms: i64,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<(Pipeline, Recovered), PipelineError> {
     let mut recovered = Recovered::default();
     let mut ledger = Ledger::open(&layout.ledger, layout.ledger_file_bytes_max, new_genesis)?;
-    let output = adopt(&layout, &mut ledger, now_ms, &mut recovered)?;
+    let output = adopt(&layout, &mut ledger, now_ms, &mut recovered, progress)?;
     let rejected = rejected_output(&layout)?;
-    let partition = index(&layout, &ledger, options, &mut recovered)?;
+    let partition = index(&layout, &ledger, options, &mut recovered, progress)?;
     let pipeline = Pipeline {
         layout,
         instance,
@@ -68,6 +83,7 @@ fn adopt(
     ledger: &mut Ledger,
     now_ms: i64,
     recovered: &mut Recovered,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Output, PipelineError> {
     let known = ledger.reached().output;
     let place = Place { number: known.log.max(1), offset: known.end };
@@ -75,8 +91,9 @@ fn adopt(
     let clock_ms = ledger.reached().clock_ms.max(now_ms);
     let mut entries: Vec<(Digest, Bucket)> = Vec::new();
     let mut reader = LineReader::default();
-    let mut foreign = 0;
+    let (mut foreign, mut bytes) = (0, 0);
     let adopted = Output::open(&layout.deduped, place, layout.output_file_bytes_max, |line| {
+        bytes += line.len() as u64 + 1;
         match reader.read(seed, line) {
             Some(published) => {
                 entries.push((published.digest, window.bucket_of(published.received_at_ms, clock_ms)));
@@ -86,6 +103,7 @@ fn adopt(
         if entries.len() == CHANGELOG_ENTRIES_MAX {
             // The output place moves with the last of them only: until then a crash adopts these again.
             adopt_entries(ledger, known, &mut entries).map_err(io::Error::other)?;
+            progress(Progress::Adopting(bytes));
         }
         Ok(())
     });
@@ -130,8 +148,9 @@ fn index(
     ledger: &Ledger,
     options: &dedup_worker::Options,
     recovered: &mut Recovered,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Partition, PipelineError> {
-    let mistrust = match replayed(layout, ledger, options, recovered) {
+    let mistrust = match replayed(layout, ledger, options, recovered, progress) {
         Ok(Some(partition)) => return Ok(partition),
         Ok(None) => "it has applied what the ledger does not hold".to_owned(),
         Err(PipelineError::Index(error @ (IndexError::Damaged(_) | IndexError::Foreign { .. }))) => error.to_string(),
@@ -140,7 +159,7 @@ fn index(
     recovered.index_rebuilt = Some(mistrust);
     recovered.batches_replayed = 0;
     Partition::destroy(&layout.index)?;
-    let partition = replayed(layout, ledger, options, recovered)?;
+    let partition = replayed(layout, ledger, options, recovered, progress)?;
     partition.ok_or_else(|| IndexError::Damaged("a new index is not empty".into()).into())
 }
 
@@ -150,6 +169,7 @@ fn replayed(
     ledger: &Ledger,
     options: &dedup_worker::Options,
     recovered: &mut Recovered,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Partition>, PipelineError> {
     let mut partition = Partition::open(&layout.index, ledger.genesis(), ledger.id(), options)?;
     let covered = partition.replay_from();
@@ -162,6 +182,7 @@ fn replayed(
         partition.replay(offset, point(end), batch)?;
         partition.maintain(batch.clock_ms)?;
         recovered.batches_replayed += 1;
+        progress(Progress::Replaying { offset: end.offset, end: ledger.end().offset });
         Ok::<_, PipelineError>(())
     })?;
     Ok(Some(partition))

@@ -49,7 +49,7 @@ fn layout(dir: &TempDir) -> Layout {
 
 fn try_open(dir: &TempDir) -> Result<(Pipeline, Recovered), PipelineError> {
     let options = dedup_worker::Options::default();
-    Pipeline::open(layout(dir), InstanceId::from_bytes(INSTANCE), &genesis(), &options, NOW_MS)
+    Pipeline::open(layout(dir), InstanceId::from_bytes(INSTANCE), &genesis(), &options, NOW_MS, &mut |_| ())
 }
 
 fn open(dir: &TempDir) -> (Pipeline, Recovered) {
