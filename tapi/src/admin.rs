@@ -31,10 +31,7 @@ impl TapiAdmin {
 
 impl Admin for TapiAdmin {
     fn metrics(&self) -> String {
-        let mut text = String::new();
-        // Writing into a string does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        service::metrics::text(&self.registry)
     }
 
     fn not_ready(&self) -> Vec<String> {

@@ -115,12 +115,13 @@ async fn take(
     entry.enter(Phase::Work);
     let received_us = clock_us();
     let plain = Plain { parts, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
-    let appended = catch_unwind(AssertUnwindSafe(|| plain.append(context, entry))).unwrap_or_else(|_| {
-        // What the panic left in the reusable buffers is anybody's guess.
-        context.tools.replace(Tools::new());
-        tracing::error!("a request made the server panic; it was refused and the server goes on");
-        Err(Answer::refused(Reject::Internal))
-    });
+    let appended = contained(
+        || plain.append(context, entry),
+        || {
+            // What the panic left in the reusable buffers is anybody's guess.
+            context.tools.replace(Tools::new());
+        },
+    );
     drop(bytes);
     let pending = match appended? {
         Some(Appended::Pending(pending)) => pending,
@@ -130,6 +131,15 @@ async fn take(
         None => return Ok(Outcome::Known(Answer::NothingToStore)),
     };
     Ok(Outcome::Taken(pending, received_us))
+}
+
+/// A panic costs the request that made it, not the thread.
+fn contained<T>(work: impl FnOnce() -> Result<T, Answer>, repair: impl FnOnce()) -> Result<T, Answer> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        repair();
+        tracing::error!("a request made the server panic; it was refused and the server goes on");
+        Err(Answer::refused(Reject::Internal))
+    })
 }
 
 /// A request whose bytes are all there.
@@ -183,5 +193,35 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Reject> {
         Ok(false)
     } else {
         Err(Reject::UnsupportedEncoding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_answer_and_leaves_nothing_borrowed() {
+        let tools = RefCell::new(1);
+        let work = || {
+            let _borrowed = tools.borrow_mut();
+            panic!("asked for by the test")
+        };
+        let answer = contained::<()>(work, || *tools.borrow_mut() = 2).unwrap_err();
+        assert!(matches!(answer, Answer::Refused { reject: Reject::Internal, .. }));
+        assert_eq!((answer.status().as_u16(), tools.into_inner()), (503, 2));
+    }
+
+    #[test]
+    fn encodings_are_read_as_clients_write_them() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, value.parse().unwrap());
+            is_gzip(&headers)
+        };
+        assert_eq!(is_gzip(&HeaderMap::new()), Ok(false));
+        assert_eq!([of("gzip"), of(" GZip "), of("x-gzip")], [Ok(true); 3]);
+        assert_eq!([of("identity"), of("")], [Ok(false); 2]);
+        assert_eq!([of("br"), of("deflate"), of("gzip, gzip")], [Err(Reject::UnsupportedEncoding); 3]);
     }
 }

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use service::config::load;
-use service::{AdminServer, Failure, Loaded, Shutdown, logging};
+use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
@@ -12,11 +11,7 @@ use crate::metrics::Metrics;
 use crate::server::{Running, Server};
 
 fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
-    load(
-        file,
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-    )
-    .map_err(Failure::usage)
+    config::load(file, config::process_environment()).map_err(Failure::usage)
 }
 
 /// Prints the settings in force.
@@ -41,10 +36,9 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let config = &loaded.value;
     logging::init(&config.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    tracing::info!("settings in force\n{loaded}");
+    tracing::info!(settings = %loaded, "settings in force");
 
-    let (queue, recovered) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
-    tracing::info!(dir = %config.data.display(), ?recovered, "local buffer open");
+    let (queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
     let metrics = Metrics::new(queue.monitor());
     let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&metrics));
     let server = server.map_err(Failure::failed)?;

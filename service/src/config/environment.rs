@@ -1,9 +1,14 @@
-//! What the text of a variable can mean, given the kind of value that its key has by default.
+//! The environment, and what the text of a variable can mean, given the kind of value that its key has by default.
 
 use serde_json::Value;
 use toml::de::DeValue;
 
 use super::file;
+
+/// The variables of this process; those that are not Unicode are nobody's settings.
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
 
 /// The readings in the order in which they are tried.
 pub(super) fn readings(text: &str, template: &Value) -> Vec<Value> {

@@ -21,6 +21,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use environment::process_environment;
+
 /// A struct of settings. Every field must have a default and be serialised; a nested struct is a table of the file.
 pub trait Settings: Serialize + DeserializeOwned + Default {
     /// First part of the variables' names, upper case, without the `_`.

@@ -86,8 +86,8 @@ pub struct Buffer {
     pub segment_bytes: u64,
     /// Bound of the buffer on disk, bytes. Default 8 GiB, at least two segments; at the bound requests get a 503.
     pub bytes_max: u64,
-    /// Bound of what was appended and is not yet on disk, bytes of memory. Default 16 MiB, at least 8 MiB; beyond it
-    /// requests wait for the disk.
+    /// Bound of what was appended and is not yet on disk, bytes of memory. Default 16 MiB, at least 256 KiB; beyond it
+    /// requests wait for the disk. Below 8 MiB the largest group, and with it the largest record, becomes smaller too.
     pub pending_bytes_max: usize,
     /// When events count as safe. Default `group`.
     pub sync: Sync,

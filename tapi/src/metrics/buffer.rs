@@ -5,8 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use local_buffer::Stats;
 use service::Section;
-
-use super::Encoder;
+use service::metrics::Encoder;
 
 pub(super) fn encode(stats: &Stats, out: &mut Encoder<'_>) -> fmt::Result {
     out.gauge("local_buffer_backlog_records", "Durable records that are not acknowledged.", stats.backlog_records)?;

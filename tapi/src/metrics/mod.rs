@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use local_buffer::Monitor;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
+use prometheus_client::encoding::DescriptorEncoder;
 use service::Section;
+use service::metrics::Encoder;
 
 use crate::body::InFlight;
 use crate::reject::Reject;
@@ -76,7 +75,7 @@ impl Metrics {
 
 impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Encoder(encoder);
+        let mut out = Encoder::new(encoder);
         out.counters("tapi_requests", "Requests answered, by kind of path and HTTP status.", |rows| {
             for (label, endpoint) in Label::ALL {
                 for (index, (_, status)) in STATUSES.iter().enumerate() {
@@ -113,44 +112,8 @@ impl Metrics {
         let counts =
             bounds.enumerate().map(|(index, bound)| (bound, self.sum(|thread| thread.stored_buckets[index].get())));
         let buckets: Vec<_> = counts.collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
         let sum_s = self.sum(|thread| thread.stored_us.get()) as f64 / 1e6;
         let help = "Time from the end of a request's body until its events are durable.";
-        let unit = Unit::Seconds;
-        let mut metric = out.0.encode_descriptor("tapi_store_duration", help, Some(&unit), MetricType::Histogram)?;
-        metric.encode_histogram::<NoLabelSet>(sum_s, count, &buckets, None)
-    }
-}
-
-/// A scrape on its way.
-struct Encoder<'a>(DescriptorEncoder<'a>);
-
-/// The rows of a counter with labels.
-struct Rows<'a>(prometheus_client::encoding::MetricEncoder<'a>);
-
-impl Encoder<'_> {
-    /// A counter; `_total` is added to its name.
-    fn counter(&mut self, name: &str, help: &str, count: impl EncodeCounterValue + Copy) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        metric.encode_counter::<NoLabelSet, _, u64>(&count, None)
-    }
-
-    fn counters(&mut self, name: &str, help: &str, write: impl FnOnce(&mut Rows<'_>) -> fmt::Result) -> fmt::Result {
-        write(&mut Rows(self.0.encode_descriptor(name, help, None, MetricType::Counter)?))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-}
-
-impl Rows<'_> {
-    fn row<const N: usize>(&mut self, labels: [(&str, &str); N], count: u64) -> fmt::Result {
-        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
-    }
-
-    /// A row that has ever counted: most combinations of labels never do.
-    fn some<const N: usize>(&mut self, labels: [(&str, &str); N], count: u64) -> fmt::Result {
-        if count == 0 { Ok(()) } else { self.row(labels, count) }
+        out.histogram_seconds("tapi_store_duration", help, sum_s, &buckets)
     }
 }

@@ -50,7 +50,9 @@ fn requests_wait_while_the_disk_is_behind() {
             let head = format!("POST /v1/b HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: {}\r\n\r\n", body.len());
             client.send(&[head.as_bytes(), body.as_bytes()].concat());
         }
-        clients.iter_mut().for_each(|client| client.answer().assert_stored());
+        for client in &mut clients {
+            client.answer().assert_stored();
+        }
     }
     let mut ids = harness.stored_ids();
     assert_eq!(ids.len(), 4 * 64 * 8);

@@ -25,7 +25,9 @@ fn many_connections_at_once() {
             let head = format!("POST /v1/t HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: {}\r\n\r\n", body.len());
             client.send(&[head.as_bytes(), body.as_bytes()].concat());
         }
-        clients.iter_mut().for_each(|client| client.answer().assert_stored());
+        for client in &mut clients {
+            client.answer().assert_stored();
+        }
     }
     let mut ids = harness.stored_ids();
     ids.sort_unstable();

@@ -1,6 +1,7 @@
 //! The server over real sockets: what each kind of client sends, what it gets back, and what is in the buffer then.
 
 mod answers;
+mod binary;
 mod bodies;
 mod browsers;
 mod client;

@@ -36,9 +36,13 @@ fn connections_in_the_queue_are_answered_too() {
     let body = event("m");
     let message = format!("POST /v1/t HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: {}\r\n\r\n{body}", body.len());
     let mut clients: Vec<_> = (0..100).map(|_| harness.client()).collect();
-    clients.iter_mut().for_each(|client| client.send(message.as_bytes()));
+    for client in &mut clients {
+        client.send(message.as_bytes());
+    }
     harness.shutdown.trigger();
-    clients.iter_mut().for_each(|client| client.answer().assert_stored());
+    for client in &mut clients {
+        client.answer().assert_stored();
+    }
     harness.running.join().unwrap();
     assert_eq!(harness.stored().len(), 100);
 }

@@ -1,0 +1,138 @@
+//! The program itself: its settings, its signals, its exit codes.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{AUTH, Client, event};
+
+fn tapi(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapi"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A running program; killed when dropped.
+struct Program {
+    child: Child,
+    ingest: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Program {
+    fn start(config: &Path, data: &Path) -> Self {
+        let mut child = tapi(&["run", "--config", config.to_str().unwrap()])
+            .env("TAPI_LISTEN", "127.0.0.1:0")
+            .env("TAPI_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("TAPI_DATA", data)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address =
+            |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)).unwrap().parse().unwrap();
+        assert!(line.starts_with("tapi ready "), "{line}");
+        Self { ingest: address("ingest="), admin: address("admin="), child }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn post(&self, key: &str, id: &str) -> u16 {
+        Client::connect(self.ingest).request(&format!("POST /v1/track?writeKey={key}"), "", event(id).as_bytes()).status
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn signals_reload_and_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, data) = (dir.path().join("tapi.toml"), dir.path().join("data"));
+    let sources = |key: &str| format!("[[sources]]\nid = \"web\"\nwrite_keys = [\"{key}\"]\n");
+    std::fs::write(&config, sources("old")).unwrap();
+    let mut program = Program::start(&config, &data);
+    assert_eq!((program.post("old", "a"), program.post("new", "b")), (200, 401));
+    assert_eq!(Client::connect(program.admin).request("GET /readyz", "", b"").status, 200);
+
+    // Settings that are wrong change nothing; the next ones count.
+    std::fs::write(&config, "[[sources]]\nid = 3\n").unwrap();
+    program.signal(Signal::HUP);
+    std::fs::write(&config, sources("new")).unwrap();
+    program.signal(Signal::HUP);
+    assert!((0..10_000).any(|_| program.post("new", "c") == 200), "the new key is let in at last");
+    assert_eq!(program.post("old", "d"), 401);
+
+    program.signal(Signal::TERM);
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+
+    // What was answered with 200 is there after the restart, and is counted.
+    let program = Program::start(&config, &data);
+    let figures = Client::connect(program.admin).request("GET /metrics", "", b"").body;
+    let backlog = figures.lines().find_map(|line| line.strip_prefix("local_buffer_backlog_records ")).unwrap();
+    assert!(backlog.parse::<u64>().unwrap() >= 2, "{backlog}");
+}
+
+#[test]
+fn a_second_process_is_refused_by_the_buffer_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("tapi.toml");
+    std::fs::write(&config, "").unwrap();
+    let program = Program::start(&config, &dir.path().join("data"));
+    let mut second = tapi(&["run"]);
+    second.env("TAPI_DATA", dir.path().join("data")).env("TAPI_LISTEN", "127.0.0.1:0");
+    let (code, _, stderr) = output(&mut second);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("in use"), "{stderr}");
+
+    let mut third = tapi(&["run"]);
+    third.env("TAPI_DATA", dir.path().join("other")).env("TAPI_LISTEN", program.ingest.to_string());
+    let (code, _, stderr) = output(&mut third);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("change listen"), "{stderr}");
+    assert_eq!(Client::connect(program.ingest).request("POST /v1/track", AUTH, event("m").as_bytes()).status, 200);
+}
+
+#[test]
+fn check_config_says_what_is_wrong_or_what_is_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tapi.toml");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "[buffer]\nbytes_mx = 1\n").unwrap();
+    let (code, _, stderr) = output(&mut tapi(&["check-config", "--config", path]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("tapi.toml:2:1: buffer.bytes_mx") && stderr.contains("buffer.bytes_max?"), "{stderr}");
+
+    std::fs::write(&file, "[[sources]]\nid = \"web\"\nwrite_keys = [\"hush\"]\n").unwrap();
+    let mut right = tapi(&["check-config", "--config", path]);
+    let (code, stdout, stderr) = output(right.env("TAPI_LISTEN", "0.0.0.0:80").env("TAPI_LISTN", "x"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.lines().any(|line| line.starts_with("listen = \"0.0.0.0:80\"") && line.ends_with("# TAPI_LISTEN")));
+    assert!(!stdout.contains("hush") && stdout.contains("\"web\""), "{stdout}");
+    assert!(stderr.contains("TAPI_LISTN"), "{stderr}");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    assert_eq!(output(&mut tapi(&[])).0, 2);
+    assert_eq!(output(&mut tapi(&["fly"])).0, 2);
+    let (code, stdout, _) = output(&mut tapi(&["--help"]));
+    assert!(code == 0 && stdout.contains("TAPI_LISTEN"));
+    assert_eq!(output(&mut tapi(&["--version"])).0, 0);
+}
