@@ -24,6 +24,10 @@ impl Appender {
 
     /// Takes a copy of a record; it is durable when the [`Pending`] says so. Never blocks on the disk, and allocates
     /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it was not taken: sorted by what to do about it in [`AppendError`].
     pub fn append(&self, record: &[u8]) -> Result<Pending, AppendError> {
         let sums = [crc32c::crc32c(record)];
         self.append_sized(std::iter::once(record), &sums)
@@ -33,6 +37,10 @@ impl Appender {
     ///
     /// The `Pending` is that of the last one: when it is durable all are. A crash before that may keep some of them.
     /// No records are durable at once.
+    ///
+    /// # Errors
+    ///
+    /// If none was taken: [`AppendError`], as for one record.
     pub fn append_batch<'a>(&self, records: impl Iterator<Item = &'a [u8]> + Clone) -> Result<Pending, AppendError> {
         let mut sums = [0; SUMS_AHEAD];
         let mut count = 0;
@@ -111,6 +119,10 @@ impl Pending {
     }
 
     /// Blocks the thread until the records are durable, or will never be known to be.
+    ///
+    /// # Errors
+    ///
+    /// If a write failed before they were durable.
     pub fn wait(self, appender: &Appender) -> Result<Durable, SyncFailed> {
         appender.wait(&self)
     }

@@ -1,7 +1,6 @@
 //! Damage of a small buffer: it opens, and everything that was not hit comes out.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::format::{BLOCK_BYTES, DATA_START};
 use crate::sim::SimDisk;
@@ -24,7 +23,7 @@ fn options() -> Options {
 }
 
 fn open(disk: &SimDisk) -> (Queue, RecoveryReport) {
-    Queue::open_on(Arc::new(disk.clone()), Path::new("sim"), &options()).expect("a damaged buffer opens")
+    Queue::open_on(&disk.storage(), Path::new("sim"), &options()).expect("a damaged buffer opens")
 }
 
 fn payload(number: u64) -> Vec<u8> {
@@ -224,7 +223,9 @@ fn meta_or_floor_or_both_may_be_lost() {
     let instance = open(&good.copy()).0.instance();
     for lost in [&["meta"][..], &["floor"], &["meta", "floor"]] {
         let disk = good.copy();
-        lost.iter().for_each(|name| disk.delete(name));
+        for name in lost {
+            disk.delete(name);
+        }
         {
             let (queue, report) = open(&disk.copy());
             assert_eq!(queue.instance(), instance, "{lost:?}");
@@ -239,7 +240,9 @@ fn meta_or_floor_or_both_may_be_lost() {
 #[test]
 fn with_every_segment_gone_ids_go_on_above_the_floor() {
     let disk = buffer(60, 50);
-    segment_names(&disk).iter().for_each(|name| disk.delete(name));
+    for name in segment_names(&disk) {
+        disk.delete(&name);
+    }
     let (queue, report) = open(&disk);
     assert_eq!(report.next_id.get(), 50);
     assert_eq!(queue.appender().append(b"x").unwrap().first().get(), 50);

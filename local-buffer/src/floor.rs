@@ -2,9 +2,10 @@
 
 use std::io::{self, IoSlice};
 
-use crate::format::{BLOCK_BYTES, FloorSlot, SLOTS_BYTES, Slot};
+use crate::format::BLOCK_BYTES;
 use crate::id::{InstanceId, RecordId};
 use crate::memory::Chunk;
+use crate::slot::{FloorSlot, SLOTS_BYTES, Slot};
 use crate::storage::{Access, File, Storage, write_durable};
 
 /// Name of the floor file.

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::{
-    BLOCK_BYTES, BlockHeader, BlockSeed, FORMAT_VERSION, FloorSlot, MetaSlot, RecordHeader, RecordKind, SegmentHeader,
-    SegmentState, Slot,
-};
+use crate::format::{BLOCK_BYTES, BlockHeader, BlockSeed, FORMAT_VERSION, RecordHeader, RecordKind};
 use crate::group::{Group, Place};
 use crate::id::{InstanceId, RecordId};
 use crate::memory::Chunk;
 use crate::quarantine;
+use crate::slot::{FloorSlot, MetaSlot, SegmentHeader, SegmentState, Slot};
 use crate::walk::{Blocks, Parsed, for_each_piece, record_at};
 
 const DOCUMENT: &str = include_str!("../FORMAT.md");

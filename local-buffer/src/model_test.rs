@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -70,8 +69,7 @@ impl Model {
     }
 
     fn open(&mut self) -> Option<Running> {
-        let storage = Arc::new(self.disk.clone());
-        let opened = Queue::open_on(storage, Path::new("sim"), &self.options);
+        let opened = Queue::open_on(&self.disk.storage(), Path::new("sim"), &self.options);
         let (mut queue, report) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -104,7 +102,7 @@ impl Model {
         record
     }
 
-    fn took(&mut self, result: Result<Pending, AppendError>, records: Vec<Vec<u8>>) {
+    fn took(&mut self, result: &Result<Pending, AppendError>, records: Vec<Vec<u8>>) {
         match result {
             Ok(pending) => {
                 assert_eq!(pending.end().get() - pending.first().get(), records.len() as u64);
@@ -112,7 +110,7 @@ impl Model {
                     assert!(!self.durable.contains_key(&id), "id {id} was given twice");
                     self.records.insert(id, record);
                 }
-                self.pending.push(pending);
+                self.pending.push(*pending);
             }
             Err(AppendError::TooLarge { .. }) => assert!(records.len() > 1),
             Err(AppendError::Full { .. } | AppendError::Busy | AppendError::SyncFailed(_)) => {}
@@ -183,12 +181,12 @@ impl Model {
             0..40 => {
                 let record = self.record();
                 let result = running.appender.append(&record);
-                self.took(result, vec![record]);
+                self.took(&result, vec![record]);
             }
             40..55 => {
                 let records: Vec<_> = (0..self.random.random_range(1..40)).map(|_| self.record()).collect();
                 let result = running.appender.append_batch(records.iter().map(Vec::as_slice));
-                self.took(result, records);
+                self.took(&result, records);
             }
             55..70 => self.wait_durable(running),
             70..85 => {

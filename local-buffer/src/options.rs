@@ -112,8 +112,8 @@ impl Bounds {
 mod tests {
     use super::*;
 
-    fn refused(options: Options) -> &'static str {
-        match Bounds::of(&options) {
+    fn refused(options: &Options) -> &'static str {
+        match Bounds::of(options) {
             Err(OpenError::Option { name, .. }) => name,
             other => panic!("{other:?}"),
         }
@@ -122,21 +122,21 @@ mod tests {
     #[test]
     fn every_option_out_of_its_bounds_is_refused_by_name() {
         let good = Options::default();
-        assert_eq!(refused(Options { segment_bytes: SEGMENT_BYTES_MIN - 4096, ..good.clone() }), "segment_bytes");
-        assert_eq!(refused(Options { segment_bytes: SEGMENT_BYTES_MAX + 4096, ..good.clone() }), "segment_bytes");
-        assert_eq!(refused(Options { segment_bytes: (1 << 20) + 1, ..good.clone() }), "segment_bytes");
-        assert_eq!(refused(Options { bytes_max: 127 << 20, ..good.clone() }), "bytes_max");
-        assert_eq!(refused(Options { pending_bytes_max: PENDING_BYTES_MIN - 1, ..good }), "pending_bytes_max");
+        assert_eq!(refused(&Options { segment_bytes: SEGMENT_BYTES_MIN - 4096, ..good.clone() }), "segment_bytes");
+        assert_eq!(refused(&Options { segment_bytes: SEGMENT_BYTES_MAX + 4096, ..good.clone() }), "segment_bytes");
+        assert_eq!(refused(&Options { segment_bytes: (1 << 20) + 1, ..good.clone() }), "segment_bytes");
+        assert_eq!(refused(&Options { bytes_max: 127 << 20, ..good.clone() }), "bytes_max");
+        assert_eq!(refused(&Options { pending_bytes_max: PENDING_BYTES_MIN - 1, ..good }), "pending_bytes_max");
     }
 
     #[test]
     fn the_largest_record_is_what_the_smallest_of_its_containers_holds() {
-        let bounds = |options: Options| Bounds::of(&options).unwrap();
-        assert_eq!(bounds(Options::default()).record_bytes_max, 2 << 20);
-        assert_eq!(bounds(Options::default()).group_bytes_max, GROUP_BYTES_MAX);
-        let small = bounds(Options { segment_bytes: SEGMENT_BYTES_MIN, ..Options::default() });
+        let bounds = |options: &Options| Bounds::of(options).unwrap();
+        assert_eq!(bounds(&Options::default()).record_bytes_max, 2 << 20);
+        assert_eq!(bounds(&Options::default()).group_bytes_max, GROUP_BYTES_MAX);
+        let small = bounds(&Options { segment_bytes: SEGMENT_BYTES_MIN, ..Options::default() });
         assert_eq!(small.record_bytes_max, 62 * 4064 - 20);
-        let tight = bounds(Options { pending_bytes_max: PENDING_BYTES_MIN, ..Options::default() });
+        let tight = bounds(&Options { pending_bytes_max: PENDING_BYTES_MIN, ..Options::default() });
         assert_eq!(tight.record_bytes_max, 32 * 4064 - 20);
     }
 }

@@ -70,7 +70,7 @@ impl Quarantine {
     pub(crate) fn open(storage: Arc<dyn Storage>, instance: InstanceId) -> io::Result<Self> {
         let mut bytes = 0;
         for (name, size) in storage.list(QUARANTINE_DIR)? {
-            if name.ends_with(".tmp") {
+            if name.strip_suffix(".tmp").is_some() {
                 storage.remove(&format!("{QUARANTINE_DIR}/{name}"))?;
             } else {
                 bytes += size;

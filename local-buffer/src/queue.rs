@@ -33,13 +33,20 @@ pub struct Queue {
 
 impl Queue {
     /// Opens the buffer in a directory, which is made if need be, and recovers what is in it.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is in use, was written by a newer version, or cannot be read or written; if an option is out of
+    /// its bounds. Never because of damage.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one opening")]
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<(Self, RecoveryReport), OpenError> {
         let dir = dir.as_ref();
-        Self::open_on(Arc::new(Disk::new(dir.to_path_buf())), dir, &options)
+        let storage: Arc<dyn Storage> = Arc::new(Disk::new(dir.to_path_buf()));
+        Self::open_on(&storage, dir, &options)
     }
 
     pub(crate) fn open_on(
-        storage: Arc<dyn Storage>,
+        storage: &Arc<dyn Storage>,
         dir: &Path,
         options: &Options,
     ) -> Result<(Self, RecoveryReport), OpenError> {
@@ -85,6 +92,10 @@ impl Queue {
     }
 
     /// Writes what is pending and the floor, and stops the threads. Appenders are told `Closed` from then on.
+    ///
+    /// # Errors
+    ///
+    /// If a write failed, now or earlier. Whatever was reported as durable is so all the same.
     pub fn close(mut self) -> Result<(), CloseError> {
         self.stop()
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::format::{BLOCK_BYTES, DATA_START, FORMAT_VERSION, SegmentHeader, SegmentState};
+use crate::format::{BLOCK_BYTES, DATA_START, FORMAT_VERSION};
 use crate::sim::SimDisk;
+use crate::slot::{SegmentHeader, SegmentState};
 use crate::{
     AppendError, Batch, DirectIo, FullCause, OpenError, Options, Queue, ReadError, Reader, RecordId, SyncPolicy,
 };
@@ -25,7 +26,7 @@ fn options() -> Options {
 }
 
 fn open_with(disk: &SimDisk, options: &Options) -> Queue {
-    Queue::open_on(Arc::new(disk.clone()), Path::new("sim"), options).unwrap().0
+    Queue::open_on(&disk.storage(), Path::new("sim"), options).unwrap().0
 }
 
 /// Repeats until it gives something; fails the test after a time that no healthy machine needs.
@@ -72,7 +73,7 @@ fn a_real_disk_gives_back_what_it_was_given_directly_and_not() {
         for direct_io in [DirectIo::Auto, DirectIo::Off] {
             for sync in [SyncPolicy::Group, SyncPolicy::EveryAppend, SyncPolicy::Never] {
                 let place = dir.path().join(format!("{direct_io:?}-{sync:?}/below"));
-                let options = Options { direct_io, sync, ..options() };
+                let options = Options { sync, direct_io, ..options() };
                 let (queue, _) = Queue::open(&place, options.clone()).unwrap();
                 let appender = queue.appender();
                 let wanted: Vec<_> =
@@ -137,7 +138,7 @@ fn a_newer_version_is_refused_by_name() {
                 slot[sum_at..sum_at + 4].copy_from_slice(&sum.to_le_bytes());
             }
         });
-        let result = Queue::open_on(Arc::new(disk.copy()), Path::new("sim"), &options());
+        let result = Queue::open_on(&disk.copy().storage(), Path::new("sim"), &options());
         match result.map(|_| ()) {
             Err(OpenError::NewerVersion { file: named, found, known }) => {
                 assert!(file.ends_with(&named), "{named}");
@@ -171,7 +172,7 @@ fn a_failed_sync_refuses_everything_until_the_buffer_is_opened_again() {
 
         // The page cache still has the doubtful record: it is written again, and then survives the power cut.
         disk.take_writes();
-        let (queue, report) = Queue::open_on(Arc::new(disk.clone()), Path::new("sim"), &options()).unwrap();
+        let (queue, report) = Queue::open_on(&disk.storage(), Path::new("sim"), &options()).unwrap();
         assert_eq!(report.carried_records, 2);
         assert_eq!(report.next_id.get(), 2);
         drop(queue);
@@ -209,7 +210,7 @@ fn on_a_full_disk_the_buffer_is_full_and_takes_again_when_space_returns() {
         let taken = queue.stats().appended_records;
         assert!(taken >= 20);
         // No half-made segment is left to fill the disk.
-        assert!(disk.names().iter().all(|name| !name.ends_with(".tmp")));
+        assert!(disk.names().iter().all(|name| !name.contains(".tmp")));
         disk.set_capacity(None);
         let appender = queue.appender();
         let pending = eventually(|| appender.append(b"again").ok());
@@ -393,10 +394,10 @@ fn a_waiting_reader_returns_for_records_and_for_its_waker() {
     let mut reader = queue.take_reader().unwrap();
     let waker = reader.waker();
     waker.wake();
-    assert!(!reader.wait(Duration::from_secs(60)));
+    assert!(!reader.wait(Duration::from_mins(1)));
     let appender = queue.appender();
     std::thread::scope(|scope| {
-        scope.spawn(|| assert!(reader.wait(Duration::from_secs(60))));
+        scope.spawn(|| assert!(reader.wait(Duration::from_mins(1))));
         appender.append(b"x").unwrap().wait(&appender).unwrap();
     });
     assert_eq!(read_all(&mut reader).len(), 1);
@@ -436,6 +437,7 @@ fn another_segment_size_replaces_the_old_segments_as_they_drain() {
     assert_eq!(read_all(&mut reader).len(), 1);
     reader.acknowledge(pending.end()).unwrap();
     reader.sync_floor().unwrap();
-    let sizes = || disk.names().into_iter().filter(|name| name.ends_with(".seg")).map(|name| disk.content(&name).len());
+    let sizes =
+        || disk.names().into_iter().filter(|name| name.starts_with("segments/")).map(|name| disk.content(&name).len());
     eventually(|| sizes().all(|bytes| bytes as u64 == 2 * SEGMENT_BYTES).then_some(()));
 }

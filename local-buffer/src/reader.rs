@@ -78,6 +78,10 @@ impl Reader {
     /// than `bytes_max` bytes, but one record at least if there is one. Gives their number; 0 means none are there now.
     ///
     /// Ids grow; one that is missing was damaged and set aside, or never given.
+    ///
+    /// # Errors
+    ///
+    /// If a segment cannot be read for another reason than damage; the next call tries again.
     pub fn read(&mut self, batch: &mut Batch, records_max: usize, bytes_max: usize) -> Result<usize, ReadError> {
         batch.clear();
         let durable_end = self.shared.durable.get();
@@ -131,6 +135,10 @@ impl Reader {
 
     /// Everything below `end` is done. The floor moves in memory now and on disk soon after; segments that lie wholly
     /// below it are used again once it is durable. An `end` below the floor changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotDelivered`] if `end` is above what was delivered.
     pub fn acknowledge(&mut self, end: RecordId) -> Result<(), ReadError> {
         if end > self.delivered {
             return Err(ReadError::NotDelivered { end: end.get(), delivered: self.delivered.get() });
@@ -140,12 +148,20 @@ impl Reader {
     }
 
     /// Makes the floor durable before it returns.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written; it will be tried again in the background.
     pub fn sync_floor(&mut self) -> Result<(), ReadError> {
         self.shared.settle().map_err(|source| ReadError::Io { action: "write the floor", source })
     }
 
     /// Keeps a record that nobody takes, with the reason, in the quarantine; durable on return. It still has to be
-    /// acknowledged.
+    /// acknowledged. A record that is there already, from before a crash, is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be kept: do not acknowledge the record then.
     pub fn quarantine(&mut self, id: RecordId, bytes: &[u8], reason: &str) -> Result<(), ReadError> {
         let quarantine = &self.shared.quarantine;
         match quarantine.put(quarantine::Item::Record(id), reason, bytes) {
@@ -282,12 +298,11 @@ impl Reader {
             return Ok(());
         }
         let file = self.shared.files.storage.open(&path(segment.number), Access::Read)?;
-        match &mut self.scan {
-            Some(scan) => scan.reopen(file, segment.generation, self.offset, self.next),
-            None => {
-                let seed = self.shared.files.seed;
-                self.scan = Some(Scan::new(file, segment.generation, seed, self.offset, self.next));
-            }
+        if let Some(scan) = &mut self.scan {
+            scan.reopen(file, segment.generation, self.offset, self.next);
+        } else {
+            let seed = self.shared.files.seed;
+            self.scan = Some(Scan::new(file, segment.generation, seed, self.offset, self.next));
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! What a crash, or worse, can leave, as named cases, and what follows from each. Pure: it is given what was seen and
 //! says what is to be done; `open.rs` looks and does. FORMAT.md prints the same tables.
 
-use crate::format::{SegmentHeader, SegmentState, Slot};
 use crate::id::{InstanceId, RecordId};
+use crate::slot::{SegmentHeader, SegmentState, Slot};
 
 /// How the directory itself was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,4 +250,129 @@ pub(crate) fn plan(
         }
     }
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: InstanceId = InstanceId::from_bytes([1; 16]);
+    const OTHER: InstanceId = InstanceId::from_bytes([2; 16]);
+    const DOCUMENT: &str = include_str!("../FORMAT.md");
+
+    fn id(number: u64) -> RecordId {
+        RecordId::from_u64(number)
+    }
+
+    fn header(state: SegmentState, sequence: u64, generation: u64, first: u64) -> SegmentHeader {
+        SegmentHeader {
+            state,
+            sequence,
+            instance: OURS,
+            segment_bytes: 4096,
+            generation,
+            first: id(first),
+            previous_generation: 0,
+            previous_end: 0,
+            previous_end_id: id(0),
+            written_ms: 0,
+        }
+    }
+
+    fn active(generation: u64, first: u64, previous: u64) -> Slot<SegmentHeader> {
+        let header = header(SegmentState::Active, 2, generation, first);
+        let (previous_end, previous_end_id) = (previous * 1000, id(first));
+        Slot::Good(SegmentHeader { previous_generation: previous, previous_end, previous_end_id, ..header })
+    }
+
+    fn free(sequence: u64, generation: u64) -> Slot<SegmentHeader> {
+        Slot::Good(header(SegmentState::Free, sequence, generation, 0))
+    }
+
+    fn seen(number: u64, slots: [Slot<SegmentHeader>; 2], blocks: BlocksSeen) -> SeenSegment {
+        SeenSegment { number, bytes: 4096, slots, blocks }
+    }
+
+    #[test]
+    fn each_state_of_a_segment_has_the_case_that_the_table_names() {
+        use BlocksSeen::{Blank, Generation, NotLooked, Unreadable};
+        let foreign = Slot::Good(SegmentHeader { instance: OTHER, ..header(SegmentState::Active, 2, 9, 0) });
+        let rows = [
+            ([free(1, 0), Slot::Blank], NotLooked, SegmentCase::Free),
+            ([free(3, 5), active(5, 10, 0)], NotLooked, SegmentCase::Free),
+            ([active(5, 10, 0), free(1, 4)], NotLooked, SegmentCase::Live),
+            ([active(5, 10, 0), Slot::Damaged], NotLooked, SegmentCase::Live),
+            ([Slot::Damaged, free(1, 4)], Generation(5), SegmentCase::HeaderRebuilt),
+            ([Slot::Damaged, free(1, 4)], Generation(4), SegmentCase::HeaderTorn),
+            ([Slot::Damaged, free(1, 0)], Blank, SegmentCase::HeaderTorn),
+            ([Slot::Damaged, free(1, 0)], Unreadable, SegmentCase::HeaderTorn),
+            ([Slot::Damaged, Slot::Damaged], Generation(1), SegmentCase::HeaderRebuilt),
+            ([Slot::Damaged, Slot::Blank], Unreadable, SegmentCase::Unreadable),
+            ([Slot::Blank, Slot::Blank], Blank, SegmentCase::HeaderTorn),
+            ([foreign, free(1, 4)], NotLooked, SegmentCase::Foreign),
+        ];
+        for (number, (slots, blocks, wanted)) in rows.into_iter().enumerate() {
+            let segment = seen(0, slots, blocks);
+            assert_eq!(classify(&segment, OURS), wanted, "row {number}");
+            assert_eq!(segment.needs_look() && wanted != SegmentCase::Foreign, blocks != NotLooked, "row {number}");
+        }
+    }
+
+    #[test]
+    fn live_segments_are_ordered_chained_and_freed_only_below_the_floor() {
+        let segments = [
+            seen(0, [active(7, 30, 6), free(1, 2)], BlocksSeen::NotLooked),
+            seen(1, [active(5, 10, 4), free(1, 3)], BlocksSeen::NotLooked),
+            seen(2, [active(6, 20, 5), free(1, 1)], BlocksSeen::NotLooked),
+            seen(3, [free(3, 4), active(4, 0, 0)], BlocksSeen::NotLooked),
+        ];
+        let found = plan(&segments, OURS, Some(id(20)), Some(3));
+        let live: Vec<_> = found.live.iter().map(|kept| (kept.number, kept.end)).collect();
+        assert_eq!(live, [(2, Some(6000)), (0, None)]);
+        let freed: Vec<_> = found.free.iter().map(|freed| (freed.number, freed.mark)).collect();
+        assert_eq!(freed, [(3, false), (1, true)]);
+        assert_eq!((found.generation, found.next, found.floor, found.missing), (7, id(30), id(20), 0));
+        assert!(found.cases.contains(&(1, SegmentCase::Drained)));
+
+        let below = plan(&segments, OURS, Some(id(19)), Some(3));
+        assert_eq!(below.live.len(), 3, "a record below the next segment's first id may still be unread");
+        let gone = plan(&[segments[0], segments[1]], OURS, Some(id(15)), Some(30));
+        assert_eq!((gone.missing, gone.generation, gone.live[0].end), (1, 30, None));
+        let lost = plan(&segments, OURS, None, None);
+        assert_eq!((lost.floor, lost.live.len()), (id(10), 3));
+    }
+
+    #[test]
+    fn of_two_files_with_one_generation_one_is_set_aside() {
+        let twin = |number| seen(number, [active(7, 30, 0), free(1, 2)], BlocksSeen::NotLooked);
+        let found = plan(&[twin(0), twin(1)], OURS, Some(id(30)), Some(7));
+        assert_eq!((found.live.len(), found.set_aside), (1, vec![1]));
+    }
+
+    #[test]
+    fn the_name_of_a_buffer_is_taken_from_whatever_still_has_it() {
+        let segment = [seen(0, [active(7, 30, 0), free(1, 2)], BlocksSeen::NotLooked)];
+        let blank = [seen(0, [Slot::Damaged, Slot::Damaged], BlocksSeen::NotLooked)];
+        let none = [None, None];
+        assert_eq!(instance([None, Some(OTHER)], [Some(OURS); 2], &segment), (DirectoryCase::Known, Some(OTHER)));
+        assert_eq!(instance(none, [None, Some(OTHER)], &segment), (DirectoryCase::MetaLost, Some(OTHER)));
+        assert_eq!(instance(none, none, &segment), (DirectoryCase::MetaLost, Some(OURS)));
+        assert_eq!(instance(none, none, &blank), (DirectoryCase::AllLost, None));
+        assert_eq!(instance(none, none, &[]), (DirectoryCase::Fresh, None));
+    }
+
+    #[test]
+    fn the_document_has_a_row_for_every_case() {
+        use SegmentCase::{Copied, Drained, Foreign, Free, HeaderRebuilt, HeaderTorn, Live, Unreadable};
+        let segments = [Free, Live, Drained, HeaderRebuilt, HeaderTorn, Foreign, Copied, Unreadable];
+        let mut names: Vec<_> = segments.iter().map(|case| format!("{case:?}")).collect();
+        let directories = [DirectoryCase::Fresh, DirectoryCase::Known, DirectoryCase::MetaLost, DirectoryCase::AllLost];
+        names.extend(directories.iter().map(|case| format!("{case:?}")));
+        names.extend([FloorCase::Known, FloorCase::Lost].iter().map(|case| format!("{case:?}")));
+        let tails = [TailCase::None, TailCase::Empty, TailCase::Clean, TailCase::Damaged];
+        names.extend(tails.iter().map(|case| format!("{case:?}")));
+        for name in names {
+            assert!(DOCUMENT.contains(&format!("\n| `{name}` |")), "{name} has no row in FORMAT.md");
+        }
+    }
 }

@@ -7,11 +7,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::format::{BLOCK_BYTES, BlockSeed, RecordSeed, SegmentHeader, SegmentState};
+use crate::format::{BLOCK_BYTES, BlockSeed, RecordSeed};
 use crate::group::Place;
 use crate::id::{InstanceId, RecordId};
 use crate::memory::{CHUNK_BYTES, Chunk};
 use crate::scan::Extent;
+use crate::slot::{SegmentHeader, SegmentState};
 use crate::storage::{Access, File, Storage, write_durable};
 
 /// Folder of the segments.

@@ -60,6 +60,11 @@ impl SimDisk {
         Self { direct, ..Self::default() }
     }
 
+    /// This disk as a queue takes it.
+    pub(crate) fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(self.clone())
+    }
+
     /// Turns the power off after this many more writes and syncs; the last one is cut in the middle.
     pub(crate) fn cut_after(&self, calls: u64) {
         lock(&self.state).cut_after = Some(calls);
@@ -306,7 +311,7 @@ impl File for SimFile {
         }
         if self.direct {
             assert!(at.is_multiple_of(4096) && bytes.len().is_multiple_of(4096), "unaligned direct write");
-            let aligned = |piece: &IoSlice<'_>| piece.as_ptr().addr() % SECTOR_BYTES == 0;
+            let aligned = |piece: &IoSlice<'_>| piece.as_ptr().addr().is_multiple_of(SECTOR_BYTES);
             assert!(pieces.iter().all(aligned), "unaligned memory");
         }
         if self.direct {

@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{AppendError, FullCause};
-use crate::format::{BLOCK_BYTES, DATA_START, RecordSeed, SegmentHeader, record_end};
+use crate::format::{BLOCK_BYTES, DATA_START, RecordSeed, record_end};
 use crate::group::{Group, Place};
 use crate::id::RecordId;
 use crate::memory::{CHUNK_BYTES, Chunk};
 use crate::options::{Bounds, SyncPolicy};
 use crate::segment::{Files, Previous, Segment, Vacant};
+use crate::slot::SegmentHeader;
 
 /// Memory for durable groups that were not read yet.
 const RECENT_BYTES: usize = 16 << 20;

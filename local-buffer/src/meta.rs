@@ -1,0 +1,44 @@
+//! The meta file: the name of the buffer, twice.
+
+use std::io::{self, IoSlice};
+
+use crate::format::BLOCK_BYTES;
+use crate::id::InstanceId;
+use crate::slot::{MetaSlot, SLOTS_BYTES, Slot};
+use crate::storage::{Access, Storage};
+use crate::writer::now_ms;
+
+/// Name of the meta file.
+pub(crate) const META_FILE: &str = "meta";
+
+/// The slots of the meta file as they were found; blank if there is none.
+pub(crate) fn read(storage: &dyn Storage) -> io::Result<[Slot<MetaSlot>; 2]> {
+    let mut bytes = [0; SLOTS_BYTES as usize];
+    match storage.open(META_FILE, Access::Read) {
+        Ok(file) => {
+            file.read_at(&mut bytes, 0)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok([MetaSlot::decode(&bytes[..BLOCK_BYTES]), MetaSlot::decode(&bytes[BLOCK_BYTES..])])
+}
+
+/// Writes the meta file, durably.
+pub(crate) fn write(storage: &dyn Storage, instance: InstanceId) -> io::Result<()> {
+    let unfinished = format!("{META_FILE}.tmp");
+    let _ = storage.remove(&unfinished);
+    let slot = MetaSlot { instance, created_ms: now_ms() }.encode();
+    let file = storage.open(&unfinished, Access::Create)?;
+    file.write_at(&[IoSlice::new(&slot), IoSlice::new(&slot)], 0)?;
+    file.sync()?;
+    storage.rename(&unfinished, META_FILE)?;
+    storage.sync_dir("")
+}
+
+/// A name that no other buffer has.
+pub(crate) fn new_instance() -> io::Result<InstanceId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(InstanceId::from_bytes(bytes))
+}
