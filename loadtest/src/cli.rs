@@ -1,14 +1,14 @@
 //! The command line: words in, settings out, exit code back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::run::{self, Rate, parse_target};
 use crate::workload::{Shape, Workload};
-use crate::{Error, compare, run_file, verify};
+use crate::{Error, compare, config, run_file, verify};
 
 /// Events of a batch where nothing else is asked.
 const BATCH_EVENTS: u32 = 100;
@@ -17,6 +17,9 @@ const BATCH_EVENTS: u32 = 100;
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
+    /// File with options, see loadtest.toml; LOADTEST_<COMMAND>_<OPTION> in the environment goes before it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,7 +40,7 @@ enum Command {
     ///
     /// The schedule does not bend to the server: event n is due at n / RATE seconds, and latency counts from then,
     /// waiting for a free connection and retries included. With --ledger every request is noted before it is sent, so
-    /// that `verify` can check the output; until it has, throughput is called \"not verified\". One seed makes the same
+    /// that `verify` can check the output; until it has, throughput is called "not verified". One seed makes the same
     /// events again.
     Run(Box<RunArgs>),
     /// Compare a server's output with what was sent
@@ -48,6 +51,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Put two reports side by side
     Compare(CompareArgs),
+    /// Check the file given by --config, and name the line that is wrong
+    CheckConfig,
 }
 
 #[derive(Debug, Args)]
@@ -146,15 +151,7 @@ struct CompareArgs {
 
 /// Parses the process's arguments, does what they say and prints the result.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(args) => run(*args),
-        Command::Verify(args) => verify(args),
-        Command::Compare(args) => compare::compare(&args.a, &args.b).map(|table| {
-            println!("{table}");
-            true
-        }),
-    };
-    match result {
+    match parse_and_run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -162,6 +159,40 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn parse_and_run() -> Result<bool, Error> {
+    let words: Vec<_> = std::env::args().collect();
+    let path = config::path(&words, std::env::var("LOADTEST_CONFIG").ok());
+    let parsed = parse(words, path.as_deref())?;
+    match parsed.command {
+        Command::Run(args) => run(*args),
+        Command::Verify(args) => verify(args),
+        Command::Compare(args) => compare::compare(&args.a, &args.b).map(|table| {
+            println!("{table}");
+            true
+        }),
+        // It was read, or there would be no command to carry out.
+        Command::CheckConfig => {
+            println!(
+                "{}",
+                path.map_or("no --config: the defaults".to_owned(), |path| format!("{}: good", path.display()))
+            );
+            Ok(true)
+        }
+    }
+}
+
+/// Ends the process, as clap does, where the words ask for help or are wrong.
+fn parse(words: Vec<String>, config: Option<&Path>) -> Result<Cli, Error> {
+    let mut command = Cli::command();
+    if let Some(path) = config {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::Usage(format!("--config {}: {error}", path.display())))?;
+        command = config::with_file(command, path, &text)?;
+    }
+    let matches = config::with_environment(command).get_matches_from(words);
+    Cli::from_arg_matches(&matches).map_err(|error| Error::Usage(error.to_string()))
 }
 
 fn run(args: RunArgs) -> Result<bool, Error> {
@@ -276,13 +307,76 @@ fn parse_seed(text: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Parses with this file.
+    fn with_file(text: &str, words: &[&str]) -> Result<Command, Error> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("loadtest.toml");
+        std::fs::write(&path, text).expect("writes");
+        parse(words.iter().map(|&word| word.to_owned()).collect(), Some(&path)).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_example_file_names_every_option_with_its_default() {
+        let is_option = |line: &str| line.starts_with(|first: char| first.is_ascii_lowercase());
+        let example: String = include_str!("../loadtest.toml")
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| is_option(rest)).unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let with = with_file(&example, &["loadtest", "run"]).expect("a good file");
+        let without =
+            Cli::parse_from(["loadtest", "run", "--shape", "single", "--events-per-request", "1"].iter().chain(&[
+                "--seed",
+                "1",
+                "--source",
+                "loadtest",
+                "--ledger",
+                "ledger",
+                "--json",
+                "report.json",
+            ]));
+        assert_eq!(format!("{with:?}"), format!("{:?}", without.command));
+        let with = with_file(&example, &["loadtest", "verify"]).expect("a good file");
+        let words = ["loadtest", "verify", "--ledger", "ledger", "--output", "data/deduped", "--json", "verdict.json"];
+        assert_eq!(format!("{with:?}"), format!("{:?}", Cli::parse_from(words).command));
+        for name in ["run", "verify"] {
+            let mut command = Cli::command();
+            command.build();
+            let subcommand = command.find_subcommand(name).expect("a command");
+            for long in subcommand.get_arguments().filter_map(clap::Arg::get_long) {
+                let is_there = example.contains(&format!("\n{long} = "));
+                assert!(is_there || ["config", "help", "version"].contains(&long), "{name} {long}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let command = with_file("[run]\nrate = 5\nduration = \"7s\"\n", &["loadtest", "run", "--rate", "9"]);
+        let Command::Run(args) = command.expect("a good file") else { panic!("run") };
+        assert_eq!((args.rate, args.duration), (Rate::EventsPerSecond(9.0), Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn the_wrong_line_of_a_file_is_named() {
+        for (text, words) in [
+            ("[run]\n\nratee = 1\n", "loadtest.toml:3: ratee"),
+            ("[run]\nrate = 1\n[verify]\nrate = 1\n", "loadtest.toml:4: rate"),
+            ("[run]\nrate = \"fast\"\n", "loadtest.toml:2: invalid value 'fast'"),
+            ("[run]\nrate = [1]\n", "loadtest.toml:2: rate: must be one value"),
+            ("[runs]\n", "loadtest.toml:1: runs"),
+            ("[run]\nrate = \n", "loadtest.toml:2: "),
+        ] {
+            let error = with_file(text, &["loadtest", "check-config"]).expect_err(text);
+            assert!(error.to_string().contains(words) && error.exit_code() == 2, "{error}");
+        }
     }
 
     #[test]

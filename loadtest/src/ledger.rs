@@ -153,7 +153,7 @@ pub fn read(path: &Path, mut take: impl FnMut(Entry)) -> Result<Summary, Error> 
     let damaged = |at: u64| Error::Failed(format!("{} is damaged at byte {at}", path.display()));
     let file = File::open(path).map_err(failed)?;
     let file_bytes = file.metadata().map_err(failed)?.len();
-    let mut file = io::BufReader::with_capacity(1 << 20, file);
+    let mut file = io::BufReader::with_capacity(128 << 10, file);
     let mut header = [0; HEADER_BYTES];
     if file_bytes < HEADER_BYTES as u64 {
         return Err(damaged(0));

@@ -14,6 +14,7 @@
 
 pub mod cli;
 pub mod compare;
+mod config;
 mod error;
 pub mod events;
 pub mod ledger;

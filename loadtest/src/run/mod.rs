@@ -35,8 +35,8 @@ use crate::workload::{WRITE_KEY_BYTES_MAX, Workload};
 pub const CONNECTIONS_MAX: u32 = 20_000;
 /// Sending threads.
 pub const THREADS_MAX: u32 = 64;
-/// How often the progress line changes.
-const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// How often the progress line changes: many hand-overs of the threads, so that the rate does not flicker.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// For the look at the target before the start.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -26,7 +26,7 @@ use crate::request::{RequestWriter, Size};
 use crate::retry::{Attempts, Next, Outcome};
 
 /// How often counters and outcomes are handed over.
-const HAND_OVER_EVERY: Duration = Duration::from_millis(200);
+const HAND_OVER_EVERY: Duration = Duration::from_millis(100);
 /// Shortest time between two looks at the schedule. Waking for each of 50,000 requests a second took a whole core, which
 /// the server may need; the wait of a request that fell due in between is part of its latency.
 const GRAIN: Duration = Duration::from_micros(100);

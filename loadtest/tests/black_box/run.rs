@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use loadtest::report::Report;
@@ -157,6 +158,18 @@ fn nothing_listening_is_said_at_once() {
     let ended = loadtest(["run", "--target", &target]);
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("is it running? `make run`"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_environment_gives_options_and_the_command_line_goes_before_it() {
+    let with = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let output = command.env("LOADTEST_RUN_RATE", "0").arg("run").args(words).output().expect("starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).contains("--rate 0"))
+    };
+    let target = nowhere();
+    assert_eq!(with(&["--target", &target]), (Some(2), true));
+    assert_eq!(with(&["--target", &target, "--rate", "1"]), (Some(1), false), "nothing listens there");
 }
 
 #[test]
