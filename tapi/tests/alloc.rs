@@ -9,16 +9,31 @@ use local_buffer::{Options, Queue};
 use tapi::ingest::{Accepted, Scratch, ingest};
 use tapi::request::{Endpoint, EventType, Request};
 use tapi::sources::Sources;
+use wire::limits::REQUEST_BYTES_MAX;
 
 /// Bodies of each shape that are counted.
 const BODIES: usize = 10_000;
 /// Bodies of each shape before, for the buffers to grow.
 const WARM_UP_BODIES: usize = 10;
 
+/// Bytes of a thread's buffers at worst, while an unusual body is in them; the documentation of [`Scratch`] says so.
+const IN_USE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same after the next request.
+const KEPT_BYTES_MAX: usize = 24 * 1024 * 1024;
+
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has allocated and not freed, and the most of them since it was last set.
+    static LIVE_BYTES: Cell<usize> = const { Cell::new(0) };
+    static PEAK_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Notes that a block of `old` bytes is now one of `new` bytes. Tests free only what they have allocated themselves.
+fn resized(old: usize, new: usize) {
+    LIVE_BYTES.set((LIVE_BYTES.get() + new).saturating_sub(old));
+    PEAK_BYTES.set(PEAK_BYTES.get().max(LIVE_BYTES.get()));
 }
 
 #[expect(unsafe_code, reason = "a global allocator is unsafe by its nature; this one only counts and forwards")]
@@ -26,17 +41,20 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        resized(0, layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        resized(layout.size(), 0);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        resized(layout.size(), bytes);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
@@ -132,4 +150,41 @@ fn nothing_is_allocated_on_the_way_into_the_local_buffer() {
     assert_eq!(count - of_waiting, 0);
     assert_eq!(appended, WARM_UP_BODIES + BODIES);
     queue.close().unwrap();
+}
+
+#[test]
+fn the_buffers_have_a_bound_and_are_given_back() {
+    let sources = Sources::Open;
+    let request = |endpoint| Request { endpoint, received_at_ms: 0, write_key: Some(b"key"), client_ip: None };
+    let good = format!("{},", event(1, ""));
+    let context = format!("{{\"context\":{{\"a\":\"{}\"}},\"batch\":[", "x".repeat(30_000));
+    let mut scratch = Scratch::new();
+    let (mut in_use_bytes, mut kept_bytes) = (0, 0);
+    let before = LIVE_BYTES.get();
+    for (start, unit, end) in [
+        ("{\"batch\":[", "1,", "0]}"),
+        ("{\"batch\":[", "NaN,", "0]}"),
+        ("{\"batch\":[", "{},", "0]}"),
+        ("{\"batch\":[", "\"\\ud800\",", "0]}"),
+        ("", "[[", ""),
+        ("{", "\"a\":1,", "\"batch\":[0]}"),
+        ("{", "\"a\":NaN,", "\"batch\":[0]}"),
+        ("{\"context\":{", "\"a\":1,", "\"a\":1},\"batch\":[0]}"),
+        ("{\"batch\":[{\"messageId\":\"", "\\u0001", "\"}]}"),
+        ("{\"batch\":[", &good, "0]}"),
+        (&context, &good, "0]}"),
+    ] {
+        let units = (REQUEST_BYTES_MAX - start.len() - end.len()) / unit.len();
+        let body = [start, &unit.repeat(units), end].concat();
+        PEAK_BYTES.set(LIVE_BYTES.get());
+        for endpoint in [Endpoint::Batch, Endpoint::Single(EventType::Track)] {
+            let _ = ingest(body.as_bytes(), &request(endpoint), &sources, &mut scratch);
+        }
+        in_use_bytes = in_use_bytes.max(PEAK_BYTES.get() - before - body.capacity());
+        drop(body);
+        ingest(event(1, "").as_bytes(), &request(Endpoint::Single(EventType::Track)), &sources, &mut scratch).unwrap();
+        kept_bytes = kept_bytes.max(LIVE_BYTES.get() - before);
+    }
+    assert!(in_use_bytes < IN_USE_BYTES_MAX, "{in_use_bytes}");
+    assert!(kept_bytes < KEPT_BYTES_MAX, "{kept_bytes}");
 }

@@ -1,10 +1,8 @@
 //! What a batch says once for all its events. Its members come in any order, so it is read before the first event.
 
-use wire::limits::EVENT_BYTES_MAX;
-use wire::limits::EVENT_DEPTH_MAX;
+use wire::limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX};
 
 use super::document::{Document, Kind, Value};
-use super::event::MemberTable;
 use super::names::Name;
 use super::shared::SharedObject;
 use super::text::Decoder;
@@ -46,40 +44,45 @@ impl BatchEnvelope {
     ///
     /// # Errors
     /// [`Reject::BatchMissing`], [`Reject::TooDeep`], [`Reject::ExpandsTooMuch`]: the whole request is refused.
-    pub(super) fn read(
-        &mut self,
-        document: Document<'_>,
-        table: &mut MemberTable,
-        decoder: &mut Decoder,
-    ) -> Result<Value, Reject> {
+    pub(super) fn read(&mut self, document: Document<'_>, decoder: &mut Decoder) -> Result<Value, Reject> {
         self.clear();
         let root = document.root();
         if document.kind(root) != Kind::Object {
             return Err(Reject::BatchMissing);
         }
-        let envelope = table.read(document, root, decoder);
-        for (name, object) in [(Name::Context, &mut self.context), (Name::Integrations, &mut self.integrations)] {
-            if let Some(value) = envelope.get(name) {
-                if document.is_deeper_than(value, EVENT_DEPTH_MAX - 1) {
-                    return Err(Reject::TooDeep);
-                }
-                object.read(document, value, decoder);
+        // The last member of a name counts.
+        let mut last = [None; Name::COUNT];
+        for member in document.members(root) {
+            let name = Name::of(document.name(member), decoder);
+            if name != Name::Other {
+                last[name as usize] = Some(member.value);
             }
         }
-        if let Some(value) = envelope.filled(Name::SentAt) {
+        let is_null = |&value: &Value| document.kind(value) == Kind::Null || document.raw(value) == b"\"\"";
+        let get = |name: Name| last[name as usize].filter(|value| !is_null(value));
+
+        let common = [Name::Context, Name::Integrations, Name::SentAt].map(get);
+        if common.iter().flatten().map(|&value| document.compact_bytes(value)).sum::<usize>() > SHARED_BYTES_MAX {
+            return Err(Reject::ExpandsTooMuch);
+        }
+        if common.iter().flatten().any(|&value| document.is_deeper_than(value, EVENT_DEPTH_MAX - 1)) {
+            return Err(Reject::TooDeep);
+        }
+        let [context, integrations, sent_at] = common;
+        if let Some(value) = context {
+            self.context.read(document, value, decoder);
+        }
+        if let Some(value) = integrations {
+            self.integrations.read(document, value, decoder);
+        }
+        if let Some(value) = sent_at {
             document.write_compact(value.mark, value.mark_end, &mut self.sent_at);
             self.sent_at_ms = instant(document, value, decoder);
         }
-        if let Some(value) = envelope.present(Name::WriteKey)
-            && document.kind(value) == Kind::String
-        {
+        if let Some(value) = get(Name::WriteKey).filter(|&value| document.kind(value) == Kind::String) {
             self.write_key.extend_from_slice(decoder.decode(document.string(value)));
         }
-        let batch = envelope.get(Name::Batch).filter(|&value| document.kind(value) == Kind::Array);
-        if self.bytes() > SHARED_BYTES_MAX {
-            return Err(Reject::ExpandsTooMuch);
-        }
-        batch.ok_or(Reject::BatchMissing)
+        get(Name::Batch).filter(|&value| document.kind(value) == Kind::Array).ok_or(Reject::BatchMissing)
     }
 }
 
@@ -97,10 +100,10 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> (BatchEnvelope, Result<String, Reject>) {
-        let (mut parser, mut table, mut decoder) = (Parser::new(), MemberTable::new(), Decoder::default());
+        let (mut parser, mut decoder) = (Parser::new(), Decoder::default());
         let mut envelope = BatchEnvelope::default();
         let document = parser.parse(body.as_bytes()).unwrap();
-        let batch = envelope.read(document, &mut table, &mut decoder);
+        let batch = envelope.read(document, &mut decoder);
         (envelope, batch.map(|batch| String::from_utf8(document.raw(batch).to_vec()).unwrap()))
     }
 
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn common_members_have_bounds() {
-        let context = |bytes: usize| format!(r#"{{"context":{{"a":"{}"}},"batch":[]}}"#, "x".repeat(bytes - 6));
+        let context = |bytes: usize| format!(r#"{{"context":{{"a":"{}"}},"batch":[]}}"#, "x".repeat(bytes - 8));
         assert_eq!(read(&context(SHARED_BYTES_MAX)).1.as_deref(), Ok("[]"));
         assert_eq!(read(&context(SHARED_BYTES_MAX + 1)).1, Err(Reject::ExpandsTooMuch));
 

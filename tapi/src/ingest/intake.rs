@@ -48,9 +48,16 @@ pub(super) struct Origin<'a> {
     pub(super) grown: isize,
 }
 
+impl<'a> Origin<'a> {
+    /// An event that is all of its document.
+    pub(super) fn whole(document: Document<'a>, client: &'a [u8], grown: isize) -> Self {
+        Self { document, value: document.root(), client, grown }
+    }
+}
+
 /// The reused room for one event, and what has become of the request's events so far.
 pub(super) struct Intake {
-    pub(super) members: MemberTable,
+    members: MemberTable,
     pub(super) decoder: Decoder,
     message_id: Decoder,
     random_ids: RandomIds,
@@ -86,29 +93,33 @@ impl Intake {
         self.had_source = false;
     }
 
-    /// Begins a request: its write key is that of the request, or else `envelope_key`.
+    /// Begins a request.
     ///
     /// # Errors
-    /// [`Reject::UnknownWriteKey`] where there is a key and it names no source. No key at all is no error yet.
-    pub(super) fn open<'a>(
-        &mut self,
-        request: &'a Request<'a>,
-        sources: &'a Sources,
-        envelope_key: &[u8],
-    ) -> Result<Receipt<'a>, Reject> {
-        let key = request.write_key.filter(|key| !key.is_empty()).unwrap_or(envelope_key);
-        let has_source = !key.is_empty();
-        if has_source {
-            self.source.set(resolve(sources, key)?);
-        }
-        self.had_source = has_source;
-        Ok(Receipt {
+    /// [`Reject::UnknownWriteKey`] where it has a write key and that names no source. No key at all is no error yet.
+    pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Result<Receipt<'a>, Reject> {
+        let mut receipt = Receipt {
             request,
             sources,
             received_at: timestamp::format(request.received_at_ms),
             client_ip: request.client_ip.and_then(ipv4),
-            has_source,
-        })
+            has_source: false,
+        };
+        self.name_source(&mut receipt, request.write_key.unwrap_or_default())?;
+        Ok(receipt)
+    }
+
+    /// Lets `key`, if there is one, name the source of all events, unless something else already has.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownWriteKey`] where it names none.
+    pub(super) fn name_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) -> Result<(), Reject> {
+        if !receipt.has_source && !key.is_empty() {
+            self.source.set(resolve(receipt.sources, key)?);
+            receipt.has_source = true;
+            self.had_source = true;
+        }
+        Ok(())
     }
 
     /// What the request is answered.

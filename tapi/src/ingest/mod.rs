@@ -16,6 +16,20 @@
 //!   that is refused is answered with that reason.
 //!
 //! The record's format is [`wire::envelope`]; every reason is a [`Reject`].
+//!
+//! # What goes out
+//!
+//! An event's value is one JSON object on one line: the client's members in their order and own bytes, so that numbers,
+//! escapes and unknown members come out as they came in, and behind them what the server says, `source` and `receivedAt`
+//! last. `messageId`, `type`, `timestamp`, `source` and `receivedAt` are always there, each name once; `writeKey` never
+//! is. What is changed of the client's, and nothing else is:
+//!
+//! * `NaN` and the infinities become `null`; `[]` becomes `{}` as `properties`, `traits`, `context`, `integrations`;
+//!   numbers as ids become strings; of a name above and of the ids only the last member stays.
+//! * `timestamp` becomes `receivedAt - (sentAt - timestamp)`, and the client's own goes out as `originalTimestamp`.
+//! * White space between tokens goes where it has line ends or is beyond the size limit.
+//!
+//! A text may hold a surrogate without its partner, as an escape (`"\ud800"`): clients send it, so readers meet it.
 
 mod document;
 mod envelope;
@@ -43,7 +57,7 @@ use wire::limits::{BATCH_EVENTS_MAX, REQUEST_BYTES_MAX};
 
 use self::document::Document;
 use self::envelope::BatchEnvelope;
-use self::intake::{Intake, Origin};
+use self::intake::{Intake, Origin, Receipt};
 use self::outline::{Beyond, Outline};
 use self::parser::Parser;
 use self::repair::Repair;
@@ -52,14 +66,13 @@ use crate::reject::Reject;
 use crate::request::{Endpoint, Request};
 use crate::sources::Sources;
 
-/// Bytes of all records of one request. The envelope's common members are written into each event, so a small body
-/// could otherwise become a very large one.
+/// Bytes of the records of one request's events. The envelope's common members are written into each event, so a small
+/// body could otherwise become a very large one. Set-aside events come on top, with little more than their own bytes.
 pub const RECORDS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Every reusable buffer of one server thread, and after [`ingest`] the request's records.
 ///
-/// Each buffer's size follows from [`REQUEST_BYTES_MAX`], [`BATCH_EVENTS_MAX`] and [`RECORDS_BYTES_MAX`]; what only an
-/// unusual request needed is given back at the next one.
+/// They grow with the requests: to 64 MiB at the very worst, of which at most 24 MiB are kept for the next request.
 pub struct Scratch {
     parser: Parser,
     envelope: BatchEnvelope,
@@ -121,7 +134,7 @@ pub fn ingest(
     scratch: &mut Scratch,
 ) -> Result<Accepted, Reject> {
     scratch.begin();
-    let outcome = scratch.fast(body, request, sources).unwrap_or_else(|| scratch.slow(body, request, sources));
+    let outcome = scratch.run(body, request, sources);
     scratch.finish(outcome)
 }
 
@@ -140,50 +153,49 @@ impl Scratch {
         outcome
     }
 
-    /// `None` where simd-json refuses the body.
-    fn fast(&mut self, body: &[u8], request: &Request<'_>, sources: &Sources) -> Option<Result<(), Reject>> {
-        if let Err(reject) = check_body(body) {
-            return Some(Err(reject));
+    fn run(&mut self, body: &[u8], request: &Request<'_>, sources: &Sources) -> Result<(), Reject> {
+        if body.len() > REQUEST_BYTES_MAX {
+            return Err(Reject::BodyTooLarge);
         }
-        let document = self.parser.parse(body)?;
-        Some(match request.endpoint {
-            Endpoint::Single(_) => {
-                let origin = Origin { document, value: document.root(), client: body, grown: 0 };
-                self.intake
-                    .open(request, sources, b"")
-                    .and_then(|receipt| self.intake.take(origin, &receipt, &mut self.envelope))
+        if body.trim_ascii_start().is_empty() {
+            return Err(Reject::BodyEmpty);
+        }
+        // Before the body is looked at: who has no key gets no work done.
+        let mut receipt = self.intake.open(request, sources)?;
+        match (self.parser.parse(body), request.endpoint) {
+            (Some(document), Endpoint::Single(_)) => {
+                self.intake.take(Origin::whole(document, body, 0), &receipt, &mut self.envelope)
             }
-            Endpoint::Batch => batch(document, request, sources, &mut self.envelope, &mut self.intake),
-        })
+            (Some(document), Endpoint::Batch) => batch(document, &mut receipt, &mut self.envelope, &mut self.intake),
+            (None, Endpoint::Single(_)) => self.slow_single(body, &receipt),
+            (None, Endpoint::Batch) => self.slow_batch(body, &mut receipt),
+        }
     }
 
-    fn slow(&mut self, body: &[u8], request: &Request<'_>, sources: &Sources) -> Result<(), Reject> {
-        let Self { parser, envelope, intake, outline, repair } = self;
-        if let Endpoint::Single(_) = request.endpoint {
-            let (document, grown) = repaired(body, parser, repair)?;
-            let receipt = intake.open(request, sources, b"")?;
-            let origin = Origin { document, value: document.root(), client: body, grown };
-            return intake.take(origin, &receipt, envelope);
-        }
+    fn slow_single(&mut self, body: &[u8], receipt: &Receipt<'_>) -> Result<(), Reject> {
+        let (document, grown) = repaired(body, &mut self.parser, &mut self.repair)?;
+        self.intake.take(Origin::whole(document, body, grown), receipt, &mut self.envelope)
+    }
 
+    fn slow_batch(&mut self, body: &[u8], receipt: &mut Receipt<'_>) -> Result<(), Reject> {
+        let Self { parser, envelope, intake, outline, repair } = self;
         outline.read(body, &mut intake.decoder)?;
         let (document, _) = repaired(&outline.envelope, parser, repair)?;
-        envelope.read(document, &mut intake.members, &mut intake.decoder)?;
+        envelope.read(document, &mut intake.decoder)?;
         if outline.events.is_empty() {
             return Err(Reject::BatchEmpty);
         }
-        let receipt = intake.open(request, sources, &envelope.write_key)?;
+        intake.name_source(receipt, &envelope.write_key)?;
         for &(start, end) in &outline.events {
             let client = &body[start as usize..end as usize];
             match repaired(client, parser, repair) {
                 Ok((document, grown)) => {
-                    let origin = Origin { document, value: document.root(), client, grown };
-                    intake.take_or_set_aside(origin, &receipt, envelope);
+                    intake.take_or_set_aside(Origin::whole(document, client, grown), receipt, envelope);
                 }
-                Err(reject) => intake.set_aside_unread(reject, client, 1, &receipt),
+                Err(reject) => intake.set_aside_unread(reject, client, 1, receipt),
             }
         }
-        intake.set_aside_beyond(body, outline.beyond, &receipt);
+        intake.set_aside_beyond(body, outline.beyond, receipt);
         Ok(())
     }
 }
@@ -191,26 +203,25 @@ impl Scratch {
 /// Takes the events of a batch whose body simd-json accepted.
 fn batch(
     document: Document<'_>,
-    request: &Request<'_>,
-    sources: &Sources,
+    receipt: &mut Receipt<'_>,
     envelope: &mut BatchEnvelope,
     intake: &mut Intake,
 ) -> Result<(), Reject> {
-    let batch = envelope.read(document, &mut intake.members, &mut intake.decoder)?;
+    let batch = envelope.read(document, &mut intake.decoder)?;
     if document.is_empty_array(batch) {
         return Err(Reject::BatchEmpty);
     }
-    let receipt = intake.open(request, sources, &envelope.write_key)?;
+    intake.name_source(receipt, &envelope.write_key)?;
     let mut events = document.elements(batch);
     for value in events.by_ref().take(BATCH_EVENTS_MAX) {
         let origin = Origin { document, value, client: document.raw(value), grown: 0 };
-        intake.take_or_set_aside(origin, &receipt, envelope);
+        intake.take_or_set_aside(origin, receipt, envelope);
     }
     let mut beyond = Beyond::default();
     for value in events {
         beyond.push(value.start, value.end);
     }
-    intake.set_aside_beyond(document.text(), beyond, &receipt);
+    intake.set_aside_beyond(document.text(), beyond, receipt);
     Ok(())
 }
 
@@ -223,14 +234,4 @@ fn repaired<'a>(
     let grown = repair.run(client)?;
     let document = parser.parse_masked(&repair.repaired, &repair.masked).ok_or(Reject::InvalidJson)?;
     Ok((document, grown))
-}
-
-fn check_body(body: &[u8]) -> Result<(), Reject> {
-    if body.len() > REQUEST_BYTES_MAX {
-        return Err(Reject::BodyTooLarge);
-    }
-    if body.trim_ascii_start().is_empty() {
-        return Err(Reject::BodyEmpty);
-    }
-    Ok(())
 }

@@ -47,7 +47,11 @@ impl Post<'_> {
     fn send_slowly(self, body: &[u8]) -> Result<(Accepted, Vec<Record>), Reject> {
         self.send_by(body, |body, request, sources, scratch| {
             scratch.begin();
-            let outcome = scratch.slow(body, request, sources);
+            let mut receipt = scratch.intake.open(request, sources)?;
+            let outcome = match request.endpoint {
+                Endpoint::Single(_) => scratch.slow_single(body, &receipt),
+                Endpoint::Batch => scratch.slow_batch(body, &mut receipt),
+            };
             scratch.finish(outcome)
         })
     }

@@ -178,6 +178,7 @@ fn a_key_that_names_no_source_refuses_all_that_depends_on_it() {
     let none = Post { write_key: None, ..BATCH };
     let unknown = Post { write_key: Some("nobody"), ..BATCH };
     assert_eq!(unknown.send(batch_of(&[&keyed("\"key\"")])), Err(Reject::UnknownWriteKey));
+    assert_eq!(unknown.send("not even JSON"), Err(Reject::UnknownWriteKey));
     assert_eq!(none.send(batch_of(&[GOOD])), Err(Reject::MissingWriteKey));
     assert_eq!(none.send(batch_of(&["1", "NaN"])), Err(Reject::MissingWriteKey));
     assert_eq!(none.send(batch_of(&[&keyed("7"), &keyed("\"\"")])), Err(Reject::MissingWriteKey));
