@@ -1,6 +1,7 @@
 //! One request from its head to its answer: the control flow; everything it decides with is elsewhere.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
 use wire::envelope::Envelope;
 
 use crate::auth;
@@ -59,15 +60,31 @@ enum Outcome {
     Known(Answer),
 }
 
-/// Answers a request.
-pub(crate) async fn handle(context: &Context, entry: &Entry, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers a request. The future is moved before it runs, so what it will not need is let go of before it is made.
+pub(crate) fn handle(
+    context: Rc<Context>,
+    entry: Rc<Entry>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
     entry.enter(Phase::Body);
     let (parts, incoming) = request.into_parts();
-    let mut body = Source::new(incoming);
-    let route = route(&parts.method, parts.uri.path());
+    let Parts { method, uri, headers, .. } = parts;
+    let route = route(&method, uri.path());
+    let head = Head { uri, headers };
+    let body = Source::new(incoming);
+    async move { Ok(answer(&context, &entry, route, head, body).await) }
+}
+
+/// What is needed of the head of a request.
+struct Head {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut body: Source) -> Response<Full<Bytes>> {
     let outcome = match route {
         Route::Ingest { endpoint, client_side } => {
-            let taken = take(context, entry, &parts, &mut body, endpoint, client_side).await;
+            let taken = take(context, entry, &head, &mut body, endpoint, client_side).await;
             taken.unwrap_or_else(Outcome::Known)
         }
         Route::Telemetry => Outcome::Known(Answer::NothingToStore),
@@ -75,7 +92,7 @@ pub(crate) async fn handle(context: &Context, entry: &Entry, request: Request<In
         Route::Refused(reject) => Outcome::Known(Answer::refused(reject)),
     };
     // A client that waits for a 100 has not begun to send its body, and need not.
-    if !body.ended() && !parts.headers.contains_key(EXPECT) {
+    if !body.ended() && !head.headers.contains_key(EXPECT) {
         body.discard().await;
     }
     entry.enter(Phase::Work);
@@ -83,9 +100,9 @@ pub(crate) async fn handle(context: &Context, entry: &Entry, request: Request<In
     if close {
         entry.linger();
     }
-    let headers = Headers::new(parts.headers, route == Route::Preflight);
+    let headers = Headers::new(head.headers, route == Route::Preflight);
     // From here on nothing holds the bytes of the request.
-    drop((body, parts.uri));
+    drop((body, head.uri));
     let answer = match outcome {
         Outcome::Taken(pending, received_us) => match context.commits.durable(pending).await {
             Ok(proof) => {
@@ -105,16 +122,16 @@ pub(crate) async fn handle(context: &Context, entry: &Entry, request: Request<In
 async fn take(
     context: &Context,
     entry: &Entry,
-    parts: &Parts,
+    head: &Head,
     body: &mut Source,
     endpoint: Endpoint,
     client_side: bool,
 ) -> Result<Outcome, Answer> {
-    let gzip = is_gzip(&parts.headers).map_err(Answer::refused)?;
+    let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
     let bytes = body.read(&context.pool).await.map_err(Answer::refused)?;
     entry.enter(Phase::Work);
     let received_us = clock_us();
-    let plain = Plain { parts, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
+    let plain = Plain { head, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
     let appended = contained(
         || plain.append(context, entry),
         || {
@@ -126,7 +143,9 @@ async fn take(
     let pending = match appended? {
         Some(Appended::Pending(pending)) => pending,
         Some(Appended::Parked(parked)) => {
-            context.commits.append_parked(parked, context.append_timeout).await.map_err(Answer::refused)?
+            // Rare and large, so it does not make every request's future larger.
+            let append = Box::pin(context.commits.append_parked(parked, context.append_timeout));
+            append.await.map_err(Answer::refused)?
         }
         None => return Ok(Outcome::Known(Answer::NothingToStore)),
     };
@@ -144,7 +163,7 @@ fn contained<T>(work: impl FnOnce() -> Result<T, Answer>, repair: impl FnOnce())
 
 /// A request whose bytes are all there.
 struct Plain<'a> {
-    parts: &'a Parts,
+    head: &'a Head,
     bytes: &'a [u8],
     gzip: bool,
     endpoint: Endpoint,
@@ -157,11 +176,11 @@ impl Plain<'_> {
     fn append(&self, context: &Context, entry: &Entry) -> Result<Option<Appended>, Answer> {
         let mut tools = context.tools.borrow_mut();
         let Tools { scratch, inflater, write_key } = &mut *tools;
-        let headers = &self.parts.headers;
+        let headers = &self.head.headers;
         let live = context.live.borrow();
         context.metrics.body(self.bytes.len());
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let has_key = auth::write_key(authorization, self.parts.uri.query(), write_key);
+        let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
         let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
         let request = request::Request {
             endpoint: self.endpoint,

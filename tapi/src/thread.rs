@@ -1,7 +1,6 @@
 //! One server thread: its listener, its runtime, its connections.
 
 use std::cell::RefCell;
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
@@ -135,10 +134,7 @@ fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, http: &http1
     spawn_local(async move {
         // Also where the connection panics.
         let _close = Close(&context, &entry);
-        let service = service_fn(|request| {
-            let (context, entry) = (Rc::clone(&context), Rc::clone(&entry));
-            async move { Ok::<_, Infallible>(handle(&context, &entry, request).await) }
-        });
+        let service = service_fn(|request| handle(Rc::clone(&context), Rc::clone(&entry), request));
         connection::serve(&http, stream, service, &entry).await;
     });
 }
