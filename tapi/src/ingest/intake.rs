@@ -243,7 +243,7 @@ impl Intake {
     fn set_aside(
         &mut self,
         reject: Reject,
-        message_id: Option<(&[u8], bool)>,
+        message_id: Option<&[u8]>,
         client: &[u8],
         events: usize,
         receipt: &Receipt<'_>,
@@ -255,36 +255,29 @@ impl Intake {
             (SourceId::try_new(SOURCE_UNKNOWN).expect("within its bounds"), None)
         };
         let out = self.records.out();
-        let text = message_id.map(|(text, is_string)| if is_string { self.message_id.decode(text) } else { text });
-        begin_rejected(out, source, text.and_then(MessageId::try_new), receipt.request.received_at_ms);
-        SetAside {
-            reject,
-            source: source_json,
-            received_at: &receipt.received_at,
-            message_id: message_id.map(|(text, _)| text),
-            events,
-            raw: client,
-        }
-        .write(out);
+        let text = message_id.and_then(|raw| MessageId::try_new(self.message_id.decode(raw)));
+        begin_rejected(out, source, text, receipt.request.received_at_ms);
+        SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw: client }
+            .write(out);
         self.records.end();
     }
 
-    /// The messageId of a refused event as the client wrote it, without quotes, and whether it is a string; `None` where
-    /// it has none that would have counted.
-    fn read_message_id<'a>(&mut self, origin: Origin<'a>) -> Option<(&'a [u8], bool)> {
+    /// The messageId of a refused event as the client wrote it, without quotes; `None` where it has none that would have
+    /// counted.
+    fn read_message_id<'a>(&mut self, origin: Origin<'a>) -> Option<&'a [u8]> {
         let Origin { document, value, .. } = origin;
         if document.kind(value) != Kind::Object {
             return None;
         }
         let named = document.members(value);
-        let last = named.filter(|&member| Name::of(document.name(member), &mut self.decoder) == Name::MessageId).last();
-        let (text, is_string) = match last.map(|member| (document.kind(member.value), member.value))? {
-            (Kind::String, value) => (document.string(value), true),
-            (Kind::Number, value) => (document.raw(value), false),
+        let last =
+            named.filter(|&member| Name::of(document.name(member), &mut self.decoder) == Name::MessageId).last()?;
+        let raw = match document.kind(last.value) {
+            Kind::String => document.string(last.value),
+            Kind::Number => document.raw(last.value),
             _ => return None,
         };
-        let fits = MessageId::try_new(if is_string { self.message_id.decode(text) } else { text }).is_some();
-        fits.then_some((text, is_string))
+        MessageId::try_new(self.message_id.decode(raw)).map(|_| raw)
     }
 }
 

@@ -3,6 +3,7 @@
 /// For each token that opens an object or array, the token that closes it. Reused.
 pub(super) struct Pairs {
     closes: Vec<u32>,
+    /// The tokens that are brackets, and some room behind them.
     brackets: Vec<u32>,
     /// The open brackets at hand, and one slot above them.
     open: Box<[u32]>,
@@ -52,6 +53,7 @@ pub(super) fn opens(byte: u8) -> bool {
     byte | 0x20 == b'{'
 }
 
+/// Whether it is any of the four, which differ in the bits of 0x26 alone.
 #[inline]
 fn is_bracket(byte: u8) -> bool {
     byte | 0x26 == 0x7f
@@ -82,6 +84,7 @@ mod tests {
         let tokens = b"{}[]:,\"-0123456789tfn";
         assert_eq!(tokens.map(opens).iter().filter(|&&is| is).count(), 2);
         assert_eq!(tokens.map(closes).iter().filter(|&&is| is).count(), 2);
+        assert_eq!(tokens.map(is_bracket), tokens.map(|byte| opens(byte) || closes(byte)));
         assert!(opens(b'{') && opens(b'[') && closes(b'}') && closes(b']'));
     }
 }
