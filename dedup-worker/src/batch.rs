@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_is_undone_leaves_what_was_there_before() {
-        let mut open = OpenTable::new();
+        let mut open = OpenTable::new(1);
         open.insert(entry(1, 5));
         let before: Vec<_> = open.iter().collect();
 
@@ -111,7 +111,7 @@ mod tests {
 
         // Sealed in between: nothing is left to be replaced.
         pending.undo(&mut open);
-        open.clear(0);
+        open.clear();
         pending.redo(&mut open);
         assert_eq!((pending.len(), open.len()), (2, 2));
         pending.undo(&mut open);

@@ -39,11 +39,6 @@ impl Fingerprint {
         ((self.0 >> 64) >> (32 - bits)) as u32
     }
 
-    /// 32 bits below the uppermost `skipped`.
-    pub(crate) fn middle(self, skipped: u32) -> u32 {
-        (self.0 >> (64 - skipped)) as u32
-    }
-
     /// The lower 64 bits.
     pub(crate) fn low(self) -> u64 {
         self.0 as u64
@@ -52,6 +47,7 @@ impl Fingerprint {
 
 /// A fingerprint with its bucket. All zeroes never stands for an entry: the bucket is kept plus one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
 pub(crate) struct Entry(u128);
 
 impl Entry {
@@ -87,7 +83,6 @@ mod tests {
         assert_eq!(fingerprint, Fingerprint::of(Digest(digest.0 ^ 0xffff_ffff)));
         assert_ne!(fingerprint, Fingerprint::of(Digest(digest.0 ^ 0x1_0000_0000)));
         assert_eq!((fingerprint.prefix(0), fingerprint.prefix(12), fingerprint.prefix(32)), (0, 0x012, 0x0123_4567));
-        assert_eq!(fingerprint.middle(8), 0x2345_6789);
         assert_eq!(fingerprint.low(), 0x89ab_cdef_0011_2233);
     }
 

@@ -6,23 +6,26 @@
 //! - a miss ends at the first larger fingerprint, which at 7/8 full is a cache line or two away;
 //! - sealing walks the slots front to back and has a sorted run, without sorting.
 //!
-//! 256 shards by the uppermost 8 bits, each growing on its own by a quarter: no pause is longer than one shard's copy,
-//! and an entry takes 18 to 23 bytes. Cleared, the table keeps its memory, so that a warm one never allocates.
+//! The table doubles up to what it is expected to hold, where an entry takes 19 bytes; beyond that, when nothing can be
+//! sealed, it grows by a quarter and an entry takes 18 to 23. Cleared, it keeps the memory of what is expected: a warm
+//! table neither allocates nor moves.
 
 use wire::Bucket;
 
 use crate::fingerprint::{Entry, Fingerprint};
+use crate::mapping::Mapping;
 use crate::prefetch::prefetch;
 
-const SHARD_BITS: u32 = 8;
-/// Home slots of a shard with its first entry.
-const HOMES_MIN: usize = 16;
+/// Home slots with the first entry.
+const HOMES_MIN: usize = 1 << 10;
 /// Slots behind the last home, for what it pushes to the right.
-const TAIL_SLOTS: usize = 16;
-/// A shard grows when more than `LOAD.0 / LOAD.1` of its homes would be taken.
+const TAIL_SLOTS: usize = 64;
+/// The table grows when more than `LOAD.0 / LOAD.1` of its homes would be taken.
 const LOAD: (usize, usize) = (7, 8);
-/// It then has `GROWTH.0 / GROWTH.1` times as many.
+/// Beyond what is expected it then has `GROWTH.0 / GROWTH.1` times as many.
 const GROWTH: (usize, usize) = (5, 4);
+/// Entries of a cache line. One is found three or four slots from its home on average: in this line or the next.
+const LINE_ENTRIES: usize = 4;
 
 /// What an insert found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +43,19 @@ pub(crate) enum Inserted {
 
 #[derive(Debug)]
 pub(crate) struct OpenTable {
-    shards: Box<[Shard]>,
-    len: usize,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    slots: Vec<Entry>,
+    /// `None` until the first insert.
+    slots: Option<Mapping<Entry>>,
     homes: usize,
+    homes_expected: usize,
     len: usize,
 }
 
 impl OpenTable {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..1 << SHARD_BITS).map(|_| Shard::default()).collect(), len: 0 }
+    /// An empty table, expected to hold `entries`.
+    pub(crate) fn new(entries: usize) -> Self {
+        // One more percent, so that the last of them does not make it grow.
+        let homes_expected = (entries * LOAD.1 / LOAD.0 * 101 / 100).max(HOMES_MIN);
+        Self { slots: None, homes: 0, homes_expected, len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,63 +64,100 @@ impl OpenTable {
 
     /// Bytes the slots take.
     pub(crate) fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.slots.capacity() * size_of::<Entry>()).sum()
+        size_of_val(self.slots())
     }
 
     /// Brings the home of `fingerprint` near.
+    #[inline]
     pub(crate) fn prefetch(&self, fingerprint: Fingerprint) {
-        let shard = &self.shards[fingerprint.prefix(SHARD_BITS) as usize];
-        if let Some(slot) = shard.slots.get(shard.home(fingerprint)) {
-            prefetch(slot);
+        let home = self.home(fingerprint);
+        for slot in [home, home + LINE_ENTRIES] {
+            if let Some(entry) = self.slots().get(slot) {
+                prefetch(entry);
+            }
         }
     }
 
+    #[inline]
     pub(crate) fn find(&self, fingerprint: Fingerprint) -> Option<Bucket> {
-        let shard = &self.shards[fingerprint.prefix(SHARD_BITS) as usize];
-        shard.find(fingerprint).ok().map(|slot| shard.slots[slot].bucket())
+        self.place(fingerprint).ok().map(|slot| self.slots()[slot].bucket())
     }
 
     /// Inserts `entry`; where its fingerprint is there already the newer bucket stays.
+    ///
+    /// # Panics
+    /// Where the system has no memory left, as with any collection.
     pub(crate) fn insert(&mut self, entry: Entry) -> Inserted {
-        let inserted = self.shards[entry.fingerprint().prefix(SHARD_BITS) as usize].insert(entry);
-        self.len += usize::from(inserted == Inserted::New);
-        inserted
+        loop {
+            match self.place(entry.fingerprint()) {
+                Ok(slot) => {
+                    let from = self.slots()[slot].bucket();
+                    if from >= entry.bucket() {
+                        return Inserted::Kept;
+                    }
+                    self.slots_mut()[slot] = entry;
+                    return Inserted::Raised { from };
+                }
+                Err(slot) => {
+                    let has_room = (self.len + 1) * LOAD.1 <= self.homes * LOAD.0;
+                    let slots = self.slots_mut();
+                    if has_room && let Some(moved) = slots[slot..].iter().position(|other| other.is_none()) {
+                        slots.copy_within(slot..slot + moved, slot + 1);
+                        slots[slot] = entry;
+                        self.len += 1;
+                        return Inserted::New;
+                    }
+                    self.grow();
+                }
+            }
+        }
     }
 
     /// Removes a fingerprint if it is there.
     pub(crate) fn remove(&mut self, fingerprint: Fingerprint) {
-        self.len -= usize::from(self.shards[fingerprint.prefix(SHARD_BITS) as usize].remove(fingerprint));
+        let Ok(mut slot) = self.place(fingerprint) else { return };
+        while let Some(next) = self.slots().get(slot + 1).copied()
+            && !next.is_none()
+            && self.home(next.fingerprint()) <= slot
+        {
+            self.slots_mut()[slot] = next;
+            slot += 1;
+        }
+        self.slots_mut()[slot] = Entry::NONE;
+        self.len -= 1;
     }
 
     /// Every entry in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
-        self.shards.iter().flat_map(|shard| shard.slots.iter().copied()).filter(|entry| !entry.is_none())
+        self.slots().iter().copied().filter(|entry| !entry.is_none())
     }
 
-    /// Empties the table. Its memory stays, unless it is more than `entries_kept` need.
-    pub(crate) fn clear(&mut self, entries_kept: usize) {
-        let slots_kept = entries_kept * LOAD.1 / LOAD.0 * GROWTH.0 / GROWTH.1 * 9 / 8 / self.shards.len();
-        for shard in &mut self.shards {
-            if shard.homes > slots_kept.max(HOMES_MIN) {
-                *shard = Shard::default();
-            }
-            shard.slots.fill(Entry::NONE);
-            shard.len = 0;
+    /// Empties the table. Its memory stays, unless it is more than was expected.
+    pub(crate) fn clear(&mut self) {
+        if self.homes > self.homes_expected {
+            (self.slots, self.homes) = (None, 0);
         }
+        self.slots_mut().fill(Entry::NONE);
         self.len = 0;
     }
-}
 
-impl Shard {
-    /// The slot where a fingerprint would lie in an empty shard; it grows with the fingerprint.
+    fn slots(&self) -> &[Entry] {
+        self.slots.as_deref().unwrap_or_default()
+    }
+
+    fn slots_mut(&mut self) -> &mut [Entry] {
+        self.slots.as_deref_mut().unwrap_or_default()
+    }
+
+    /// The slot where a fingerprint would lie in an empty table; it grows with the fingerprint.
     fn home(&self, fingerprint: Fingerprint) -> usize {
-        ((u64::from(fingerprint.middle(SHARD_BITS)) * self.homes as u64) >> u32::BITS) as usize
+        ((u64::from(fingerprint.prefix(u32::BITS)) * self.homes as u64) >> u32::BITS) as usize
     }
 
     /// The slot a fingerprint is in, or the one it belongs into.
-    fn find(&self, fingerprint: Fingerprint) -> Result<usize, usize> {
+    fn place(&self, fingerprint: Fingerprint) -> Result<usize, usize> {
         let mut slot = self.home(fingerprint);
-        while let Some(entry) = self.slots.get(slot) {
+        while let Some(entry) = self.slots().get(slot) {
             if entry.is_none() {
                 break;
             }
@@ -131,64 +170,25 @@ impl Shard {
         Err(slot)
     }
 
-    fn insert(&mut self, entry: Entry) -> Inserted {
-        loop {
-            match self.find(entry.fingerprint()) {
-                Ok(slot) => {
-                    let from = self.slots[slot].bucket();
-                    if from >= entry.bucket() {
-                        return Inserted::Kept;
-                    }
-                    self.slots[slot] = entry;
-                    return Inserted::Raised { from };
-                }
-                Err(slot) => {
-                    if (self.len + 1) * LOAD.1 <= self.homes * LOAD.0
-                        && let Some(moved) = self.slots[slot..].iter().position(|other| other.is_none())
-                    {
-                        self.slots.copy_within(slot..slot + moved, slot + 1);
-                        self.slots[slot] = entry;
-                        self.len += 1;
-                        return Inserted::New;
-                    }
-                    self.grow();
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, fingerprint: Fingerprint) -> bool {
-        let Ok(mut slot) = self.find(fingerprint) else { return false };
-        while let Some(next) = self.slots.get(slot + 1)
-            && !next.is_none()
-            && self.home(next.fingerprint()) <= slot
-        {
-            self.slots[slot] = *next;
-            slot += 1;
-        }
-        self.slots[slot] = Entry::NONE;
-        self.len -= 1;
-        true
-    }
-
     /// Moves to more homes, until the last of them has room for what is pushed behind it.
     fn grow(&mut self) {
-        let old = std::mem::take(&mut self.slots);
+        let old = self.slots.take();
         loop {
-            self.homes = (self.homes * GROWTH.0 / GROWTH.1).max(HOMES_MIN);
-            self.slots = Vec::new();
-            self.slots.reserve_exact(self.homes + TAIL_SLOTS);
-            self.slots.resize(self.homes + TAIL_SLOTS, Entry::NONE);
+            self.homes = if self.homes < self.homes_expected {
+                (self.homes * 2).clamp(HOMES_MIN, self.homes_expected)
+            } else {
+                self.homes * GROWTH.0 / GROWTH.1
+            };
+            let mut slots = Mapping::new(self.homes + TAIL_SLOTS).expect("memory for open digests");
             let mut next = 0;
-            let fits = old.iter().filter(|entry| !entry.is_none()).all(|entry| {
+            let mut entries = old.iter().flat_map(|old| old.iter()).filter(|entry| !entry.is_none());
+            let fits = entries.all(|entry| {
                 let slot = self.home(entry.fingerprint()).max(next);
                 next = slot + 1;
-                self.slots.get_mut(slot).is_some_and(|place| {
-                    *place = *entry;
-                    true
-                })
+                slots.get_mut(slot).map(|place| *place = *entry).is_some()
             });
             if fits {
+                self.slots = Some(slots);
                 return;
             }
         }
@@ -208,10 +208,10 @@ mod tests {
     fn behaves_as_a_sorted_map_of_newest_buckets() {
         for seed in 0..20 {
             let mut random = SmallRng::seed_from_u64(seed);
-            let mut table = OpenTable::new();
+            let mut table = OpenTable::new(100);
             let mut model = BTreeMap::new();
-            // Few distinct upper bits, so that shards fill, homes collide and tails overflow.
-            let spread = [u128::MAX, 0xff, 0x3][seed as usize % 3] << 80;
+            // Few distinct upper bits, so that homes collide and the tail overflows.
+            let spread = [u128::MAX, 0xff, 0x3][seed as usize % 3] << 85;
             for step in 0..20_000 {
                 let fingerprint = Fingerprint::from_bits(random.random::<u128>() & (spread | 0x3ff));
                 let bucket = Bucket(random.random_range(0..4));
@@ -233,37 +233,39 @@ mod tests {
                 assert_eq!(table.find(asked), model.get(&asked).copied(), "seed {seed} step {step}");
             }
             assert!(table.iter().map(|e| (e.fingerprint(), e.bucket())).eq(model), "seed {seed}");
-            table.clear(0);
+            table.clear();
             assert_eq!((table.len(), table.iter().count()), (0, 0));
         }
     }
 
-    #[test]
-    fn an_entry_takes_18_to_23_bytes() {
+    fn filled(expected: usize, count: usize) -> OpenTable {
         let mut random = SmallRng::seed_from_u64(1);
-        let mut table = OpenTable::new();
-        let (mut least, mut most) = (f64::MAX, 0.0_f64);
-        for count in 1..1_500_000 {
+        let mut table = OpenTable::new(expected);
+        for _ in 0..count {
             table.insert(Entry::new(Fingerprint::from_bits(random.random()), Bucket(1)));
-            if count > 500_000 && count % 10_000 == 0 {
-                let bytes = table.bytes() as f64 / f64::from(count);
-                (least, most) = (least.min(bytes), most.max(bytes));
-            }
         }
-        assert!(least >= 17.5 && most <= 23.5, "{least:.1} to {most:.1}");
+        table
     }
 
     #[test]
-    fn a_cleared_table_keeps_memory_for_what_it_usually_holds() {
-        let mut random = SmallRng::seed_from_u64(2);
-        let mut table = OpenTable::new();
-        for _ in 0..200_000 {
-            table.insert(Entry::new(Fingerprint::from_bits(random.random()), Bucket(1)));
+    fn an_expected_entry_takes_19_bytes_and_one_more_than_expected_18_to_23() {
+        let bytes = |count: usize| filled(100_000, count).bytes() as f64 / count as f64;
+        let expected = bytes(100_000);
+        assert!((18.0..19.0).contains(&expected), "{expected:.1}");
+        for count in (120_000..400_000).step_by(20_000) {
+            assert!((17.9..23.5).contains(&bytes(count)), "{count}: {:.1}", bytes(count));
         }
+        assert!(bytes(10_000) < 40.0, "{:.1}", bytes(10_000));
+    }
+
+    #[test]
+    fn a_cleared_table_keeps_memory_for_what_is_expected() {
+        let mut table = filled(100_000, 100_000);
         let bytes = table.bytes();
-        table.clear(200_000);
-        assert!(table.bytes() * 10 >= bytes * 9, "{} of {bytes}", table.bytes());
-        table.clear(20_000);
-        assert!(table.bytes() * 10 < bytes, "{} of {bytes}", table.bytes());
+        table.clear();
+        assert_eq!(table.bytes(), bytes);
+        let mut table = filled(1_000, 100_000);
+        table.clear();
+        assert_eq!(table.bytes(), 0);
     }
 }

@@ -10,6 +10,7 @@ use wire::{Bucket, Digest, Window};
 use crate::batch::{DecidedBatch, Pending};
 use crate::decide::{Verdict, verdict};
 use crate::error::IndexError;
+use crate::filter::blocked::Probe;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
 use crate::open::OpenTable;
@@ -82,13 +83,13 @@ impl Partition {
     /// [`IndexError::Foreign`] where the directory belongs to another log or genesis, [`IndexError::Locked`] where it
     /// is open already, [`IndexError::Damaged`] where a run is not as it was written.
     pub fn open(dir: &Path, genesis: &Genesis, log_id: [u8; 16], options: &Options) -> Result<Self, IndexError> {
-        let sealed = Sealed::open(Home::open(dir, genesis, log_id)?, options.clone())?;
+        let sealed = Sealed::open(Home::open(dir, genesis, log_id)?, options.open_digests_max)?;
         let applied = sealed.covered();
         let applied_clock_ms = sealed.covered_clock_ms().unwrap_or(0);
         Ok(Self {
             window: genesis.window,
-            options: options.clone(),
-            open: OpenTable::new(),
+            options: *options,
+            open: OpenTable::new(options.open_digests_max),
             sealed,
             pending: VecDeque::new(),
             next_number: 0,
@@ -215,19 +216,21 @@ impl Partition {
         entries: &mut Vec<(Digest, Bucket)>,
     ) -> Result<(), IndexError> {
         let oldest = self.window.oldest(clock_ms);
+        let mut probes = [Probe::default(); PREFETCH_CANDIDATES];
         for chunk in candidates.chunks(PREFETCH_CANDIDATES) {
-            for candidate in chunk {
+            for (place, candidate) in probes.iter_mut().zip(chunk) {
                 let fingerprint = Fingerprint::of(candidate.digest);
+                *place = Probe::new(fingerprint);
                 self.open.prefetch(fingerprint);
-                self.sealed.prefetch(fingerprint);
+                self.sealed.prefetch(place);
             }
-            for candidate in chunk {
+            for (probe, candidate) in probes.iter().zip(chunk) {
                 let fingerprint = Fingerprint::of(candidate.digest);
                 let mut known = self.open.find(fingerprint).filter(|bucket| *bucket >= oldest);
                 if known.is_some() {
                     self.counts.open_hits += 1;
                 } else {
-                    known = self.sealed.find_kept(fingerprint, oldest, &mut self.reads)?;
+                    known = self.sealed.find_kept(fingerprint, probe, oldest, &mut self.reads)?;
                 }
                 let verdict = verdict(self.window, known, candidate.received_at_ms, clock_ms);
                 verdicts.push(verdict);
@@ -306,7 +309,7 @@ impl Partition {
         let sealing = self.sealed.seal(&self.open, to, self.applied_clock_ms);
         // An earlier attempt that had worked after all may cover less than what is open by now.
         if self.sealed.covered() == self.applied {
-            self.open.clear(self.options.open_digests_max);
+            self.open.clear();
             self.open_since = None;
             self.refused = false;
         }
@@ -379,5 +382,71 @@ impl std::fmt::Debug for Partition {
             .field("applied", &self.applied)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::{DigestSeed, PartitionCount};
+
+    use super::*;
+    use crate::error::Remedy;
+
+    fn digest(name: u128) -> Digest {
+        Digest(name * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+
+    fn open(dir: &Path) -> Partition {
+        let genesis = Genesis {
+            partition_count: PartitionCount::ONE,
+            seed: DigestSeed(1),
+            window: Window::default(),
+            created_ms: 0,
+        };
+        Partition::open(dir, &genesis, [0; 16], &Options::default()).unwrap()
+    }
+
+    fn point(next_offset: u64) -> ChangelogPoint {
+        ChangelogPoint { next_offset, leader_epoch: -1, checksum: next_offset }
+    }
+
+    /// Decides and commits, and returns how many were published.
+    fn pass(partition: &mut Partition, names: &[u128], offset: u64) -> usize {
+        let candidates: Vec<_> =
+            names.iter().map(|name| Candidate { digest: digest(*name), received_at_ms: 0 }).collect();
+        let batch = partition.decide(&candidates, 0, &mut Vec::new()).unwrap();
+        let published = batch.entries().len();
+        partition.commit(batch, point(offset + 1));
+        published
+    }
+
+    #[test]
+    fn a_run_that_was_taken_although_an_error_said_no_is_found_and_kept() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut partition = open(dir.path());
+        assert_eq!(pass(&mut partition, &[1, 2, 3], 0), 3);
+        partition.sealed.fails_after_ingest = true;
+        let error = partition.seal().unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Retry);
+        assert_eq!(partition.replay_from(), None);
+        assert_eq!(pass(&mut partition, &[1, 2, 3, 4], 1), 1, "verdicts are right all the while");
+
+        // The next housekeeping reads the store anew. The run is there and ends before what has been applied since.
+        assert_eq!(partition.maintain(0).unwrap().digests_sealed, 0);
+        assert_eq!(partition.replay_from(), Some(point(1)));
+        assert_eq!((partition.stats().runs, partition.stats().open_digests), (1, 4));
+        assert_eq!(partition.seal().unwrap().0, 4);
+        assert_eq!((partition.stats().runs, partition.stats().open_digests), (2, 0));
+        drop(partition);
+
+        let mut partition = open(dir.path());
+        assert_eq!(partition.replay_from(), Some(point(2)));
+        assert_eq!(pass(&mut partition, &[1, 2, 3, 4, 5], 2), 1);
+    }
+
+    #[test]
+    fn a_partition_can_be_moved_to_another_thread() {
+        fn can_be_moved<T: Send>() {}
+        can_be_moved::<Partition>();
     }
 }

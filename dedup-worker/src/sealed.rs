@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use wire::Bucket;
 
 use crate::error::IndexError;
+use crate::filter::blocked::Probe;
 use crate::filter::groups::Groups;
 use crate::fingerprint::Fingerprint;
 use crate::home::{self, Home};
 use crate::open::OpenTable;
-use crate::options::Options;
 use crate::point::ChangelogPoint;
 use crate::run::meta::RunMeta;
 use crate::run::pack::Split;
@@ -36,7 +36,7 @@ struct Run {
 
 pub(crate) struct Sealed {
     home: Home,
-    options: Options,
+    run_digests: usize,
     /// `None` only after a store that had failed could not be opened again.
     store: Option<Store>,
     /// The store failed to take a run or to drop some: what it holds has to be read anew before it takes another.
@@ -44,14 +44,26 @@ pub(crate) struct Sealed {
     runs: VecDeque<Run>,
     groups: Groups,
     digests: usize,
+    /// The next ingest works and reports that it did not.
+    #[cfg(test)]
+    pub(crate) fails_after_ingest: bool,
 }
 
 impl Sealed {
-    /// Opens the store and reads every run: the filters are made, and every identity has been checked once.
-    pub(crate) fn open(home: Home, options: Options) -> Result<Self, IndexError> {
-        let groups = Groups::new(options.open_digests_max);
-        let mut sealed =
-            Self { home, options, store: None, doubtful: false, runs: VecDeque::new(), groups, digests: 0 };
+    /// Opens the store, whose runs hold `run_digests` or so, and reads every run: the filters are made, and every identity has been checked once.
+    pub(crate) fn open(home: Home, run_digests: usize) -> Result<Self, IndexError> {
+        let groups = Groups::new(run_digests);
+        let mut sealed = Self {
+            home,
+            run_digests,
+            store: None,
+            doubtful: false,
+            runs: VecDeque::new(),
+            groups,
+            digests: 0,
+            #[cfg(test)]
+            fails_after_ingest: false,
+        };
         sealed.load()?;
         sealed.home.clear_sealing()?;
         Ok(sealed)
@@ -66,11 +78,11 @@ impl Sealed {
     pub(crate) fn load(&mut self) -> Result<(), IndexError> {
         self.store = None;
         self.doubtful = true;
-        let store = Store::open(&self.home.store(), &self.options.block_cache)?;
+        let store = Store::open(&self.home.store())?;
         let metas = store.runs()?;
         check_chain(&metas, self.home.tag())?;
         let digests = metas.iter().map(|(meta, _)| meta.count as usize).sum();
-        let mut groups = Groups::new(self.options.open_digests_max);
+        let mut groups = Groups::new(self.run_digests);
         let mut runs = VecDeque::with_capacity(metas.len());
         for (meta, file_bytes) in metas {
             let count = meta.count as usize;
@@ -94,19 +106,26 @@ impl Sealed {
         self.runs.back().map(|run| run.meta.clock_ms)
     }
 
-    pub(crate) fn prefetch(&self, fingerprint: Fingerprint) {
-        self.groups.prefetch(fingerprint);
+    /// Brings near what a lookup will ask first.
+    #[inline]
+    pub(crate) fn prefetch(&self, probe: &Probe) {
+        self.groups.prefetch(probe);
     }
 
     /// A bucket of a fingerprint that is `oldest` or newer: of the newest run that has one.
+    #[inline]
     pub(crate) fn find_kept(
         &self,
         fingerprint: Fingerprint,
+        probe: &Probe,
         oldest: Bucket,
         reads: &mut Reads,
     ) -> Result<Option<Bucket>, IndexError> {
-        let mut passing = self.groups.passing(fingerprint).peekable();
-        reads.passed += u64::from(passing.peek().is_some());
+        let mut passing = self.groups.passing(probe).peekable();
+        if passing.peek().is_none() {
+            return Ok(None);
+        }
+        reads.passed += 1;
         for run in passing.flat_map(|group| self.runs_of(group)) {
             if run.meta.newest_bucket < oldest || !run.filter.check(&fingerprint.low()) {
                 continue;
@@ -125,7 +144,7 @@ impl Sealed {
     /// The newest bucket of a fingerprint, kept or not.
     pub(crate) fn find_newest(&self, fingerprint: Fingerprint) -> Result<Option<Bucket>, IndexError> {
         let mut newest = None;
-        for run in self.groups.passing(fingerprint).flat_map(|group| self.runs_of(group)) {
+        for run in self.groups.passing(&Probe::new(fingerprint)).flat_map(|group| self.runs_of(group)) {
             if run.filter.check(&fingerprint.low()) {
                 newest = newest.max(self.store()?.find(&run.meta, fingerprint)?);
             }
@@ -164,6 +183,10 @@ impl Sealed {
         }
         self.doubtful = true;
         self.store()?.ingest(file)?;
+        #[cfg(test)]
+        if std::mem::take(&mut self.fails_after_ingest) {
+            return Err(IndexError::Store { operation: "ingest run", detail: "so the test says".into() });
+        }
         self.doubtful = false;
         let group = self.groups.join(meta.sequence, count);
         for entry in open.iter() {

@@ -13,6 +13,7 @@
 //! sequence, ff ff ff ff                the run's own filter
 //! ```
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bloomfilter::Bloom;
@@ -24,7 +25,6 @@ use wire::Bucket;
 
 use crate::error::IndexError;
 use crate::fingerprint::{Entry, Fingerprint};
-use crate::options::BlockCache;
 use crate::run::meta::RunMeta;
 use crate::run::pack::{Found, GroupWriter, Split};
 
@@ -53,8 +53,8 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the store at `path`, or makes it.
-    pub(crate) fn open(path: &Path, cache: &BlockCache) -> Result<Self, IndexError> {
-        let db = DB::open(&settings(cache), path).map_err(|error| {
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        let db = DB::open(&settings(), path).map_err(|error| {
             let text = error.to_string();
             if error.kind() == ErrorKind::IOError && text.contains("lock") {
                 IndexError::Locked(path.to_owned())
@@ -137,10 +137,17 @@ impl Store {
     /// Makes the run at `file` part of the store, durably: the file and its directory are synced, then the manifest
     /// names it. After an error nobody knows whether it does, and this store takes no more runs.
     pub(crate) fn ingest(&self, file: PathBuf) -> Result<(), IndexError> {
+        let run = File::open(&file);
         let mut options = IngestExternalFileOptions::default();
         // Linked, not copied.
         options.set_move_files(true);
-        self.db.ingest_external_file_opts(&options, vec![file]).map_err(|error| store_error("ingest run", &error))
+        self.db.ingest_external_file_opts(&options, vec![file]).map_err(|error| store_error("ingest run", &error))?;
+        // RocksDB's writer drops what it wrote from the page cache; most repeats are of what came last. This only
+        // begins to read it back, and may fail.
+        if let Ok(run) = run {
+            let _ = rustix::fs::fadvise(&run, 0, None, rustix::fs::Advice::WillNeed);
+        }
+        Ok(())
     }
 
     /// Drops the runs `first` to `last`, durably and in one step.
@@ -153,7 +160,7 @@ impl Store {
 
 /// Whether nobody has the store at `path` open, as far as its lock tells. A store too damaged to be opened is free.
 pub(crate) fn is_free(path: &Path) -> Result<(), IndexError> {
-    match Store::open(path, &BlockCache::new(0)) {
+    match Store::open(path) {
         Err(locked @ IndexError::Locked(_)) => Err(locked),
         _ => Ok(()),
     }
@@ -170,7 +177,7 @@ pub(crate) fn write_run(
     let mut filter =
         RunFilter::new_for_fp_rate_with_seed(meta.count.max(1) as usize, RUN_FILTER_FALSE_RATE, &RUN_FILTER_SEED)
             .map_err(|what| IndexError::Store { operation: "make run filter", detail: what.into() })?;
-    let settings = settings(&BlockCache::new(0));
+    let settings = settings();
     let mut writer = SstFileWriter::create(&settings);
     writer.open(path).map_err(failed)?;
     writer.put(meta.sequence.to_be_bytes(), meta.to_bytes()).map_err(failed)?;
@@ -196,11 +203,13 @@ pub(crate) fn write_run(
 }
 
 /// Settings of the store and of the files written for it, of its only column family too.
-fn settings(cache: &BlockCache) -> Options {
+fn settings() -> Options {
     let mut table = BlockBasedOptions::default();
     // A lookup reads one block: four groups or so. Larger ones are read and checked for nothing.
     table.set_block_size(4 << 10);
-    table.set_block_cache(&cache.0);
+    // Identities are looked up at random, so a cache smaller than the index never has the block, and costs another 1 µs
+    // a lookup to keep; the system's page cache serves all indexes of the machine.
+    table.disable_cache();
     // Checked at every read from disk; the fastest of them.
     table.set_checksum_type(ChecksumType::XXH3);
     table.set_format_version(6);
@@ -229,10 +238,9 @@ fn settings(cache: &BlockCache) -> Options {
     options
 }
 
-/// For reading whole runs: large reads, and what is read does not push the lookups' blocks out of the cache.
+/// For reading whole runs.
 fn scan_options() -> ReadOptions {
     let mut options = ReadOptions::default();
-    options.fill_cache(false);
     options.set_readahead_size(SCAN_READAHEAD_BYTES);
     options
 }

@@ -5,19 +5,38 @@
 
 use std::io;
 
-use super::mapping::{Block, Mapping};
 use crate::fingerprint::Fingerprint;
+use crate::mapping::{Line, Mapping};
 use crate::prefetch::prefetch;
 
 /// Bits of filter for each key it has room for. 12 would let five times as many through, and each costs a read.
 const BITS_PER_KEY: usize = 16;
-const BLOCK_BITS: usize = size_of::<Block>() * 8;
+const BLOCK_BITS: usize = size_of::<Line>() * 8;
 /// log2 of a word's bits: what chooses one of them.
 const WORD_INDEX_BITS: u32 = 6;
 
+/// What a key asks of a filter, the same of every filter: worked out once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Probe {
+    place: u32,
+    block: Line,
+}
+
+impl Probe {
+    pub(crate) fn new(key: Fingerprint) -> Self {
+        let mut bits = key.low();
+        let words = [(); 8].map(|()| {
+            let word = 1 << (bits % u64::from(u64::BITS));
+            bits >>= WORD_INDEX_BITS;
+            word
+        });
+        Self { place: key.prefix(u32::BITS), block: Line(words) }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct BlockedFilter {
-    blocks: Mapping,
+    blocks: Mapping<Line>,
 }
 
 impl BlockedFilter {
@@ -30,35 +49,32 @@ impl BlockedFilter {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.len() * size_of::<Block>()
+        self.blocks.len() * size_of::<Line>()
     }
 
-    pub(crate) fn prefetch(&self, key: Fingerprint) {
-        prefetch(&self.blocks[self.block_of(key)]);
+    #[inline]
+    pub(crate) fn prefetch(&self, probe: &Probe) {
+        prefetch(&self.blocks[self.place_of(probe)]);
     }
 
     pub(crate) fn insert(&mut self, key: Fingerprint) {
-        let block = self.block_of(key);
-        let mut bits = key.low();
-        for word in &mut self.blocks[block].0 {
-            *word |= 1 << (bits % u64::from(u64::BITS));
-            bits >>= WORD_INDEX_BITS;
+        let probe = Probe::new(key);
+        let place = self.place_of(&probe);
+        for (word, bit) in self.blocks[place].0.iter_mut().zip(probe.block.0) {
+            *word |= bit;
         }
     }
 
-    /// Whether `key` may have been inserted; one that was always is found.
-    pub(crate) fn contains(&self, key: Fingerprint) -> bool {
-        let mut bits = key.low();
-        let mut all = 1;
-        for word in self.blocks[self.block_of(key)].0 {
-            all &= word >> (bits % u64::from(u64::BITS));
-            bits >>= WORD_INDEX_BITS;
-        }
-        all == 1
+    /// Whether the key may have been inserted; one that was always is found.
+    #[inline]
+    pub(crate) fn contains(&self, probe: &Probe) -> bool {
+        let block = &self.blocks[self.place_of(probe)];
+        // Without a branch in between: this is eight instructions' worth of vectors.
+        block.0.iter().zip(probe.block.0).fold(0, |missing, (word, bit)| missing | (bit & !word)) == 0
     }
 
-    fn block_of(&self, key: Fingerprint) -> usize {
-        ((u64::from(key.prefix(u32::BITS)) * self.blocks.len() as u64) >> u32::BITS) as usize
+    fn place_of(&self, probe: &Probe) -> usize {
+        ((u64::from(probe.place) * self.blocks.len() as u64) >> u32::BITS) as usize
     }
 }
 
@@ -75,12 +91,13 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(3);
         let mut filter = BlockedFilter::new(KEYS).unwrap();
         let keys: Vec<_> = (0..KEYS).map(|_| Fingerprint::from_bits(random.random())).collect();
-        assert!(!keys.iter().any(|&key| filter.contains(key)));
+        assert!(!keys.iter().any(|&key| filter.contains(&Probe::new(key))));
         for &key in &keys {
             filter.insert(key);
         }
-        assert!(keys.iter().all(|&key| filter.contains(key)));
-        let passed = (0..1_000_000).filter(|_| filter.contains(Fingerprint::from_bits(random.random()))).count();
+        assert!(keys.iter().all(|&key| filter.contains(&Probe::new(key))));
+        let passed =
+            (0..1_000_000).filter(|_| filter.contains(&Probe::new(Fingerprint::from_bits(random.random())))).count();
         assert!((200..2_000).contains(&passed), "{passed} of a million");
         assert_eq!(filter.bytes(), KEYS * 2);
     }
@@ -90,7 +107,7 @@ mod tests {
         let mut filter = BlockedFilter::new(0).unwrap();
         for key in [Fingerprint::from_bits(0), Fingerprint::from_bits(u128::MAX)] {
             filter.insert(key);
-            assert!(filter.contains(key));
+            assert!(filter.contains(&Probe::new(key)));
         }
     }
 }

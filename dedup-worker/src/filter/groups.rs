@@ -1,9 +1,9 @@
 //! Filters over neighbouring runs, so that "is it anywhere" costs a handful of probes and not one a run.
 //!
 //! A filter cannot grow, and filling one again means reading its runs. So groups are sized by what the index holds when
-//! they begin: a new one has room for half of all identities, and at least for the run that opens it. Early on there are
-//! many small groups (about a dozen by the time an index has grown a hundredfold), their filters in the processor's
-//! caches; in steady state there are three or four. Opening an index, which reads every run anyway, makes them anew.
+//! they begin. While an index grows each new one has room for as much as there is, so that a hundredfold growth makes
+//! eight of them; once runs expire, for half of it, so that there are three or four. Opening an index, which reads every
+//! run anyway, makes them anew.
 //!
 //! A group goes when its last run does. Until then expired identities in it let a few more through, which costs a look
 //! at their runs' description and nothing else.
@@ -12,12 +12,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
-use super::blocked::BlockedFilter;
-use crate::fingerprint::Fingerprint;
+use super::blocked::{BlockedFilter, Probe};
 
-/// Share of the index that a new group has room for, when it grows by sealing.
-const GROWING_SHARE: usize = 2;
-/// The same when an index is opened and its size is known.
+/// What a new group has room for, as a share of the index: while nothing has expired yet, after that, and when an
+/// index is opened and its size is known.
+const GROWING_SHARE: usize = 1;
+const STEADY_SHARE: usize = 2;
 const OPENING_SHARE: usize = 4;
 
 /// A filter and the runs it covers.
@@ -33,22 +33,24 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// Oldest first; the last is the one that new runs join.
-    groups: VecDeque<Group>,
+    members: VecDeque<Group>,
     keys_min: usize,
+    /// Runs have been dropped: the index is as large as it gets.
+    is_steady: bool,
 }
 
 impl Groups {
     /// No groups yet; each will have room for at least `keys_min`.
     pub(crate) fn new(keys_min: usize) -> Self {
-        Self { groups: VecDeque::new(), keys_min }
+        Self { members: VecDeque::new(), keys_min, is_steady: false }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.groups.len()
+        self.members.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.groups.iter().map(|group| group.filter.bytes()).sum()
+        self.members.iter().map(|group| group.filter.bytes()).sum()
     }
 
     /// Makes room for `keys` more in the last group, or a new one. `index_keys` are in the index.
@@ -56,7 +58,7 @@ impl Groups {
     /// # Errors
     /// Where the system has no memory left; nothing has changed then.
     pub(crate) fn make_room(&mut self, keys: usize, index_keys: usize) -> io::Result<()> {
-        self.make_room_of(keys, index_keys / GROWING_SHARE)
+        self.make_room_of(keys, index_keys / if self.is_steady { STEADY_SHARE } else { GROWING_SHARE })
     }
 
     /// The same while an index that holds `index_keys` in all is opened.
@@ -68,17 +70,17 @@ impl Groups {
     }
 
     fn make_room_of(&mut self, keys: usize, share: usize) -> io::Result<()> {
-        if self.groups.back().is_none_or(|group| group.keys + keys > group.keys_max) {
+        if self.members.back().is_none_or(|group| group.keys + keys > group.keys_max) {
             let keys_max = share.max(keys).max(self.keys_min);
             let filter = BlockedFilter::new(keys_max)?;
-            self.groups.push_back(Group { filter, runs: 0..0, keys: 0, keys_max });
+            self.members.push_back(Group { filter, runs: 0..0, keys: 0, keys_max });
         }
         Ok(())
     }
 
     /// The filter that run number `run` joins with `keys` identities; room for them has been made.
     pub(crate) fn join(&mut self, run: u32, keys: usize) -> &mut BlockedFilter {
-        let group = self.groups.back_mut().expect("room was made");
+        let group = self.members.back_mut().expect("room was made");
         if group.runs.is_empty() {
             group.runs.start = run;
         }
@@ -90,38 +92,42 @@ impl Groups {
 
     /// Forgets the groups whose runs are all older than `first_run`.
     pub(crate) fn drop_before(&mut self, first_run: u32) {
-        while self.groups.front().is_some_and(|group| group.runs.end <= first_run) {
-            self.groups.pop_front();
+        self.is_steady = true;
+        while self.members.front().is_some_and(|group| group.runs.end <= first_run) {
+            self.members.pop_front();
         }
     }
 
-    pub(crate) fn prefetch(&self, key: Fingerprint) {
-        for group in &self.groups {
-            group.filter.prefetch(key);
+    #[inline]
+    pub(crate) fn prefetch(&self, probe: &Probe) {
+        for group in &self.members {
+            group.filter.prefetch(probe);
         }
     }
 
-    /// The runs of each group that may hold `key`, the newest group first. Some may have been dropped.
-    pub(crate) fn passing(&self, key: Fingerprint) -> impl Iterator<Item = Range<u32>> {
-        self.groups.iter().rev().filter(move |group| group.filter.contains(key)).map(|group| group.runs.clone())
+    /// The runs of each group that may hold the key, the newest group first. Some may have been dropped.
+    #[inline]
+    pub(crate) fn passing(&self, probe: &Probe) -> impl Iterator<Item = Range<u32>> {
+        self.members.iter().rev().filter(move |group| group.filter.contains(probe)).map(|group| group.runs.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fingerprint::Fingerprint;
 
     #[test]
-    fn new_groups_have_room_for_half_of_the_index() {
+    fn a_growing_index_has_few_groups_and_a_steady_one_fewer() {
         const RUN: usize = 100;
         let mut groups = Groups::new(RUN);
         for run in 0..100 {
             groups.make_room(RUN, run as usize * RUN).unwrap();
             groups.join(run, RUN);
         }
-        assert!((8..=14).contains(&groups.len()), "{}", groups.len());
-        assert!(groups.groups.iter().all(|group| group.keys <= group.keys_max));
-        assert!(groups.groups.iter().zip(groups.groups.iter().skip(1)).all(|(a, b)| a.runs.end == b.runs.start));
+        assert_eq!(groups.len(), 8);
+        assert!(groups.members.iter().all(|group| group.keys <= group.keys_max));
+        assert!(groups.members.iter().zip(groups.members.iter().skip(1)).all(|(a, b)| a.runs.end == b.runs.start));
 
         // A steady index of 100 runs: the oldest goes as a new one comes.
         for run in 100..1_000 {
@@ -152,8 +158,8 @@ mod tests {
         }
         groups.make_room(1, 0).unwrap();
         groups.join(8, 1).insert(key);
-        assert!(groups.passing(key).eq(std::iter::once(8..9)));
+        assert!(groups.passing(&Probe::new(key)).eq(std::iter::once(8..9)));
         groups.drop_before(9);
-        assert_eq!((groups.len(), groups.passing(key).count()), (0, 0));
+        assert_eq!((groups.len(), groups.passing(&Probe::new(key)).count()), (0, 0));
     }
 }

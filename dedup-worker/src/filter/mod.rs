@@ -8,4 +8,3 @@
 
 pub(crate) mod blocked;
 pub(crate) mod groups;
-mod mapping;

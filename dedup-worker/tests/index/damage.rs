@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dedup_worker::{BlockCache, Candidate, IndexError, Options, Partition, Remedy};
+use dedup_worker::{Candidate, IndexError, Partition, Remedy};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
@@ -33,9 +33,7 @@ fn table(rig: &Rig) -> PathBuf {
 
 /// Opens and asks for every identity: either damage is named, or every one is known.
 fn is_named_or_harmless(rig: &Rig, place: &str) -> bool {
-    // A cache that outlives an index would still have the blocks as they were.
-    let options = Options { block_cache: BlockCache::new(0), ..rig.options.clone() };
-    let partition = match open(rig.dir.path(), &options) {
+    let partition = match open(rig.dir.path(), &rig.options) {
         Ok(partition) => partition,
         Err(error) => {
             assert_eq!(error.remedy(), Remedy::Rebuild, "{place}: {error}");
@@ -80,8 +78,7 @@ fn a_flipped_bit_in_a_run_is_named_when_it_is_opened() {
 #[test]
 fn damage_that_comes_while_the_index_is_open_is_an_error_and_no_verdict() {
     let rig = sealed();
-    let options = Options { block_cache: BlockCache::new(0), ..rig.options.clone() };
-    let mut partition = Partition::open(rig.dir.path(), &genesis(), crate::rig::LOG_ID, &options).unwrap();
+    let mut partition = open(rig.dir.path(), &rig.options).unwrap();
     let table = table(&rig);
     let mut bytes = fs::read(&table).unwrap();
     // Every data block; in place, because the index has the file open.

@@ -86,9 +86,9 @@ fn sealing_waits_for_space_and_verdicts_stay_right() {
     assert_eq!(rig.pass(&all), "d".repeat(all.len()));
 }
 
-/// Space for a run's file but not for what RocksDB writes when it takes it: whether it did is unknown, and found out.
+/// Wherever in the writing of a run the space ends, the run is sealed or waits.
 #[test]
-fn a_run_that_may_have_been_taken_is_neither_lost_nor_taken_twice() {
+fn at_every_amount_of_free_space_a_run_is_sealed_or_waits() {
     let Some(disk) = SmallDisk::mount() else {
         println!("not tried: mounting a small disk needs root");
         return;

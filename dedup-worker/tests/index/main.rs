@@ -1,5 +1,6 @@
 //! The index from outside: a changelog, an index that caches it, and what may happen to both.
 
+mod alloc;
 mod crash;
 mod damage;
 mod disk_full;

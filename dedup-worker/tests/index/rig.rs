@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dedup_worker::{
-    BlockCache, Candidate, ChangelogPoint, DecidedBatch, IndexError, Options, Partition, Replay, Verdict,
+    Candidate, ChangelogPoint, DecidedBatch, IndexError, Maintenance, Options, Partition, Replay, Verdict,
 };
 use tempfile::TempDir;
 use wire::changelog::{Genesis, OutputRange, Record, checksum_of, encode_batch};
@@ -80,8 +80,7 @@ impl Rig {
     /// The same in a new directory below `parent`.
     pub(crate) fn new_in(parent: &Path, open_digests_max: usize) -> Self {
         let dir = TempDir::new_in(parent).unwrap();
-        let options =
-            Options { open_digests_max, unsealed_digests_max: 1 << 20, block_cache: BlockCache::new(1 << 20) };
+        let options = Options { open_digests_max, unsealed_digests_max: 1 << 20 };
         let partition = Some(open(dir.path(), &options).unwrap());
         Self { dir, options, log: Log::default(), clock_ms: 100_000, partition }
     }
@@ -130,9 +129,9 @@ impl Rig {
         short(&verdicts)
     }
 
-    pub(crate) fn maintain(&mut self) {
+    pub(crate) fn maintain(&mut self) -> Maintenance {
         let clock_ms = self.clock_ms;
-        self.partition().maintain(clock_ms).unwrap();
+        self.partition().maintain(clock_ms).unwrap()
     }
 
     /// Closes the index as a kill would and opens it over the same log. Returns how many records were replayed.
