@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use tests::disk::copy;
 use tests::http::{self, BASIC_AUTH};
 use tests::{Scene, Turnstile, output};
 
@@ -152,9 +152,4 @@ fn id(phase: &str, n: usize) -> String {
 fn newest_file(folder: &Path) -> PathBuf {
     let files = fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
     files.filter(|path| path.is_file()).max().expect("a file")
-}
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg("--").arg(from).arg(to).status().expect("cp");
-    assert!(status.success(), "copying {}: {status}", from.display());
 }

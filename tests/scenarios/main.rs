@@ -6,6 +6,7 @@
 mod answers;
 mod body_bomb;
 mod crash_between_steps;
+mod damage;
 mod full_disk;
 mod kill_under_load;
 mod memory_under_load;

@@ -52,7 +52,7 @@ fn repeated_after(scene: &Scene, server: &mut Turnstile, end: impl FnOnce(&mut T
 
     end(server);
     server.start();
-    let second = first.again();
+    let second = first.again("again");
     second.run(server);
     let verdict = load::verify(scene, server, &[first, second], 0.0);
     let bytes_after = output::bytes(&server.deduped());

@@ -1,4 +1,4 @@
-//! Small disks that can be filled.
+//! Small disks that can be filled, and copies of folders.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -67,4 +67,13 @@ impl Drop for SmallDisk {
         // Lazy: a server that a failed scenario left behind may still hold files open.
         let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
+}
+
+/// Copies a folder with all in it; `to` must not exist.
+///
+/// # Panics
+/// Where that fails.
+pub fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg("--").arg(from).arg(to).status().expect("cp");
+    assert!(status.success(), "copying {}: {status}", from.display());
 }

@@ -15,7 +15,6 @@ const VERIFY_LIMIT: Duration = Duration::from_mins(5);
 /// One run of `loadtest run`, described before it is started.
 #[derive(Debug, Clone)]
 pub struct Load {
-    name: String,
     folder: PathBuf,
     seed: u64,
     duration: Duration,
@@ -27,15 +26,14 @@ impl Load {
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written where they are set")]
     pub fn new(scene: &Scene, n: u64, rate: impl ToString, duration: Duration) -> Self {
         let options = vec!["--rate".to_owned(), rate.to_string()];
-        let name = format!("load-{n}");
-        Self { folder: scene.folder().join(&name), name, seed: scene.load_seed(n), duration, options }
+        let folder = scene.folder().join(format!("load-{n}"));
+        Self { folder, seed: scene.load_seed(n), duration, options }
     }
 
     /// The same events once more, noted in a ledger of its own.
     #[must_use]
-    pub fn again(&self) -> Self {
-        let name = format!("{}-again", self.name);
-        Self { folder: self.folder.with_file_name(&name), name, ..self.clone() }
+    pub fn again(&self, name: &str) -> Self {
+        Self { folder: self.folder.with_file_name(name), ..self.clone() }
     }
 
     /// Adds an option and its value.

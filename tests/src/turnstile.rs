@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -71,14 +71,30 @@ impl Turnstile {
     /// Where it runs already or cannot be started.
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "turnstile runs already");
+        self.program = Some(Program::start(self.with_settings(&["run"]), &self.log));
+    }
+
+    /// Runs another of its commands over the same data, to its end; gives what it printed.
+    ///
+    /// # Panics
+    /// When it does not exit with 0.
+    pub fn command(&self, words: &[&str]) -> String {
+        assert!(self.program.is_none(), "turnstile still runs");
+        let output = self.with_settings(words).output().expect("turnstile can be started");
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "turnstile {words:?}: {}\n{printed}", output.status);
+        printed
+    }
+
+    fn with_settings(&self, words: &[&str]) -> Command {
         let mut command = Program::command("turnstile");
         command
-            .arg("run")
+            .args(words)
             .env("TURNSTILE_LISTEN", self.ingest.to_string())
             .env("TURNSTILE_ADMIN_LISTEN", self.admin.to_string())
             .env("TURNSTILE_DATA", &self.data)
             .envs(&self.environment);
-        self.program = Some(Program::start(command, &self.log));
+        command
     }
 
     /// Starts it and waits until it says that it is ready.
