@@ -15,9 +15,7 @@ use crate::drain::{Drain, now_ms};
 use crate::figures::Figures;
 
 pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
-    let variables =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    config::load(file, variables).map_err(Failure::usage)
+    config::load(file, config::process_environment()).map_err(Failure::usage)
 }
 
 /// Prints the settings in force.
