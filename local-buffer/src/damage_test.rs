@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::format::{BLOCK_BYTES, DATA_START};
 use crate::sim::SimDisk;
 use crate::{
-    AppendError, Appender, Batch, DirectIo, FloorCase, Options, Pending, Queue, RecordId, RecoveryReport, SegmentCase,
-    Stats,
+    AppendError, Appender, Batch, DirectIo, FloorCase, Options, Queue, RecordId, RecoveryReport, SegmentCase, Stats,
 };
 
 /// One byte in so many is flipped; `BUFFER_EVERY_BIT` asks for each bit of each byte.
@@ -15,7 +14,7 @@ const FLIP_EVERY: usize = 11;
 fn options() -> Options {
     Options {
         segment_bytes: 256 << 10,
-        bytes_max: 2 << 20,
+        bytes_max: 8 << 20,
         pending_bytes_max: 512 << 10,
         direct_io: DirectIo::Auto,
         ..Options::default()
@@ -31,30 +30,27 @@ fn payload(number: u64) -> Vec<u8> {
     (0..bytes).map(|at| (number * 31 + at * 7) as u8).collect()
 }
 
-/// Appends a record, waiting while the next segment is made.
-fn take(appender: &Appender, number: u64) -> Pending {
+/// Appends records as one group, waiting while the next segment is made.
+fn take(appender: &Appender, numbers: std::ops::Range<u64>) {
+    let records: Vec<_> = numbers.map(payload).collect();
     loop {
-        match appender.append(&payload(number)) {
-            Ok(pending) => return pending,
+        match appender.append_batch(records.iter().map(Vec::as_slice)) {
+            Ok(pending) => break assert!(pending.wait(appender).is_ok()),
             Err(AppendError::Busy) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
 }
 
-/// A closed buffer with this many records, in groups of a few, of which those below `floor` are done.
+/// A closed buffer with this many records, in groups of five, of which those below `floor` are done.
 fn buffer(records: u64, floor: u64) -> SimDisk {
     let disk = SimDisk::new(true);
     let (mut queue, _) = open(&disk);
     let appender = queue.appender();
     let mut reader = queue.take_reader().unwrap();
-    for number in 0..records {
-        let pending = take(&appender, number);
-        if number % 5 == 4 {
-            pending.wait(&appender).unwrap();
-        }
+    for number in (0..=records).step_by(5) {
+        take(&appender, number..(number + 5).min(records + 1));
     }
-    take(&appender, records).wait(&appender).unwrap();
     let mut batch = Batch::new();
     while floor > 0 && batch.end().is_none_or(|end| end.get() < floor) {
         reader.read(&mut batch, 1, 1).unwrap();
@@ -200,7 +196,10 @@ fn a_deleted_segment_is_missed_and_the_others_are_delivered() {
 fn damage_in_a_sealed_segment_is_met_and_set_aside_by_the_reader() {
     let (disk, count) = large();
     let name = segment_names(&disk).remove(0);
-    disk.tamper(&name, |bytes| bytes[100_000] ^= 4);
+    let find = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).position(|window| window == wanted);
+    let content = disk.content(&name);
+    let hit = (1..200).step_by(6).find_map(|number| find(&content, &payload(number))).unwrap();
+    disk.tamper(&name, |bytes| bytes[hit] ^= 4);
     let outcome = drain(&disk);
     assert_eq!(outcome.ids.len() as u64, count - 1);
     assert_eq!((outcome.report.damaged_pieces, outcome.stats.damaged_pieces), (0, 1));

@@ -441,3 +441,29 @@ fn another_segment_size_replaces_the_old_segments_as_they_drain() {
         || disk.names().into_iter().filter(|name| name.starts_with("segments/")).map(|name| disk.content(&name).len());
     eventually(|| sizes().all(|bytes| bytes as u64 == 2 * SEGMENT_BYTES).then_some(()));
 }
+
+#[test]
+fn the_age_of_the_oldest_record_is_known_with_and_without_a_reader_and_after_opening() {
+    let disk = SimDisk::new(true);
+    let mut queue = open_with(&disk, &options());
+    assert_eq!(queue.stats().oldest_append_ms, None);
+    let appender = queue.appender();
+    appender.append(b"x").unwrap().wait(&appender).unwrap();
+    let first = queue.stats().oldest_append_ms.unwrap();
+    assert!(first > 1_600_000_000_000);
+    appender.append(b"y").unwrap().wait(&appender).unwrap();
+    assert_eq!(queue.stats().oldest_append_ms, Some(first));
+    let mut reader = queue.take_reader().unwrap();
+    assert_eq!(read_all(&mut reader).len(), 2);
+    assert_eq!(queue.stats().oldest_append_ms, Some(first));
+    reader.acknowledge(RecordId::from_u64(1)).unwrap();
+    assert!(queue.stats().oldest_append_ms >= Some(first));
+    drop(reader);
+    drop(queue);
+    let mut queue = open_with(&disk, &options());
+    assert!(queue.stats().oldest_append_ms.is_some());
+    let mut reader = queue.take_reader().unwrap();
+    assert_eq!(read_all(&mut reader).len(), 1);
+    reader.acknowledge(RecordId::from_u64(2)).unwrap();
+    assert_eq!(queue.stats().oldest_append_ms, None);
+}

@@ -353,6 +353,9 @@ impl Reader {
         }
         if let Some((_, ms)) = self.ages.front() {
             self.shared.oldest_ms.store(*ms, Ordering::Relaxed);
+        } else if end >= self.shared.durable.get() {
+            // The writer sets it again. Otherwise the old time stands for the next record until it is read.
+            self.shared.oldest_ms.store(0, Ordering::Relaxed);
         }
         self.shared.janitor.want_floor();
     }

@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Bytes of all segment files.
     pub(crate) segments_bytes: AtomicU64,
-    /// Time of the oldest record that is not acknowledged, milliseconds since 1970; 0 when not known.
+    /// Time of the oldest record that is not acknowledged, milliseconds since 1970; 0 when there is none.
     pub(crate) oldest_ms: AtomicU64,
 }
 

@@ -19,7 +19,8 @@ pub struct Stats {
     pub next_id: u64,
     /// Records (holes counted) from the floor to the durable end.
     pub backlog_records: u64,
-    /// Append time of the oldest record that is not acknowledged, milliseconds since 1970, as far as the reader knows it.
+    /// Append time of the oldest record that is not acknowledged, milliseconds since 1970; a little
+    /// earlier if the reader has not come to it yet.
     pub oldest_append_ms: Option<u64>,
     /// Records taken.
     pub appended_records: u64,

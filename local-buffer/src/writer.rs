@@ -5,6 +5,7 @@
 //! durable end contiguous without further bookkeeping.
 
 use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -70,6 +71,7 @@ fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) ->
     add(&shared.counters.groups, 1);
     add(&shared.counters.group_bytes, group.padded_bytes() as u64);
     let end = group.end();
+    let _ = shared.oldest_ms.compare_exchange(0, group.written_ms(), Ordering::Relaxed, Ordering::Relaxed);
     // The memory is in its place before the reader hears of it, or it would read from disk what memory has.
     lock(&shared.tail).keep(group);
     shared.durable.advance(end);
