@@ -46,11 +46,12 @@ chaos: ## the scenarios in their long form (about an hour)
 fuzz: ## fuzz targets of every decoder
 	@echo "make fuzz: the fuzz targets are not there yet." >&2; exit 2
 
-kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092
-	@echo "make kafka: the Kafka ends are not there yet; turnstile itself needs no Kafka, see make run." >&2; exit 2
+kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
+	@scripts/install kafka
+	@scripts/kafka/pair start
 
-kafka-stop: ## stops them
-	@echo "make kafka-stop: the Kafka ends are not there yet, so there is nothing to stop." >&2; exit 2
+kafka-stop: ## stops them; their data stays
+	@scripts/kafka/pair stop
 
 print-target-dir: ## where the programs are built
 	@echo "$$CARGO_TARGET_DIR"
