@@ -1,7 +1,7 @@
 //! Fills a window, then decides against it, and prints what each id costs (making its name and digest included).
 //!
 //! `measure [IDS] [RUN] [DIR]`: ids in the window (20,000,000), open digests a run (2,097,152), where (a temporary
-//! directory). 30 days of equal size; then 5 % of that again with 1 % duplicates. Every verdict is checked.
+//! directory). 30 days of equal size; then a tenth of that again with 1 % duplicates. Every verdict is checked.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -49,7 +49,7 @@ fn main() {
     print_stats(&index.partition);
 
     // 1 in 100 repeats an id from anywhere in the window.
-    let more = ids / 20;
+    let more = ids / 10;
     let now = (FIRST_DAY + DAYS - 1) * DAY_MS + DAY_MS / 2;
     let clock = Clock::start();
     let (mut repeats, mut found) = (0, 0);

@@ -3,8 +3,8 @@
 //! One run is one table file, written in key order beside the store and ingested: no memtable, no log, no compaction.
 //! All runs live in the default column family. Numbered one up, their keys never overlap, so every file lies in the
 //! last level, a lookup finds its file by one binary search, and dropping a run is dropping a file. (A column family a
-//! bucket would need a manifest write to be made before the file that goes into it, doubles the cost of a lookup with
-//! 28 of them live, and gives options a second place to be forgotten in.)
+//! bucket would have to be made, durably, before the file that goes into it, and gives options a second place to be
+//! forgotten in.)
 //!
 //! ```text
 //! key                                  value
@@ -207,8 +207,8 @@ fn settings() -> Options {
     let mut table = BlockBasedOptions::default();
     // A lookup reads one block: four groups or so. Larger ones are read and checked for nothing.
     table.set_block_size(4 << 10);
-    // Identities are looked up at random, so a cache smaller than the index never has the block, and costs another 1 µs
-    // a lookup to keep; the system's page cache serves all indexes of the machine.
+    // Identities are looked up at random, so a cache smaller than the index rarely has the block, and costs 1 µs a
+    // lookup to keep; the system's page cache serves all indexes of the machine.
     table.disable_cache();
     // Checked at every read from disk; the fastest of them.
     table.set_checksum_type(ChecksumType::XXH3);
