@@ -51,7 +51,8 @@ pub enum AppendError {
         /// What is full.
         cause: FullCause,
     },
-    /// The disk is behind: as much as may wait in memory waits already. Try again in milliseconds.
+    /// The disk is behind: as much as may wait in memory waits already, or the next segment is still being made. Try
+    /// again in milliseconds.
     #[error("the disk is behind")]
     Busy,
     /// Larger than a record, or a batch, may be. Drop or split it.
