@@ -8,6 +8,7 @@ mod body_bomb;
 mod crash_between_steps;
 mod damage;
 mod full_disk;
+mod kafka_clusters;
 mod kill_under_load;
 mod memory_under_load;
 mod restart;

@@ -11,6 +11,7 @@
 pub mod disk;
 pub mod follower;
 pub mod http;
+mod kafka;
 pub mod load;
 pub mod metrics;
 pub mod output;
@@ -20,6 +21,7 @@ pub mod sdk;
 mod turnstile;
 pub mod wait;
 
+pub use kafka::{Cluster, Consumed, Kafka};
 pub use program::Program;
 pub use scene::{Scene, chaos};
 pub use turnstile::Turnstile;

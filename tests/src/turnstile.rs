@@ -195,7 +195,7 @@ impl Turnstile {
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let mut rng = StdRng::seed_from_u64(entropy());
     loop {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rng.random_range(PORTS)));

@@ -1,0 +1,67 @@
+//! Goal: the Kafka that other scenarios break is real, and breaks only as they say.
+//! Fault: one broker killed with -9 right after it acknowledged, the other one frozen.
+//! Oracle: Kafka's own console tools; its metadata answer; `wire`'s partition function against Kafka's partitioner.
+
+use std::time::Instant;
+
+use tests::{Kafka, Scene};
+use wire::partition::partition_of;
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+use wire::{MessageId, PartitionCount};
+
+const PARTITIONS: u32 = 8;
+const RECORDS: usize = 200;
+
+#[test]
+fn two_clusters_start_answer_and_keep_their_records() {
+    let scene = Scene::begin();
+    let begun = Instant::now();
+    let Kafka { mut primary, mut secondary } = Kafka::start(&scene);
+    scene.say(format_args!("both answer after {:.1} s", begun.elapsed().as_secs_f64()));
+    let ids = [primary.ask().expect("an answer"), secondary.ask().expect("an answer")];
+    assert_ne!(ids[0], ids[1], "two clusters with one id cannot be told apart");
+
+    let topics = [EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED];
+    let said = primary.create_topics(&topics, PARTITIONS).expect("topics");
+    assert_eq!(said.lines().count(), topics.len(), "{said}");
+    for (topic, days) in [(EVENTS, 7), (EVENTS_DEDUPED, 39), (EVENTS_INDEX, 39)] {
+        let line = said.lines().find(|line| line.starts_with(&format!("created {topic} "))).expect("the topic's line");
+        let retention_ms = days * 24 * 60 * 60 * 1000_u64;
+        assert!(line.contains(&format!("retention.ms={retention_ms}}}")), "{line}");
+    }
+    assert_eq!(primary.create_topics(&topics, PARTITIONS).expect("topics"), "", "made, and made as they should be");
+    let refusal = primary.create_topics(&topics, PARTITIONS + 1).expect_err("another partition count");
+    assert!(refusal.contains("events has 8 partitions, not 9"), "{refusal}");
+    secondary.create_topics(&[EVENTS, EVENTS_REJECTED], PARTITIONS).expect("topics");
+
+    let records: Vec<(String, String)> = (0..RECORDS).map(|n| (format!("id-{n}"), format!("{{\"n\":{n}}}"))).collect();
+    primary.produce(EVENTS, &records);
+    let process = primary.id();
+    primary.kill();
+    assert_eq!(primary.ask(), None, "a killed broker answers");
+
+    secondary.freeze();
+    assert_eq!(secondary.ask(), None, "a frozen broker answers");
+    secondary.thaw();
+    secondary.answered();
+    assert_eq!(secondary.ask().as_ref(), Some(&ids[1]));
+
+    let begun = Instant::now();
+    primary.start();
+    scene.say(format_args!("answers {:.1} s after its kill", begun.elapsed().as_secs_f64()));
+    assert_ne!(primary.id(), process);
+    assert_eq!(primary.ask().as_ref(), Some(&ids[0]), "the same cluster as before");
+    let count = PartitionCount::try_new(PARTITIONS).expect("a count");
+    let mut consumed = primary.consume(EVENTS, RECORDS);
+    for record in &consumed {
+        let id = MessageId::try_new(record.key.as_bytes()).expect("a message id");
+        assert_eq!(partition_of(id, count), record.partition, "Kafka's partitioner puts {} elsewhere", record.key);
+    }
+    consumed.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut records = records;
+    records.sort();
+    assert_eq!(consumed.into_iter().map(|record| (record.key, record.value)).collect::<Vec<_>>(), records);
+
+    primary.stop();
+    secondary.stop();
+}
