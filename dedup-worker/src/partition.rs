@@ -282,8 +282,7 @@ impl Partition {
             self.counts.runs_dropped += u64::from(done.runs_dropped);
         }
         if self.is_sealing_due() {
-            let (digests, bytes) = self.seal()?;
-            (done.digests_sealed, done.bytes_sealed) = (digests, bytes);
+            done = Maintenance { runs_dropped: done.runs_dropped, ..self.seal()? };
         } else if self.sealed.is_doubtful() {
             let loaded = self.sealed.load();
             self.counted(loaded)?;
@@ -298,13 +297,13 @@ impl Partition {
         unsealed && (turned || self.refused || self.sealed.is_doubtful() || committed >= self.options.open_digests_max)
     }
 
-    /// Seals what is open and committed, due or not, so that the next open replays nothing. Returns the digests and the
-    /// bytes of the run.
+    /// Seals what is open and committed, due or not, so that the next open replays nothing.
     ///
     /// # Errors
     /// As [`maintain`](Self::maintain).
-    pub fn seal(&mut self) -> Result<(u64, u64), IndexError> {
-        let Some(to) = self.applied.filter(|_| self.applied != self.sealed.covered()) else { return Ok((0, 0)) };
+    pub fn seal(&mut self) -> Result<Maintenance, IndexError> {
+        let mut done = Maintenance::default();
+        let Some(to) = self.applied.filter(|_| self.applied != self.sealed.covered()) else { return Ok(done) };
         // What the changelog does not have must not be in a run.
         for pending in self.pending.iter().rev() {
             pending.undo(&mut self.open);
@@ -319,13 +318,11 @@ impl Partition {
         for pending in &mut self.pending {
             pending.redo(&mut self.open);
         }
-        match self.counted(sealing)? {
-            Sealing::Sealed { digests, bytes } => {
-                self.counts.runs_sealed += 1;
-                Ok((digests as u64, bytes))
-            }
-            Sealing::Adopted => Ok((0, 0)),
+        if let Sealing::Sealed { digests, bytes } = self.counted(sealing)? {
+            self.counts.runs_sealed += 1;
+            (done.digests_sealed, done.bytes_sealed) = (digests as u64, bytes);
         }
+        Ok(done)
     }
 
     /// The newest bucket the index gives to an identity, kept or not, uncommitted batches included. For tools: a
@@ -389,67 +386,4 @@ impl std::fmt::Debug for Partition {
 }
 
 #[cfg(test)]
-mod tests {
-    use wire::{DigestSeed, PartitionCount};
-
-    use super::*;
-    use crate::error::Remedy;
-
-    fn digest(name: u128) -> Digest {
-        Digest(name * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-    }
-
-    fn open(dir: &Path) -> Partition {
-        let genesis = Genesis {
-            partition_count: PartitionCount::ONE,
-            seed: DigestSeed(1),
-            window: Window::default(),
-            created_ms: 0,
-        };
-        Partition::open(dir, &genesis, [0; 16], &Options::default()).unwrap()
-    }
-
-    fn point(next_offset: u64) -> ChangelogPoint {
-        ChangelogPoint { next_offset, leader_epoch: -1, checksum: next_offset }
-    }
-
-    /// Decides and commits, and returns how many were published.
-    fn pass(partition: &mut Partition, names: &[u128], offset: u64) -> usize {
-        let candidates: Vec<_> =
-            names.iter().map(|name| Candidate { digest: digest(*name), received_at_ms: 0 }).collect();
-        let batch = partition.decide(&candidates, 0, &mut Vec::new()).unwrap();
-        let published = batch.entries().len();
-        partition.commit(batch, point(offset + 1));
-        published
-    }
-
-    #[test]
-    fn a_run_that_was_taken_although_an_error_said_no_is_found_and_kept() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let mut partition = open(dir.path());
-        assert_eq!(pass(&mut partition, &[1, 2, 3], 0), 3);
-        partition.sealed.fails_after_ingest = true;
-        let error = partition.seal().unwrap_err();
-        assert_eq!(error.remedy(), Remedy::Retry);
-        assert_eq!(partition.replay_from(), None);
-        assert_eq!(pass(&mut partition, &[1, 2, 3, 4], 1), 1, "verdicts are right all the while");
-
-        // The next housekeeping reads the store anew. The run is there and ends before what has been applied since.
-        assert_eq!(partition.maintain(0).unwrap().digests_sealed, 0);
-        assert_eq!(partition.replay_from(), Some(point(1)));
-        assert_eq!((partition.stats().runs, partition.stats().open_digests), (1, 4));
-        assert_eq!(partition.seal().unwrap().0, 4);
-        assert_eq!((partition.stats().runs, partition.stats().open_digests), (2, 0));
-        drop(partition);
-
-        let mut partition = open(dir.path());
-        assert_eq!(partition.replay_from(), Some(point(2)));
-        assert_eq!(pass(&mut partition, &[1, 2, 3, 4, 5], 2), 1);
-    }
-
-    #[test]
-    fn a_partition_can_be_moved_to_another_thread() {
-        fn can_be_moved<T: Send>() {}
-        can_be_moved::<Partition>();
-    }
-}
+mod tests;

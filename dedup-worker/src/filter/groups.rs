@@ -73,6 +73,10 @@ impl Groups {
         if self.members.back().is_none_or(|group| group.keys + keys > group.keys_max) {
             let keys_max = share.max(keys).max(self.keys_min);
             let filter = BlockedFilter::new(keys_max)?;
+            // Room that was made for a run which could not be written, and is too small for the next attempt.
+            if self.members.back().is_some_and(|group| group.runs.is_empty()) {
+                self.members.pop_back();
+            }
             self.members.push_back(Group { filter, runs: 0..0, keys: 0, keys_max });
         }
         Ok(())
@@ -146,6 +150,17 @@ mod tests {
             groups.join(run, 1_000 + run as usize);
         }
         assert!((4..=5).contains(&groups.len()), "{}", groups.len());
+    }
+
+    #[test]
+    fn room_that_was_not_used_is_not_kept() {
+        let mut groups = Groups::new(10);
+        groups.make_room(10, 0).unwrap();
+        groups.join(0, 10);
+        for keys in 11..100 {
+            groups.make_room(keys, 10).unwrap();
+        }
+        assert_eq!(groups.len(), 2);
     }
 
     #[test]
