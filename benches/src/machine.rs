@@ -38,8 +38,9 @@ pub fn own_processor_time() -> Duration {
 
 /// A short name of this machine: cores and processor.
 pub fn name() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    // Not what this process may use: a bench pins itself.
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
     let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
