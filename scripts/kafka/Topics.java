@@ -47,10 +47,12 @@ final class Topics {
         Map<String, Object> client = Map.of(
             AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, words[0],
             AdminClientConfig.DEFAULT_API_TIMEOUT_MS_CONFIG, ANSWER_MS_MAX);
-        boolean good;
+        boolean good = false;
         try (Admin admin = Admin.create(client)) {
             create(admin, wanted, partitions);
             good = compare(admin, wanted, partitions);
+        } catch (ExecutionException error) {
+            System.err.println("the topics of " + words[0] + ": " + error.getCause().getMessage());
         }
         System.exit(good ? 0 : 1);
     }

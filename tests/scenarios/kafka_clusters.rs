@@ -1,10 +1,12 @@
 //! Goal: the Kafka that other scenarios break is real, and breaks only as they say.
-//! Fault: one broker killed with -9 right after it acknowledged, the other one frozen.
+//! Fault: one broker killed with -9 right after it acknowledged, the other one frozen; a port that somebody else holds.
 //! Oracle: Kafka's own console tools; its metadata answer; `wire`'s partition function against Kafka's partitioner.
 
+use std::net::TcpListener;
+use std::process;
 use std::time::Instant;
 
-use tests::{Kafka, Scene};
+use tests::{Cluster, Kafka, Scene};
 use wire::partition::partition_of;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use wire::{MessageId, PartitionCount};
@@ -64,4 +66,43 @@ fn two_clusters_start_answer_and_keep_their_records() {
 
     primary.stop();
     secondary.stop();
+}
+
+#[test]
+fn a_cluster_in_the_background_starts_once_stops_twice_and_names_who_holds_its_port() {
+    let scene = Scene::begin();
+    let cluster = Background(Cluster::new(&scene, "background"));
+    let stranger = TcpListener::bind(cluster.0.address).expect("a free port");
+    let refusal = cluster.run("start").expect_err("the port is held");
+    assert!(refusal.contains(&format!("held by process {}", process::id())), "{refusal}");
+    drop(stranger);
+
+    let said = cluster.run("start").expect("a start");
+    assert!(said.contains(" started (process "), "{said}");
+    let id = cluster.0.ask().expect("an answer as soon as start is done");
+    let again = cluster.run("start").expect("a second start");
+    assert_eq!(again, said.replace(" started ", " runs already "), "the same process");
+    assert!(again.contains(&id), "{again}");
+
+    assert!(cluster.run("stop").expect("a stop").contains("stopped"));
+    assert_eq!(cluster.0.ask(), None);
+    assert_eq!(cluster.run("stop").expect("a second stop"), "");
+}
+
+/// A cluster that would outlive its scenario.
+struct Background(Cluster);
+
+impl Background {
+    /// What the script said, or what it complained about.
+    fn run(&self, verb: &str) -> Result<String, String> {
+        let output = self.0.command(verb).output().expect("the script can be started");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(said) } else { Err(said) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.run("stop");
+    }
 }

@@ -106,7 +106,12 @@ impl Cluster {
     /// Where it runs already or cannot be started.
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "the cluster runs already");
-        let mut command = script("run");
+        self.program = Some(Program::start(self.command("run"), &self.log));
+    }
+
+    /// The script with one of its verbs that take a folder, about this cluster.
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = script(verb);
         command
             .arg("--dir")
             .arg(&self.folder)
@@ -115,7 +120,7 @@ impl Cluster {
         for (property, value) in &self.properties {
             command.args(["--set", &format!("{property}={value}")]);
         }
-        self.program = Some(Program::start(command, &self.log));
+        command
     }
 
     /// Waits until it answers.
