@@ -24,7 +24,7 @@ use crate::ingest::{Scratch, ingest};
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
 use crate::reject::Reject;
-use crate::request::{self, Endpoint};
+use crate::request::{self, ClientIp, Endpoint};
 use crate::respond::{Answer, Headers};
 use crate::route::{Route, route};
 
@@ -182,11 +182,12 @@ impl Plain<'_> {
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
         let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
+        let client_ip = live.proxies.client_ip(entry.peer, headers);
         let request = request::Request {
             endpoint: self.endpoint,
             received_at_ms: self.received_us / 1000,
             write_key: has_key.then_some(&write_key[..]),
-            client_ip: self.client_side.then(|| live.proxies.client_ip(entry.peer, headers)),
+            client_ip: Some(if self.client_side { ClientIp::All(client_ip) } else { ClientIp::Direct(client_ip) }),
         };
         let accepted = ingest(body, &request, &live.sources, scratch).map_err(Answer::refused)?;
         let Some(first) = scratch.records().next() else { return Ok(None) };

@@ -28,6 +28,15 @@ pub enum Endpoint {
     Single(EventType),
 }
 
+/// The client's address, and which events it is filled into as `context.ip` where they have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientIp {
+    /// All: the path is one for browsers and mobile apps.
+    All(IpAddr),
+    /// Those with `context.direct: true`: the path is one for servers, whose own address says nothing of a user.
+    Direct(IpAddr),
+}
+
 /// A request without its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -37,6 +46,6 @@ pub struct Request<'a> {
     pub received_at_ms: i64,
     /// Write key from Basic or the query, decoded; without it the body's counts.
     pub write_key: Option<&'a [u8]>,
-    /// The client's address, where the path is one for browsers and mobile apps; servers say `context.ip` themselves.
-    pub client_ip: Option<IpAddr>,
+    /// The client's address.
+    pub client_ip: Option<ClientIp>,
 }

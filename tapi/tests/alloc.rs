@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use local_buffer::{Options, Queue};
 use tapi::ingest::{Accepted, Scratch, ingest};
-use tapi::request::{Endpoint, EventType, Request};
+use tapi::request::{ClientIp, Endpoint, EventType, Request};
 use tapi::sources::Sources;
 use wire::limits::REQUEST_BYTES_MAX;
 
@@ -83,7 +83,7 @@ fn allocations(body: &str, endpoint: Endpoint, expected: Accepted, mut then: imp
             endpoint,
             received_at_ms: 1_795_235_136_126 + index as i64,
             write_key: Some(b"key"),
-            client_ip: Some(IpAddr::from([10, 0, 0, 1])),
+            client_ip: Some(ClientIp::All(IpAddr::from([10, 0, 0, 1]))),
         };
         let accepted = ingest(black_box(body.as_bytes()), &request, &sources, &mut scratch);
         assert_eq!(accepted, Ok(expected));

@@ -8,7 +8,7 @@ use wire::{MessageId, SourceId};
 
 use super::document::{Document, Kind, Value};
 use super::envelope::BatchEnvelope;
-use super::event::MemberTable;
+use super::event::{Event, MemberTable};
 use super::names::Name;
 use super::outline::Beyond;
 use super::random_id::RandomIds;
@@ -21,7 +21,7 @@ use super::timestamp::{self, Text};
 use super::validate::validate;
 use super::{Accepted, RECORDS_BYTES_MAX};
 use crate::reject::Reject;
-use crate::request::Request;
+use crate::request::{ClientIp, Request};
 use crate::sources::Sources;
 
 /// The source of set-aside events that no write key gave a source. Nothing is deduplicated by it.
@@ -33,6 +33,8 @@ pub(super) struct Receipt<'a> {
     sources: &'a Sources,
     received_at: Text,
     client_ip: Option<Ipv4Addr>,
+    /// Whether the address is only for events with `context.direct: true`.
+    direct_only: bool,
     /// Whether request or envelope named the source; otherwise each event does.
     has_source: bool,
 }
@@ -98,11 +100,17 @@ impl Intake {
     /// # Errors
     /// [`Reject::UnknownWriteKey`] where it has a write key and that names no source. No key at all is no error yet.
     pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Result<Receipt<'a>, Reject> {
+        let (client_ip, direct_only) = match request.client_ip {
+            None => (None, false),
+            Some(ClientIp::All(ip)) => (ipv4(ip), false),
+            Some(ClientIp::Direct(ip)) => (ipv4(ip), true),
+        };
         let mut receipt = Receipt {
             request,
             sources,
             received_at: timestamp::format(request.received_at_ms),
-            client_ip: request.client_ip.and_then(ipv4),
+            client_ip,
+            direct_only,
             has_source: false,
         };
         self.name_source(&mut receipt, request.write_key.unwrap_or_default())?;
@@ -208,10 +216,12 @@ impl Intake {
             return Err(Reject::ExpandsTooMuch);
         }
 
+        let is_filled = |_: &_| !receipt.direct_only || is_direct(event, &mut self.decoder);
+        let client_ip = receipt.client_ip.filter(is_filled);
         let tail = Tail {
             event_type,
             message_id: quoted_id,
-            client_ip: receipt.client_ip,
+            client_ip,
             source: &self.source.json,
             received_at: &receipt.received_at,
             times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.decoder),
@@ -319,6 +329,13 @@ fn resolve<'a>(sources: &'a Sources, key: &'a [u8]) -> Result<SourceId<'a>, Reje
 
 fn value_bytes(value: Value) -> usize {
     (value.end - value.start) as usize
+}
+
+/// Whether the event says that it came from the user's own device although its path is one for servers.
+fn is_direct(event: Event<'_>, decoder: &mut Decoder) -> bool {
+    let context = event.get(Name::Context).filter(|&context| event.kind(context) == Kind::Object);
+    let mut members = context.into_iter().flat_map(|context| event.document.members(context));
+    members.any(|member| decoder.decode(event.document.name(member)) == b"direct" && event.raw(member.value) == b"true")
 }
 
 /// `context.ip` is IPv4 or not there, as with Segment.

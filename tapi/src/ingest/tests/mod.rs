@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use wire::envelope::{Envelope, Kind};
 
 use super::*;
-use crate::request::EventType;
+use crate::request::{ClientIp, EventType};
 
 /// 2026-11-21T04:25:36.126Z
 const RECEIVED_AT_MS: i64 = 1_795_235_136_126;
@@ -33,9 +33,10 @@ struct Post<'a> {
     endpoint: Endpoint,
     write_key: Option<&'a str>,
     client_ip: Option<&'a str>,
+    client_side: bool,
 }
 
-const BATCH: Post<'_> = Post { endpoint: Endpoint::Batch, write_key: Some("key"), client_ip: None };
+const BATCH: Post<'_> = Post { endpoint: Endpoint::Batch, write_key: Some("key"), client_ip: None, client_side: true };
 const TRACK: Post<'_> = Post { endpoint: Endpoint::Single(EventType::Track), ..BATCH };
 
 impl Post<'_> {
@@ -67,7 +68,10 @@ impl Post<'_> {
             endpoint: self.endpoint,
             received_at_ms: RECEIVED_AT_MS,
             write_key: self.write_key.map(str::as_bytes),
-            client_ip: self.client_ip.map(|ip| ip.parse::<IpAddr>().unwrap()),
+            client_ip: self.client_ip.map(|ip| {
+                let ip = ip.parse::<IpAddr>().unwrap();
+                if self.client_side { ClientIp::All(ip) } else { ClientIp::Direct(ip) }
+            }),
         };
         let mut scratch = Scratch::new();
         let outcome = ingest(body, &request, &sources, &mut scratch);

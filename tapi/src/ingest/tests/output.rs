@@ -214,6 +214,24 @@ fn the_clients_address_is_filled_in_where_there_is_none() {
 }
 
 #[test]
+fn a_server_s_address_is_filled_in_only_where_the_event_says_that_it_is_direct() {
+    let value = |members: &str| {
+        let post = Post { client_ip: Some("10.0.0.1"), client_side: false, ..BATCH };
+        post.value(format!(r#"{{"batch":[{{{TRACK_M}{members}}}]}}"#)).strip_suffix(NOW).unwrap().to_owned()
+    };
+    let start = format!("{{{TRACK_M}");
+    for (members, expected) in [
+        ("", ","),
+        (r#","context":{"direct":false}"#, r#","context":{"direct":false},"#),
+        (r#","context":{"direct":"true"}"#, r#","context":{"direct":"true"},"#),
+        (r#","context":{"dir\u0065ct":true}"#, r#","context":{"dir\u0065ct":true,"ip":"10.0.0.1"},"#),
+        (r#","context":{"direct":true,"ip":"own"}"#, r#","context":{"direct":true,"ip":"own"},"#),
+    ] {
+        assert_eq!(value(members), format!("{start}{expected}"), "{members}");
+    }
+}
+
+#[test]
 fn the_request_names_the_source_then_the_envelope_then_the_event() {
     let event = |key: &str| GOOD.replace('}', &format!(r#","writeKey":"{key}"}}"#));
     let source = |write_key, envelope: &str, event: &str| {
