@@ -28,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   loadtest run --rate 20000 --duration 60s --ledger /tmp/run1
   loadtest verify --ledger /tmp/run1 --output data/deduped
+  loadtest verify --ledger /tmp/run1 --output kafka://127.0.0.1:19092/events.deduped
   loadtest run --rate max --connections 256 --json fast.json
   loadtest run --shape mixed --rate 50000 --gzip 0.2 --duplicates 0.05 --ledger /tmp/run2
   loadtest compare before.json after.json
@@ -45,7 +46,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Compare a server's output with what was sent
     ///
-    /// Waits until the server's backlog is empty and the output has settled. Passes when every acknowledged event is
+    /// Waits until the servers' backlogs are empty and the output has settled. A topic is read as its readers do:
+    /// `read_committed`, from the earliest record of every partition, without joining a group. Passes when every acknowledged event is
     /// there exactly once with the bytes that were sent, events of requests without an answer at most once, refused
     /// ones not at all, and nothing else.
     Verify(VerifyArgs),
@@ -121,13 +123,13 @@ struct VerifyArgs {
     /// Ledger of a run; give every run that went to this output
     #[arg(long, value_name = "DIR", required = true)]
     ledger: Vec<PathBuf>,
-    /// Directory with the server's *.ndjson files, or kafka://HOST:PORT/TOPIC
-    #[arg(long, value_name = "DIR")]
+    /// Directory with the server's *.ndjson files, or a Kafka topic
+    #[arg(long, value_name = "DIR|kafka://HOST:PORT/TOPIC")]
     output: String,
-    /// Where the server's metrics tell its backlog
+    /// Where a server's metrics tell its backlog; give every server that writes to this output
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    admin: String,
-    /// How long backlog and output must be at rest
+    admin: Vec<String>,
+    /// How long backlog and output must be at rest; longer than anything between them ever pauses
     #[arg(long, value_parser = parse_duration, value_name = "TIME", default_value = "2s")]
     settle: Duration,
     /// How long to wait for that
@@ -203,7 +205,7 @@ fn run(args: RunArgs) -> Result<bool, Error> {
     let report = run::run(settings)?;
     println!("{report}");
     if let Some(dir) = ledger {
-        println!("to verify    loadtest verify --ledger {} --output <directory of the *.ndjson files>", dir.display());
+        println!("to verify    loadtest verify --ledger {} --output <DIR|kafka://HOST:PORT/TOPIC>", dir.display());
     }
     if let Some(path) = json {
         run_file::write_json(&path, &report)?;
@@ -260,7 +262,7 @@ fn verify(args: VerifyArgs) -> Result<bool, Error> {
     let verdict = verify::verify(&verify::Settings {
         ledgers: args.ledger,
         output: args.output,
-        admin: args.admin,
+        admins: args.admin,
         settle: args.settle,
         timeout: args.timeout,
         unanswered_max: args.unanswered_max,

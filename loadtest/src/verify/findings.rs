@@ -27,7 +27,7 @@ pub enum Problem {
     Foreign,
     /// A line that is no JSON object.
     Malformed,
-    /// A last line without an end.
+    /// A last line without an end, or a transaction that is still open.
     Torn,
 }
 
@@ -99,6 +99,7 @@ pub struct Events {
 #[expect(missing_docs, reason = "counts")]
 pub struct Output {
     pub files: u64,
+    pub partitions: u64,
     pub bytes: u64,
     pub lines: u64,
 }
@@ -174,11 +175,9 @@ impl fmt::Display for Verdict {
             "events       {} must come out once, {} may, {} must not; {} found",
             self.events.must, self.events.may, self.events.must_not, self.events.found
         )?;
-        writeln!(
-            out,
-            "output       {} lines, {} bytes, {} files",
-            self.output.lines, self.output.bytes, self.output.files
-        )?;
+        let Output { files, partitions, bytes, lines } = self.output;
+        let parts = if partitions > 0 { format!("{partitions} partitions") } else { format!("{files} files") };
+        writeln!(out, "output       {lines} lines, {bytes} bytes, {parts}")?;
         for (problem, named) in &self.findings.problems {
             writeln!(out, "{:<12} {}", word(*problem), named.count)?;
             for name in &named.names {

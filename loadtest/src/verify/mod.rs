@@ -7,7 +7,9 @@
 mod check;
 mod expectation;
 mod findings;
+mod kafka;
 mod output;
+mod source;
 mod wait;
 
 use std::path::PathBuf;
@@ -17,9 +19,10 @@ use self::check::{Checker, Line};
 pub use self::expectation::Tally;
 use self::expectation::{Expectations, SEEN_MAX};
 pub use self::findings::{Events as EventCounts, Findings, NAMES_MAX, Named, Output as OutputCounts, Problem, Verdict};
-use self::output::Found;
+use self::source::{Found, Source};
 pub use self::wait::Drained;
 use crate::Error;
+use crate::progress::SharedProgress;
 use crate::run_file;
 
 /// What to compare, and how long to wait for it.
@@ -29,8 +32,8 @@ pub struct Settings {
     pub ledgers: Vec<PathBuf>,
     /// The directory with the `*.ndjson` files, or `kafka://HOST:PORT/TOPIC`.
     pub output: String,
-    /// `http://HOST:PORT` of the server's metrics.
-    pub admin: String,
+    /// `http://HOST:PORT` of each server's metrics.
+    pub admins: Vec<String>,
     /// How long backlog and output must be at rest.
     pub settle: Duration,
     /// How long to wait for that.
@@ -45,33 +48,27 @@ pub struct Settings {
 /// [`Error::Usage`] where a ledger or the output is not there or cannot be read by this program, [`Error::Failed`]
 /// where one is damaged. What is wrong with the output is not an error but the verdict.
 pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
-    if settings.output.starts_with("kafka://") {
-        let message = "--output kafka://...: this build cannot read Kafka yet; give the directory of NDJSON files";
-        return Err(Error::Usage(message.to_owned()));
-    }
-    let dir = PathBuf::from(&settings.output);
-    output::files(&dir)?;
+    let source = Source::open(&settings.output)?;
     let expectations = Expectations::read(&settings.ledgers)?;
-    let drained = wait::wait(&settings.admin, &dir, settings.settle, settings.timeout)?;
-    let files = output::files(&dir)?;
+    let drained = wait::wait(&settings.admins, &source, settings.settle, settings.timeout)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let start = || (Checker::default(), Findings::default());
-    let readers = output::read(&files, threads, start, |(checker, findings), path, at, found| {
-        let place = || format!("{} at byte {at}", path.display());
-        match found {
-            Found::Torn => findings.add(Problem::Torn, place()),
-            Found::TooLong => findings.add(Problem::Malformed, place()),
-            Found::Line(line) => {
-                findings.lines += 1;
-                match checker.check(line, &expectations) {
-                    Line::Good => {}
-                    Line::Changed { id, member } => findings.add(Problem::Changed, format!("{id} ({member})")),
-                    Line::Foreign(id) => findings.add(Problem::Foreign, id),
-                    Line::Malformed => findings.add(Problem::Malformed, place()),
-                }
+    let progress = SharedProgress::start();
+    let (readers, output) = source.read(threads, start, |(checker, findings), place, found| match found {
+        Found::Torn => findings.add(Problem::Torn, place.to_string()),
+        Found::TooLong => findings.add(Problem::Malformed, place.to_string()),
+        Found::Line(line) => {
+            findings.lines += 1;
+            progress.count(|lines| format!("reading the output: {lines} lines"));
+            match checker.check(line, &expectations) {
+                Line::Good => {}
+                Line::Changed { id, member } => findings.add(Problem::Changed, format!("{id} ({member})")),
+                Line::Foreign(id) => findings.add(Problem::Foreign, id),
+                Line::Malformed => findings.add(Problem::Malformed, place.to_string()),
             }
         }
     })?;
+    progress.finish();
     let mut findings = Findings::default();
     for (_, found) in readers {
         findings.merge(found);
@@ -79,11 +76,7 @@ pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
     let events = count_events(&expectations, &mut findings);
     findings.sort();
 
-    let output = OutputCounts {
-        files: files.len() as u64,
-        bytes: files.iter().map(|file| file.bytes).sum(),
-        lines: findings.lines,
-    };
+    let output = OutputCounts { lines: findings.lines, ..output };
     let mut verdict = Verdict {
         passed: false,
         drained,

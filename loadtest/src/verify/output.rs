@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::source::{Found, Place};
 use crate::Error;
 
 /// Bytes of a piece: large enough that the line at its edge does not matter, small enough for many threads.
@@ -46,23 +47,13 @@ pub(super) fn files(dir: &Path) -> Result<Vec<OutputFile>, Error> {
     Ok(files)
 }
 
-/// What a reader is given.
-pub(super) enum Found<'a> {
-    /// A line without its newline.
-    Line(&'a [u8]),
-    /// The last line of a file has no end.
-    Torn,
-    /// A line of more than [`LINE_BYTES_MAX`].
-    TooLong,
-}
-
 /// Reads all files with `threads` threads. Each makes its own reader with `start`, which gets every line with its file
 /// and offset, and gives it back at the end.
 pub(super) fn read<R: Send>(
     files: &[OutputFile],
     threads: usize,
     start: impl Fn() -> R + Sync,
-    take: impl Fn(&mut R, &Path, u64, Found<'_>) + Sync,
+    take: impl Fn(&mut R, Place<'_>, Found<'_>) + Sync,
 ) -> Result<Vec<R>, Error> {
     let pieces: Vec<(&OutputFile, u64)> = files
         .iter()
@@ -74,7 +65,9 @@ pub(super) fn read<R: Send>(
             let mut reader = start();
             let mut buffer = Vec::new();
             while let Some(&(file, offset)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let read = read_piece(file, offset, &mut buffer, |at, found| take(&mut reader, &file.path, at, found));
+                let path = file.path.as_path();
+                let take = |at, found: Found<'_>| take(&mut reader, Place::Line { path, at }, found);
+                let read = read_piece(file, offset, &mut buffer, take);
                 read.map_err(|error| Error::file("read", &file.path, &error))?;
             }
             Ok(reader)
@@ -138,10 +131,13 @@ mod tests {
 
     /// Every line or tail with its offset, in order.
     fn lines(files: &[OutputFile]) -> Vec<(u64, usize, bool)> {
-        let readers = read(files, 3, Vec::new, |lines: &mut Vec<_>, _, at, found| match found {
-            Found::Line(line) => lines.push((at, line.len(), true)),
-            Found::Torn => lines.push((at, 0, false)),
-            Found::TooLong => lines.push((at, usize::MAX, false)),
+        let readers = read(files, 3, Vec::new, |lines: &mut Vec<_>, place, found| {
+            let Place::Line { at, .. } = place else { panic!("{place}") };
+            lines.push(match found {
+                Found::Line(line) => (at, line.len(), true),
+                Found::Torn => (at, 0, false),
+                Found::TooLong => (at, usize::MAX, false),
+            });
         });
         let mut lines = readers.expect("reads").concat();
         lines.sort_unstable();

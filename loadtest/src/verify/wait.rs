@@ -1,14 +1,15 @@
-//! Waits until everything that was acknowledged can have come out: the server's backlog is empty, and the output has
-//! stopped growing.
+//! Waits until everything that was acknowledged can have come out: the servers' backlogs are empty, and the output has
+//! stopped growing. Between the two may lie topics and workers, whose lag shows only in an output that still grows: it
+//! has to be at rest for longer than they ever pause.
 
-use std::io::{self, Read, Write};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::output;
+use super::source::Source;
 use crate::Error;
 use crate::progress::Progress;
 use crate::run::parse_target;
@@ -33,7 +34,7 @@ pub enum Drained {
     No(String),
 }
 
-/// What one look at the server's backlog gave.
+/// What one look at the servers' backlogs gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Backlog {
     Records(u64),
@@ -41,39 +42,47 @@ enum Backlog {
 }
 
 /// Polls until backlog and output are at rest for `settle`, or `timeout` has passed.
-pub(super) fn wait(admin: &str, dir: &Path, settle: Duration, timeout: Duration) -> Result<Drained, Error> {
+pub(super) fn wait(admins: &[String], source: &Source, settle: Duration, timeout: Duration) -> Result<Drained, Error> {
     let mut progress = Progress::start();
     let start = Instant::now();
     let (mut at_rest_since, mut last) = (start, None);
     let mut has_warned = false;
     loop {
-        let backlog = backlog(admin)?;
-        let output_bytes: u64 = output::files(dir)?.iter().map(|file| file.bytes).sum();
+        let backlog = total(admins)?;
+        let look = source.look()?;
         let now = Instant::now();
-        let is_empty = match &backlog {
-            Backlog::Records(records) => *records == 0,
+        let has_backlog = match &backlog {
+            Backlog::Records(records) => *records > 0,
             Backlog::Unknown(why) => {
                 if !has_warned {
                     has_warned = true;
                     eprintln!("{why}: going by the output alone, which must not grow for {settle:?}");
                 }
-                true
+                false
             }
         };
-        if last != Some(output_bytes) || !is_empty {
+        let is_going_on = has_backlog || look.unfinished.is_some() || last != Some(look.size);
+        if is_going_on {
             at_rest_since = now;
         }
-        last = Some(output_bytes);
-        if now - at_rest_since >= settle && is_empty {
+        last = Some(look.size);
+        if now - at_rest_since >= settle && !has_backlog && look.unfinished.is_none() {
             progress.finish();
             return Ok(match backlog {
                 Backlog::Records(_) => Drained::Yes,
                 Backlog::Unknown(why) => Drained::OutputAtRest(why),
             });
         }
-        let state = || match &backlog {
-            Backlog::Records(records) => format!("backlog {records} records, output {output_bytes} bytes"),
-            Backlog::Unknown(_) => format!("output {output_bytes} bytes"),
+        let state = || {
+            let mut state = match &backlog {
+                Backlog::Records(records) => format!("backlog {records} records, "),
+                Backlog::Unknown(_) => String::new(),
+            };
+            let _ = write!(state, "output {} {}", look.size, source.unit());
+            if let Some(unfinished) = &look.unfinished {
+                let _ = write!(state, ", {unfinished}");
+            }
+            state
         };
         if now - start >= timeout {
             progress.finish();
@@ -82,6 +91,23 @@ pub(super) fn wait(admin: &str, dir: &Path, settle: Duration, timeout: Duration)
         progress.show(|| format!("waiting for the output to settle: {}", state()));
         std::thread::sleep(POLL_EVERY);
     }
+}
+
+/// Of all servers, or why that of one is not known.
+fn total(admins: &[String]) -> Result<Backlog, Error> {
+    let mut total = 0_u64;
+    let mut unknown = None;
+    for admin in admins {
+        match backlog(admin)? {
+            Backlog::Records(records) => total += records,
+            Backlog::Unknown(why) => unknown = unknown.or(Some(why)),
+        }
+    }
+    // What one server is known to hold counts, whatever the others say.
+    Ok(match unknown {
+        Some(why) if total == 0 => Backlog::Unknown(why),
+        _ => Backlog::Records(total),
+    })
 }
 
 fn backlog(admin: &str) -> Result<Backlog, Error> {

@@ -94,7 +94,11 @@ impl Scene {
         let text = |lines: &[String]| lines.iter().flat_map(|line| [line, "\n"]).collect::<String>();
         fs::write(output.join("1.ndjson"), text(first)).expect("writes");
         fs::write(output.join("2.ndjson"), text(second) + &self.tail).expect("writes");
-        let mut arguments = vec!["verify".to_owned(), "--output".to_owned(), output.display().to_string()];
+        self.verify_output(&output.display().to_string(), ledgers, more)
+    }
+
+    pub(crate) fn verify_output(&self, output: &str, ledgers: &[&str], more: &[&str]) -> Ended {
+        let mut arguments = vec!["verify".to_owned(), "--output".to_owned(), output.to_owned()];
         for (option, value) in [("--settle", "0s".to_owned()), ("--admin", nowhere())] {
             if !more.contains(&option) {
                 arguments.extend([option.to_owned(), value]);

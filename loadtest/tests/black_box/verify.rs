@@ -15,14 +15,14 @@ const ACKNOWLEDGED: (Outcome, u8) = (Outcome::Acknowledged, 1);
 const UNANSWERED: (Outcome, u8) = (Outcome::Unanswered, 1);
 
 #[track_caller]
-fn passes(ended: &Ended) {
+pub(crate) fn passes(ended: &Ended) {
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("passed"), "{}", ended.stdout);
 }
 
 /// Exit code 1, and under the heading of `kind` nothing but these names.
 #[track_caller]
-fn fails(ended: &Ended, kind: &str, names: &[&str]) {
+pub(crate) fn fails(ended: &Ended, kind: &str, names: &[&str]) {
     assert_eq!(ended.code, 1, "{}\n{}", ended.stdout, ended.stderr);
     let mut lines = ended.stdout.lines().skip_while(|line| !line.starts_with(kind));
     let heading = lines.next().unwrap_or_else(|| panic!("no {kind} in\n{}", ended.stdout));
@@ -36,7 +36,7 @@ fn fails(ended: &Ended, kind: &str, names: &[&str]) {
 
 /// No other kind of problem is shown.
 #[track_caller]
-fn alone(ended: &Ended, kind: &str) {
+pub(crate) fn alone(ended: &Ended, kind: &str) {
     for other in ["missing", "doubled", "unwanted", "changed", "foreign", "malformed", "torn"] {
         let is_shown = ended.stdout.lines().any(|line| line.starts_with(other));
         assert_eq!(is_shown, other == kind, "{other} in\n{}", ended.stdout);
@@ -300,6 +300,22 @@ fn it_waits_for_the_backlog_before_it_looks() {
 }
 
 #[test]
+fn the_backlogs_of_all_servers_count() {
+    let scene = Scene::acknowledged();
+    let admins = [0, 3, 4].map(|backlog| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let admin = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || while answer(&listener, backlog) {});
+        admin
+    });
+    let mut more: Vec<_> = admins.iter().flat_map(|admin| ["--admin", admin]).collect();
+    more.extend(["--timeout", "200ms"]);
+    let ended = scene.verify_with(&["ledger"], &more);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.contains("not done in time (backlog 7 records"), "{}", ended.stdout);
+}
+
+#[test]
 fn a_backlog_that_stays_fails_in_time() {
     let scene = Scene::acknowledged();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -339,10 +355,7 @@ fn bad_usage_is_exit_code_2_with_a_way_out() {
     let scene = Scene::acknowledged();
     let ledger = scene.path("ledger").display().to_string();
     let cases: [(&[&str], &str); 5] = [
-        (
-            &["verify", "--ledger", &ledger, "--output", "kafka://127.0.0.1:19092/events.deduped"],
-            "cannot read Kafka yet",
-        ),
+        (&["verify", "--ledger", &ledger, "--output", "kafka://127.0.0.1:19092"], "must be kafka://HOST:PORT/TOPIC"),
         (&["verify", "--ledger", &ledger, "--output", "/nowhere/at/all"], "--output /nowhere/at/all"),
         (&["verify", "--ledger", "/nowhere/at/all", "--output", &ledger], "is this the --ledger of a run"),
         (&["verify", "--output", &ledger], "--ledger"),
