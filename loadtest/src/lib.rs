@@ -1,6 +1,6 @@
 //! An open-loop load generator that keeps a ledger, and a verifier that holds a server's output against it.
 //!
-//! It knows a server from outside only: HTTP in, NDJSON out. The path of one event:
+//! It knows a server from outside only: HTTP in, NDJSON files or a Kafka topic out. The path of one event:
 //!
 //! 1. [`Plan`](plan::Plan) says which event number each slot of each request carries; [`Events`](events::Events) makes
 //!    event `n` from the seed and `n`.

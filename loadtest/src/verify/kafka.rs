@@ -153,19 +153,20 @@ impl Topic {
                 match consumer.poll(POLL_LIMIT) {
                     Some(Ok(record)) => {
                         let (partition, offset) = (record.partition(), record.offset());
-                        let Some(index) = open.iter().position(|span| span.partition == partition) else {
+                        // What has come behind the end since is not taken.
+                        if let Some(index) = open.iter().position(|span| span.partition == partition) {
+                            progress.made();
+                            let end = open[index].stable;
+                            if offset < end {
+                                let value = record.payload().unwrap_or_default();
+                                bytes += value.len() as u64;
+                                take(partition, offset, Found::Line(value));
+                            }
+                            if offset + 1 >= end {
+                                open.swap_remove(index);
+                            }
                             continue;
-                        };
-                        progress.made();
-                        if offset < open[index].stable {
-                            let value = record.payload().unwrap_or_default();
-                            bytes += value.len() as u64;
-                            take(partition, offset, Found::Line(value));
                         }
-                        if offset + 1 >= open[index].stable {
-                            open.swap_remove(index);
-                        }
-                        continue;
                     }
                     Some(Err(KafkaError::PartitionEOF(_))) | None => {}
                     Some(Err(error)) => progress.last_error = Some(error),
