@@ -1,9 +1,11 @@
 //! `verify` against topics of a real broker: what `read_committed` readers see is compared, all of it and nothing else.
 
+use std::net::TcpListener;
+
 use crate::broker::{Broker, free_port};
 use crate::program::Ended;
 use crate::scene::Scene;
-use crate::verify::{alone, fails, passes};
+use crate::verify::{alone, answer, fails, passes, stop_answers};
 
 /// The last one stays empty.
 const PARTITIONS: i32 = 4;
@@ -67,6 +69,26 @@ fn topics_are_read_as_their_readers_do() {
     let ended = verify(&scene, &address, "out", &[]);
     fails(&ended, "doubled", &[&scene.id(5)]);
     fails(&ended, "malformed", &[&place]);
+
+    // The last event is committed only when verify has looked twice; it asks the server before each look.
+    broker.create_topic("late", PARTITIONS);
+    let (last, others) = scene.lines.split_last().expect("lines");
+    producer.write("late", USED, others);
+    producer.commit();
+    producer.write("late", USED, [last]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let admin_address = listener.local_addr().expect("an address");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if answer(&listener, 0) && answer(&listener, 0) {
+                producer.commit();
+                while answer(&listener, 0) {}
+            }
+        });
+        let ended = verify(&scene, &address, "late", &["--admin", &format!("http://{admin_address}")]);
+        stop_answers(&admin_address);
+        passes(&ended);
+    });
 
     broker.create_topic("less", PARTITIONS);
     let lost = scene.id(13);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use loadtest::ledger;
 use loadtest::retry::Outcome;
@@ -281,7 +281,8 @@ fn it_waits_for_the_backlog_before_it_looks() {
     let mut scene = Scene::acknowledged();
     let last = scene.lines.pop().expect("a line");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let admin = format!("http://{}", listener.local_addr().expect("an address"));
+    let address = listener.local_addr().expect("an address");
+    let admin = format!("http://{address}");
     let late = scene.path("output/3.ndjson");
     let server = std::thread::spawn(move || {
         // The last event comes out only after verify has asked, and the backlog is empty only after that.
@@ -294,8 +295,7 @@ fn it_waits_for_the_backlog_before_it_looks() {
     let ended = scene.verify_with(&["ledger"], &["--admin", &admin, "--settle", "100ms"]);
     passes(&ended);
     assert!(!ended.stderr.contains("nothing answers"), "{}", ended.stderr);
-    // Any other request ends the server.
-    std::net::TcpStream::connect(&admin["http://".len()..]).expect("connects").write_all(b"END\n\n").expect("writes");
+    stop_answers(&address);
     server.join().expect("the server ended well");
 }
 
@@ -327,7 +327,7 @@ fn a_backlog_that_stays_fails_in_time() {
 }
 
 /// Answers one request for metrics; false when it was something else.
-fn answer(listener: &TcpListener, backlog: u64) -> bool {
+pub(crate) fn answer(listener: &TcpListener, backlog: u64) -> bool {
     let (mut stream, _) = listener.accept().expect("accepts");
     let mut line = String::new();
     let mut reader = BufReader::new(stream.try_clone().expect("clones"));
@@ -341,6 +341,11 @@ fn answer(listener: &TcpListener, backlog: u64) -> bool {
     let written = write!(stream, "HTTP/1.0 200 OK\r\n\r\nlocal_buffer_backlog_records {backlog}\n");
     assert!(written.is_ok() || !is_metrics);
     is_metrics
+}
+
+/// Any other request ends who answers.
+pub(crate) fn stop_answers(address: &SocketAddr) {
+    TcpStream::connect(address).expect("connects").write_all(b"END\n\n").expect("writes");
 }
 
 #[test]
