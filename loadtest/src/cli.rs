@@ -47,9 +47,9 @@ enum Command {
     /// Compare a server's output with what was sent
     ///
     /// Waits until the servers' backlogs are empty and the output has settled. A topic is read as its readers do:
-    /// `read_committed`, from the earliest record of every partition, without joining a group. Passes when every acknowledged event is
-    /// there exactly once with the bytes that were sent, events of requests without an answer at most once, refused
-    /// ones not at all, and nothing else.
+    /// `read_committed`, from the earliest record of every partition, without joining a group. Passes when every
+    /// acknowledged event is there exactly once with the bytes that were sent, events of requests without an answer at
+    /// most once, refused ones not at all, and nothing else.
     Verify(VerifyArgs),
     /// Put two reports side by side
     Compare(CompareArgs),
