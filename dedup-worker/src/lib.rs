@@ -63,12 +63,16 @@
 //! option. `STORE.md` has the tables of bytes and what a crash at each step leaves; `examples/measure.rs` the figures.
 
 mod batch;
+pub mod command;
+pub mod config;
 mod decide;
 mod error;
 mod filter;
 mod fingerprint;
 mod home;
+pub mod kafka;
 mod mapping;
+pub mod metrics;
 mod open;
 mod options;
 mod partition;
@@ -78,6 +82,7 @@ mod run;
 mod sealed;
 mod stats;
 mod store;
+pub mod worker;
 
 pub use batch::DecidedBatch;
 pub use decide::{Verdict, verdict};
