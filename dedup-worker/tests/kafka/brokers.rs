@@ -17,20 +17,20 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 /// A start of Java on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// Partitions of every topic.
-pub const PARTITIONS: u32 = 4;
+pub(crate) const PARTITIONS: u32 = 4;
 
-pub struct Broker {
-    pub address: String,
+pub(crate) struct Broker {
+    pub(crate) address: String,
     process: u32,
 }
 
-pub struct Brokers {
-    pub primary: Broker,
-    pub secondary: Broker,
+pub(crate) struct Brokers {
+    pub(crate) primary: Broker,
+    pub(crate) secondary: Broker,
 }
 
 /// The brokers, started by whoever comes first.
-pub fn brokers() -> &'static Brokers {
+pub(crate) fn brokers() -> &'static Brokers {
     static BROKERS: OnceLock<Brokers> = OnceLock::new();
     BROKERS.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("dedup-worker-kafka").tempdir().unwrap().keep();
@@ -52,7 +52,7 @@ pub fn brokers() -> &'static Brokers {
 }
 
 /// One test at a time.
-pub fn turn() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -70,7 +70,7 @@ fn start(folder: &Path) -> (String, Child) {
 }
 
 #[expect(unsafe_code, reason = "only between fork and exec can a child be tied to its parent")]
-pub fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure makes one system call and touches no memory of the parent.
     unsafe {
         command.pre_exec(|| {
@@ -101,12 +101,12 @@ impl Broker {
     }
 
     /// Deletes the topics where they are there, and makes them.
-    pub fn make_anew(&self, topics: &[&str]) {
+    pub(crate) fn make_anew(&self, topics: &[&str]) {
         self.delete(topics);
         self.make(topics, PARTITIONS);
     }
 
-    pub fn make(&self, topics: &[&str], partitions: u32) {
+    pub(crate) fn make(&self, topics: &[&str], partitions: u32) {
         let begun = Instant::now();
         let mut missing: Vec<&str> = topics.to_vec();
         // A deleted topic's name is free again only after a moment.
@@ -124,29 +124,29 @@ impl Broker {
         }
     }
 
-    pub fn delete(&self, topics: &[&str]) {
+    pub(crate) fn delete(&self, topics: &[&str]) {
         // One that is not there is fine.
         let _ = block(self.admin().delete_topics(topics, &AdminOptions::new())).unwrap();
     }
 
-    pub fn add_partitions(&self, topic: &str, count: usize) {
+    pub(crate) fn add_partitions(&self, topic: &str, count: usize) {
         let new = rdkafka::admin::NewPartitions::new(topic, count);
         let results = block(self.admin().create_partitions(&[new], &AdminOptions::new())).unwrap();
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
 
     /// Deletes every record of a partition.
-    pub fn empty(&self, topic: &str, partition: u32) {
+    pub(crate) fn empty(&self, topic: &str, partition: u32) {
         let mut list = rdkafka::TopicPartitionList::new();
         list.add_partition_offset(topic, partition.cast_signed(), rdkafka::Offset::End).unwrap();
         block(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
     }
 
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
 

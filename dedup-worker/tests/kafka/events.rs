@@ -14,14 +14,14 @@ use wire::{MessageId, PartitionCount};
 
 use super::brokers::{Broker, PARTITIONS};
 
-pub const SOURCE: &str = "web";
+pub(crate) const SOURCE: &str = "web";
 
-pub struct Events {
+pub(crate) struct Events {
     producer: ThreadedProducer<DefaultProducerContext>,
 }
 
 impl Events {
-    pub fn to(broker: &Broker) -> Self {
+    pub(crate) fn to(broker: &Broker) -> Self {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &broker.address)
             .set("enable.idempotence", "true")
@@ -32,14 +32,14 @@ impl Events {
     }
 
     /// Produces the events with these numbers.
-    pub fn produce(&self, numbers: impl IntoIterator<Item = u64>) {
+    pub(crate) fn produce(&self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
             self.produce_at(number, now_ms());
         }
         self.producer.flush(Duration::from_secs(30)).unwrap();
     }
 
-    pub fn produce_at(&self, number: u64, received_at_ms: i64) {
+    pub(crate) fn produce_at(&self, number: u64, received_at_ms: i64) {
         let id = id(number);
         let received = received_at_ms.to_string();
         let headers = OwnedHeaders::new()
@@ -49,7 +49,7 @@ impl Events {
     }
 
     /// Produces a record as it is.
-    pub fn send(&self, id: &str, partition: u32, headers: Option<OwnedHeaders>) {
+    pub(crate) fn send(&self, id: &str, partition: u32, headers: Option<OwnedHeaders>) {
         let value = format!(r#"{{"messageId":"{id}","type":"track"}}"#);
         let mut record = BaseRecord::to(EVENTS).partition(partition.cast_signed()).key(id).payload(&value);
         if let Some(headers) = headers {
@@ -58,35 +58,35 @@ impl Events {
         self.producer.send(record).map_err(|(error, _)| error).unwrap();
     }
 
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.producer.flush(Duration::from_secs(30)).unwrap();
     }
 }
 
-pub fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("m-{number:08}")
 }
 
-pub fn partition(id: &str) -> u32 {
+pub(crate) fn partition(id: &str) -> u32 {
     partition_of(MessageId::try_new(id.as_bytes()).unwrap(), PartitionCount::try_new(PARTITIONS).unwrap())
 }
 
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 /// Reads the output as it grows, as a reader under `read_committed` sees it.
-pub struct Output {
+pub(crate) struct Output {
     consumer: BaseConsumer,
-    pub seen: HashMap<String, u32>,
+    pub(crate) seen: HashMap<String, u32>,
 }
 
 impl Output {
-    pub fn of(broker: &Broker) -> Self {
+    pub(crate) fn of(broker: &Broker) -> Self {
         Self::topic(broker, EVENTS_DEDUPED)
     }
 
-    pub fn topic(broker: &Broker, topic: &str) -> Self {
+    pub(crate) fn topic(broker: &Broker, topic: &str) -> Self {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &broker.address)
             .set("group.id", "judge")
@@ -104,7 +104,7 @@ impl Output {
     }
 
     /// Reads until `count` different events have come out.
-    pub fn wait_for(&mut self, count: usize, limit: Duration) {
+    pub(crate) fn wait_for(&mut self, count: usize, limit: Duration) {
         let begun = Instant::now();
         while self.seen.len() < count {
             assert!(begun.elapsed() < limit, "{} of {count} events came out in {limit:?}", self.seen.len());
@@ -113,7 +113,7 @@ impl Output {
     }
 
     /// Reads what there is until nothing comes for `quiet`.
-    pub fn drain(&mut self, quiet: Duration) {
+    pub(crate) fn drain(&mut self, quiet: Duration) {
         while self.read(quiet) {}
     }
 
@@ -129,7 +129,7 @@ impl Output {
     }
 
     /// Asserts that exactly the events below `count` came out, each once.
-    pub fn assert_each_once(&mut self, count: u64) {
+    pub(crate) fn assert_each_once(&mut self, count: u64) {
         self.drain(Duration::from_millis(700));
         let doubled: Vec<_> = self.seen.iter().filter(|(_, times)| **times > 1).take(5).collect();
         assert!(doubled.is_empty(), "came out more than once: {doubled:?}");

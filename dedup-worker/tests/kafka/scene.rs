@@ -11,16 +11,16 @@ use super::brokers::{Brokers, brokers, turn};
 use super::events::{Events, Output};
 use super::worker::Worker;
 
-pub struct Scene {
-    pub brokers: &'static Brokers,
-    pub primary: Events,
-    pub secondary: Events,
+pub(crate) struct Scene {
+    pub(crate) brokers: &'static Brokers,
+    pub(crate) primary: Events,
+    pub(crate) secondary: Events,
     folder: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let turn = turn();
         let brokers = brokers();
         brokers.primary.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED]);
@@ -29,16 +29,16 @@ impl Scene {
         Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), _turn: turn }
     }
 
-    pub fn output(&self) -> Output {
+    pub(crate) fn output(&self) -> Output {
         Output::of(&self.brokers.primary)
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The program with the settings of this test; `name` is its folder, and so its index.
-    pub fn command(&self, name: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dedup-worker"));
         command
             .args(arguments)
@@ -52,18 +52,18 @@ impl Scene {
         command
     }
 
-    pub fn run(&self, name: &str) -> Worker {
+    pub(crate) fn run(&self, name: &str) -> Worker {
         self.run_with(name, &[])
     }
 
-    pub fn run_with(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
+    pub(crate) fn run_with(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
         let mut command = self.command(name, &["run"]);
         command.envs(settings.iter().copied());
         Worker::start(command, &self.folder().join(format!("{name}.log")))
     }
 
     /// Runs a command to its end and gives what it printed, if it succeeded.
-    pub fn ask(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn ask(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
         let output = self.command(name, arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }

@@ -13,38 +13,38 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long anything that ends by itself may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
     log: PathBuf,
 }
 
 impl Worker {
-    pub fn start(mut command: Command, log: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         super::brokers::die_with_parent(&mut command);
         Self { child: command.spawn().unwrap(), log: log.to_owned() }
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended is no error: some are meant to.
         let _ = kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal);
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(Signal::KILL);
         self.child.wait().unwrap();
     }
 
     /// SIGTERM, and it ends in good order.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal(Signal::TERM);
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
     /// Waits for it to end by itself.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -55,16 +55,16 @@ impl Worker {
         }
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits until the log says so.
-    pub fn wait_for_log(&self, text: &str) {
+    pub(crate) fn wait_for_log(&self, text: &str) {
         let begun = Instant::now();
         while !self.log().contains(text) {
             assert!(begun.elapsed() < LIMIT, "the log does not say {text:?}\n{}", self.log());
@@ -73,7 +73,7 @@ impl Worker {
     }
 
     /// A figure of `/metrics`.
-    pub fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         self.wait_for_log("dedup-worker ready admin=");
         let log = self.log();
         let address = log.rsplit_once("ready admin=").unwrap().1.lines().next().unwrap();
@@ -85,7 +85,7 @@ impl Worker {
         line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    pub fn wait_for_metric(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+    pub(crate) fn wait_for_metric(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         let begun = Instant::now();
         loop {
             let value = self.metric(name);
