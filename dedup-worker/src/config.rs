@@ -21,8 +21,8 @@ use crate::worker::pump::BatchLimits;
 const OPEN_DIGESTS_MIN: usize = 65_536;
 /// Shortest session that brokers accept by default.
 const SESSION_TIMEOUT_MS_MIN: u64 = 6_000;
-/// Shortest transaction that a batch fits into on a busy broker.
-const TRANSACTION_TIMEOUT_MS_MIN: u64 = 5_000;
+/// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
+const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
 
 /// What `dedup-worker` can be told, in a file or by `DEDUP_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct Kafka {
     pub group: String,
     /// Time after which a worker that went silent is replaced. Default 10,000; at least 6,000, as brokers want it.
     pub session_timeout_ms: u64,
-    /// Longest life of a transaction. Default 30,000, at least 5,000. A reader of the output waits so long for one that a
+    /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
     /// dead worker left open, if nobody takes the partition over before.
     pub transaction_timeout_ms: u64,
     /// Properties handed to librdkafka for the primary: security and whatever else it knows. Never printed.
@@ -178,8 +178,9 @@ impl Settings for Config {
         let (session, transaction) = (kafka.session_timeout_ms, kafka.transaction_timeout_ms);
         let at_least = |bound: u64| format!("must be at least {bound}");
         check(session < SESSION_TIMEOUT_MS_MIN, "kafka.session_timeout_ms", at_least(SESSION_TIMEOUT_MS_MIN));
-        let bound = TRANSACTION_TIMEOUT_MS_MIN;
-        check(transaction < bound, "kafka.transaction_timeout_ms", at_least(bound));
+        let bounds = TRANSACTION_TIMEOUT_MS;
+        let message = format!("must be from {} to {}", bounds.start(), bounds.end());
+        check(!bounds.contains(&transaction), "kafka.transaction_timeout_ms", message);
         let records = format!("must be from 1 to {CHANGELOG_ENTRIES_MAX}");
         check(!(1..=CHANGELOG_ENTRIES_MAX).contains(&batch.records_max), "batch.records_max", records);
         check(batch.bytes_max == 0, "batch.bytes_max", at_least(1));
@@ -187,7 +188,8 @@ impl Settings for Config {
         check(open < OPEN_DIGESTS_MIN, "index.open_digests_max", at_least(OPEN_DIGESTS_MIN as u64));
         let lengths = "must be at least 1 s, 1 bucket and 1 bucket of margin, together 366 buckets at most";
         check(self.window().is_none(), "window.bucket_s", lengths.into());
-        let step = "must be empty, or produced, before-commit, committed or index-updated with a number from 1: `committed:3`";
+        let step =
+            "must be empty, or produced, before-commit, committed or index-updated with a number from 1: `committed:3`";
         check(Crash::parse(&self.crash_at).is_none(), "crash_at", step.into());
         problems.extend(self.log.problem().map(|message| Problem::new("log.filter", message)));
         problems
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(config.problems(), []);
         config.kafka.secondary = config.kafka.primary.clone();
         config.kafka.session_timeout_ms = SESSION_TIMEOUT_MS_MIN - 1;
-        config.kafka.transaction_timeout_ms = TRANSACTION_TIMEOUT_MS_MIN - 1;
+        config.kafka.transaction_timeout_ms = TRANSACTION_TIMEOUT_MS.end() + 1;
         config.batch.records_max = CHANGELOG_ENTRIES_MAX + 1;
         config.index.open_digests_max = OPEN_DIGESTS_MIN - 1;
         config.window.margin_buckets = 0;

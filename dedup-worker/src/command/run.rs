@@ -11,7 +11,7 @@ use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 use super::{TIMEOUT, begin, now_ms};
 use crate::config::Config;
-use crate::kafka::Probe;
+use crate::kafka::{Cluster, Probe, TopicSettings};
 use crate::metrics::WorkerAdmin;
 use crate::worker::Worker;
 use crate::worker::crash::Crash;
@@ -40,7 +40,9 @@ pub struct RunOptions {
 pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let config = begin(file)?;
     let shutdown = Shutdown::new();
-    shutdown.on_process_signals(|| info!("nothing of this program's settings can change while it runs")).map_err(Failure::failed)?;
+    shutdown
+        .on_process_signals(|| info!("nothing of this program's settings can change while it runs"))
+        .map_err(Failure::failed)?;
 
     let watches: Vec<_> = config.inputs().into_iter().map(Watch::new).collect();
     let figures = Arc::new(Figures::default());
@@ -101,6 +103,9 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
         let found = deduped.partition_count;
         return Err(disagree(EVENTS_DEDUPED, "output", found, count));
     }
+    for topic in [EVENTS_INDEX, EVENTS_DEDUPED] {
+        suits(config, &config.output(), topic)?;
+    }
     for watch in watches {
         let probe = Probe::new(watch.cluster(), TIMEOUT).map_err(Failure::failed)?;
         watch.ask(&probe, None);
@@ -108,6 +113,9 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
             && facts.partition_count != count
         {
             return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
+        }
+        if watch.facts().is_some() {
+            suits(config, watch.cluster(), EVENTS)?;
         }
     }
     if let [first, second] = watches
@@ -117,6 +125,24 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
         return Err(Failure::usage(format!("primary and secondary are the same cluster, {}", first.cluster_id)));
     }
     PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
+}
+
+/// Refuses a topic whose settings would break a promise, and warns of what weakens one.
+fn suits(config: &Config, cluster: &Cluster, topic: &str) -> Result<(), Failure> {
+    let settings = match TopicSettings::ask(cluster, topic, TIMEOUT) {
+        Ok(settings) => settings,
+        Err(failure) => {
+            warn!(cluster = cluster.name(), topic, %failure, "the topic's settings are unknown");
+            return Ok(());
+        }
+    };
+    for warning in settings.warnings(topic) {
+        warn!(cluster = cluster.name(), "{warning}");
+    }
+    match settings.faults(topic, config.window().unwrap_or_default()) {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Failure::failed(format!("on the {} cluster: {}", cluster.name(), faults.join("; ")))),
+    }
 }
 
 fn disagree(topic: &str, cluster: &str, found: u32, expected: u32) -> Failure {

@@ -44,7 +44,8 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
             println!("{partition:>9}  {:>12}", "empty");
             continue;
         };
-        let mut lags: Vec<_> = inputs.iter().map(|(_, probe, facts)| lag(probe, facts.as_ref(), &positions, partition)).collect();
+        let mut lags: Vec<_> =
+            inputs.iter().map(|(_, probe, facts)| lag(probe, facts.as_ref(), &positions, partition)).collect();
         lags.resize(2, "-".into());
         let behind = format!("{} s", (now_ms() - clock_ms).max(0) / 1000);
         let Watermarks { low, high } = marks;
@@ -66,11 +67,13 @@ fn members(config: &Config, probe: &Probe) {
             let members: BTreeMap<_, _> = list
                 .groups()
                 .iter()
-                .flat_map(|group| group.members())
+                .flat_map(rdkafka::groups::GroupInfo::members)
                 .map(|member| (member.id().to_owned(), member.client_host().to_owned()))
                 .collect();
             println!("group {name}: {} workers", members.len());
-            members.iter().for_each(|(id, host)| println!("  {id} at {host}"));
+            for (id, host) in members {
+                println!("  {id} at {host}");
+            }
         }
         Err(error) => println!("group {name}: {error}"),
     }

@@ -66,7 +66,10 @@ pub fn verify(file: Option<&Path>) -> Result<(), Failure> {
         // What has expired may be gone.
         missing.retain(|(_, _, bucket)| *bucket >= genesis.window.oldest(clock_ms));
         for (offset, digest, bucket) in missing.iter().take(PRINTED_MAX as usize) {
-            println!("partition {partition}: {:032x} of changelog offset {offset}, bucket {}, is not in the index", digest.0, bucket.0);
+            println!(
+                "partition {partition}: {:032x} of changelog offset {offset}, bucket {}, is not in the index",
+                digest.0, bucket.0
+            );
         }
         differences += missing.len() as u64;
         let sealed = index.stats().sealed_digests;

@@ -6,11 +6,13 @@ mod cluster;
 mod facts;
 mod log;
 mod producer;
+mod settings;
 
 pub use cluster::Cluster;
 pub use facts::{Probe, TopicFacts, Watermarks};
 pub use log::{Isolation, LogReader, Read};
 pub use producer::{Delivered, Kind, Outgoing, Producer};
+pub use settings::TopicSettings;
 
 use rdkafka::error::KafkaError;
 

@@ -92,12 +92,8 @@ impl Producer {
             config.set("compression.type", "lz4");
         }
         let none = || AtomicI64::new(-1);
-        let context = Deliveries {
-            output_first: none(),
-            output_last: none(),
-            changelog: none(),
-            failure: Mutex::default(),
-        };
+        let context =
+            Deliveries { output_first: none(), output_last: none(), changelog: none(), failure: Mutex::default() };
         let inner: BaseProducer<Deliveries> =
             config.create_with_context(context).map_err(KafkaFailure::of("make a producer"))?;
         inner.init_transactions(timeout).map_err(KafkaFailure::of("take the fence"))?;

@@ -58,7 +58,10 @@ mod tests {
     fn a_point_is_a_step_and_a_pass() {
         assert_eq!(Crash::parse(""), Some(Crash::default()));
         assert_eq!(Crash::parse("before-commit:3"), Some(Crash(Some((Step::BeforeCommit, 3)))));
-        assert_eq!((Crash::parse("before-commit"), Crash::parse("x:1"), Crash::parse("produced:0")), (None, None, None));
+        assert_eq!(
+            (Crash::parse("before-commit"), Crash::parse("x:1"), Crash::parse("produced:0")),
+            (None, None, None)
+        );
         Crash::default().at(Step::Produced);
     }
 }

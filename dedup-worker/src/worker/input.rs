@@ -194,7 +194,7 @@ impl Input {
             let (cluster, partition) = (self.cluster, self.partition);
             error!(cluster, partition, from = expected, to = offset, "records of the input are missing");
         }
-        cursor.next_offset = offset + 1;
+        (cursor.next_offset, cursor.leader_epoch) = (offset + 1, leader_epoch(record));
         cursor.reached_ms = cursor.reached_ms.max(record.timestamp().to_millis().unwrap_or(0));
         cursor.is_at_end = false;
         Ok(())

@@ -209,7 +209,9 @@ impl Table {
 
 impl Owners for Table {
     fn assigned(&self, partitions: &[u32]) {
-        partitions.iter().for_each(|partition| self.take(*partition));
+        for partition in partitions {
+            self.take(*partition);
+        }
     }
 
     fn revoked(&self, partitions: &[u32]) {
@@ -228,7 +230,9 @@ impl Owners for Table {
                 return;
             }
         }
-        partitions.iter().for_each(|partition| drop(lock(&self.owners).remove(partition)));
+        for partition in partitions {
+            lock(&self.owners).remove(partition);
+        }
     }
 
     fn owns(&self, partition: u32) -> bool {

@@ -169,7 +169,7 @@ impl Owner<'_> {
         info!(partition, records, "the partition is taken over");
         self.figures.state_is(State::Running);
         loop {
-            let inputs = self.inputs(&held)?;
+            let inputs = self.inputs(&held);
             let around = Surroundings {
                 limits: plan.limits,
                 watches: &plan.watches,
@@ -283,7 +283,7 @@ impl Owner<'_> {
     }
 
     /// Opens the inputs that can be read now.
-    fn inputs(&self, held: &Held) -> Result<Vec<(usize, Input)>, Fault> {
+    fn inputs(&self, held: &Held) -> Vec<(usize, Input)> {
         self.figures.lags_are_unknown();
         let mut inputs = Vec::new();
         for (place, watch) in self.plan.watches.iter().enumerate() {
@@ -304,7 +304,7 @@ impl Owner<'_> {
                 }
             }
         }
-        Ok(inputs)
+        inputs
     }
 }
 

@@ -29,16 +29,15 @@ impl Positions {
 
     /// Enters how far that log has been read.
     pub fn advance(&mut self, facts: &TopicFacts, leader_epoch: i32, next_offset: u64) {
-        match self.0.iter_mut().find(|position| is_of(position, facts)) {
-            Some(position) => (position.leader_epoch, position.next_offset) = (leader_epoch, next_offset),
-            None => {
-                if self.0.len() == POSITIONS_MAX {
-                    self.0.remove(0);
-                }
-                let cluster_id = facts.cluster_id.as_bytes().to_vec();
-                self.0.push(Position { cluster_id, topic_id: facts.topic_id, leader_epoch, next_offset });
-            }
+        if let Some(position) = self.0.iter_mut().find(|position| is_of(position, facts)) {
+            (position.leader_epoch, position.next_offset) = (leader_epoch, next_offset);
+            return;
         }
+        if self.0.len() == POSITIONS_MAX {
+            self.0.remove(0);
+        }
+        let cluster_id = facts.cluster_id.as_bytes().to_vec();
+        self.0.push(Position { cluster_id, topic_id: facts.topic_id, leader_epoch, next_offset });
     }
 
     /// Forgets that log, so that it is read from its earliest record.

@@ -73,6 +73,9 @@ pub struct Progress {
 /// What is told of the way, and whether to go on.
 pub type Tell<'a> = &'a mut dyn FnMut(Progress) -> Result<(), Fault>;
 
+/// Is handed a record, with its offset and its bytes, and says whether to go on.
+pub type Apply<'a> = &'a mut dyn FnMut(u64, &[u8], Record<'_>) -> Result<bool, Fault>;
+
 /// 16 bytes that no other changelog has, nor another partition of this one.
 pub fn log_id(facts: &TopicFacts, partition: u32) -> [u8; 16] {
     let name = [facts.cluster_id.as_bytes(), &facts.topic_id, &partition.to_le_bytes()].concat();
@@ -128,7 +131,9 @@ impl Changelog<'_> {
         let from = match covered {
             None => self.marks.low,
             Some(end) if end.next_offset > self.marks.high => return Err(mistrust("it is ahead of the changelog")),
-            Some(end) if end.next_offset <= self.marks.low => return Err(mistrust("the changelog begins after its end")),
+            Some(end) if end.next_offset <= self.marks.low => {
+                return Err(mistrust("the changelog begins after its end"));
+            }
             Some(end) => end.next_offset - 1,
         };
         let mut positions: Vec<Position> = Vec::new();
@@ -197,12 +202,7 @@ impl Changelog<'_> {
     ///
     /// # Errors
     /// As `apply`; [`Fault::Again`] where the end is not reached; [`Fault::Refused`] for a damaged record.
-    pub fn read(
-        &self,
-        from: u64,
-        tell: Tell<'_>,
-        apply: &mut dyn FnMut(u64, &[u8], Record<'_>) -> Result<bool, Fault>,
-    ) -> Result<(), Fault> {
+    pub fn read(&self, from: u64, tell: Tell<'_>, apply: Apply<'_>) -> Result<(), Fault> {
         let end = self.marks.high;
         let mut progress = Progress { from, offset: from, end, digests: 0 };
         if from >= end {

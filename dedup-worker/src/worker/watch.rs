@@ -1,10 +1,10 @@
 //! Whether a cluster answers, and whether its topic is still the one that is read.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{io, mem};
 
 use service::Shutdown;
 use tracing::{error, info, warn};
@@ -94,16 +94,23 @@ impl Watch {
 
     fn enter(&self, state: InputState) {
         let before_facts = self.facts();
-        let before = mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state.clone());
+        self.say(&self.state(), &state);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         if before_facts != self.facts() {
             self.changes.fetch_add(1, Relaxed);
         }
+    }
+
+    /// A change is logged once.
+    fn say(&self, before: &InputState, state: &InputState) {
         let cluster = self.cluster.name();
-        match (&before, &state) {
+        match (before, state) {
             (InputState::Ready(was), InputState::Ready(is)) if was != is => {
                 error!(cluster, ?was, ?is, "the input is another log than before; it is read from its earliest record");
             }
-            (InputState::Ready(_), InputState::Ready(_)) | (InputState::Away(..), InputState::Away(..)) => {}
+            (InputState::Ready(_), InputState::Ready(_))
+            | (InputState::Away(..), InputState::Away(..))
+            | (_, InputState::Unknown) => {}
             (_, InputState::Ready(facts)) => {
                 let (cluster_id, partitions) = (&facts.cluster_id, facts.partition_count);
                 info!(cluster, cluster_id, partitions, "the input cluster answers");
@@ -111,7 +118,6 @@ impl Watch {
             (_, InputState::Away(reason, _)) => warn!(cluster, reason, "the input cluster does not answer"),
             (InputState::Unfit(was), InputState::Unfit(is)) if was == is => {}
             (_, InputState::Unfit(reason)) => error!(cluster, reason, "the input is not read"),
-            (_, InputState::Unknown) => {}
         }
     }
 

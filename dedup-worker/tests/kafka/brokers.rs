@@ -15,7 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 /// A start of Java on a busy machine.
-const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 /// Partitions of every topic.
 pub(crate) const PARTITIONS: u32 = 4;
 
@@ -117,6 +117,7 @@ impl Broker {
                 .map(|topic| {
                     NewTopic::new(topic, partitions.cast_signed(), TopicReplication::Fixed(1))
                         .set("message.timestamp.type", "LogAppendTime")
+                        .set("retention.ms", "-1")
                 })
                 .collect();
             let results = block(self.admin().create_topics(&new, &AdminOptions::new())).unwrap();

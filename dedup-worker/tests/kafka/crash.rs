@@ -1,4 +1,7 @@
 //! Fault: the worker dies.
+//!
+//! Each one joins a group of its own, so that none waits for the session of the one before to run out: the group is a
+//! hint, and what is tested here is the fence.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +22,8 @@ fn killed_at_every_step() {
             scene.primary.produce(count..count + 600);
             scene.secondary.produce(count.saturating_sub(300)..count + 300);
             count += 600;
-            let mut worker = scene.run_with("one", &[("DEDUP_CRASH_AT", &at), ("DEDUP_BATCH_RECORDS_MAX", "100")]);
+            let settings = [("DEDUP_CRASH_AT", &*at), ("DEDUP_BATCH_RECORDS_MAX", "100"), ("DEDUP_KAFKA_GROUP", &at)];
+            let mut worker = scene.run_with("one", &settings);
             let status = worker.wait();
             assert!(!status.success(), "it died at {at}");
         }
@@ -40,7 +44,10 @@ fn killed_under_load() {
     let scene = Scene::new();
     let mut output = scene.output();
     for round in 0..ROUNDS {
-        let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "150"), ("DEDUP_BATCH_LINGER_MS", "1")]);
+        let group = format!("round-{round}");
+        let settings =
+            [("DEDUP_BATCH_RECORDS_MAX", "150"), ("DEDUP_BATCH_LINGER_MS", "1"), ("DEDUP_KAFKA_GROUP", &*group)];
+        let worker = scene.run_with("one", &settings);
         let (from, to) = (round * EACH, (round + 1) * EACH);
         let had = output.seen.len();
         scene.primary.produce(from..to);
