@@ -36,11 +36,10 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
     let partition = partition_of(id, count);
     let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
     let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
-    if marks.low == marks.high {
+    let Some(genesis) = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)? else {
         println!("not known: the changelog of partition {partition} is empty");
         return Ok(());
-    }
-    let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+    };
     let digest = Digest::of(genesis.seed, source, id);
     let bar = Bar::new();
     bar.expect(marks.high - marks.low);

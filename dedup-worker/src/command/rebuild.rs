@@ -69,14 +69,13 @@ fn index(config: &Config) -> Result<(), Failure> {
                 return Ok(());
             }
             let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-            if marks.low == marks.high {
-                continue;
-            }
             let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
+            let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+            let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();
             let mut is_first = true;
             let dir = index_dir(&config.data, partition);
-            let restored = changelog.restore(&dir, &config.index_options(), &mut |progress| {
+            let restored = changelog.restore(&dir, &config.index_options(), genesis, &mut |progress| {
                 if progress.from == before.from && std::mem::take(&mut is_first) {
                     bar.expect(progress.end - progress.from);
                 }

@@ -31,7 +31,7 @@ use super::pump::{BatchLimits, End, Held, Surroundings, checkpoint, pump};
 use super::restore::{Changelog, Progress, Restored};
 use super::waker::Waker;
 use super::watch::Watch;
-use crate::kafka::{Cluster, Probe, Producer, TopicFacts, Watermarks};
+use crate::kafka::{Cluster, Probe, Producer, TopicFacts};
 use crate::{Options, Partition};
 
 /// First pause after a fault; it doubles up to the last.
@@ -220,20 +220,34 @@ impl Owner<'_> {
         let facts = probe.topic(EVENTS_INDEX)?;
         self.same_count(&facts)?;
         let dir = plan.index_dir(partition);
-        let mut marks = probe.watermarks(EVENTS_INDEX, partition)?;
-        if marks.low == marks.high {
-            if plan.is_shadow {
-                return Err(Fault::Again(format!("{EVENTS_INDEX} {partition} is empty; there is nothing to shadow")));
-            }
-            self.may_begin(marks, &probe, &dir)?;
-            publisher.genesis(&self.genesis()?)?;
-            marks = probe.watermarks(EVENTS_INDEX, partition)?;
-        }
-        let changelog = Changelog { cluster: &plan.output, facts: &facts, partition, marks };
-        let restored = changelog.restore(&dir, &plan.options, &mut |progress: Progress| {
+        let tell = &mut |progress: Progress| {
             self.figures.state_is(State::Restoring(progress));
             if self.stop.is_triggered() { Err(Fault::Released) } else { Ok(()) }
-        })?;
+        };
+        let measure = || -> Result<Changelog<'_>, Fault> {
+            let marks = probe.watermarks(EVENTS_INDEX, partition)?;
+            Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks })
+        };
+        let mut changelog = measure()?;
+        let genesis = match changelog.genesis(tell) {
+            Ok(Some(genesis)) => genesis,
+            Ok(None) if plan.is_shadow => {
+                return Err(Fault::Again(format!("{EVENTS_INDEX} {partition} is empty; there is nothing to shadow")));
+            }
+            // Nothing was ever committed, or what was is gone.
+            none @ (Ok(None) | Err(Fault::Refused(_))) => {
+                if !plan.may_begin_anew {
+                    none?;
+                    self.is_new(&probe, &dir)?;
+                }
+                let genesis = new_genesis(plan.partition_count, plan.window, (plan.wall_ms)())?;
+                publisher.genesis(&genesis)?;
+                changelog = measure()?;
+                genesis
+            }
+            Err(fault) => return Err(fault),
+        };
+        let restored = changelog.restore(&dir, &plan.options, genesis, tell)?;
         let count = restored.genesis.partition_count;
         if count != plan.partition_count {
             return Err(Fault::Refused(format!(
@@ -246,16 +260,10 @@ impl Owner<'_> {
         Ok(restored)
     }
 
-    /// Whether an empty changelog is a new one.
-    fn may_begin(&self, marks: Watermarks, probe: &Probe, dir: &Path) -> Result<(), Fault> {
-        if self.plan.may_begin_anew {
-            return Ok(());
-        }
+    /// Whether an empty changelog is a new one, and not one that was lost.
+    fn is_new(&self, probe: &Probe, dir: &Path) -> Result<(), Fault> {
         let partition = self.partition;
-        let output = probe.watermarks(EVENTS_DEDUPED, partition)?;
-        let lost = if marks.high > 0 {
-            "its records are gone"
-        } else if output.high > 0 {
+        let lost = if probe.watermarks(EVENTS_DEDUPED, partition)?.high > 0 {
             "there is output in events.deduped"
         } else if dir.join("identity").exists() {
             "there is an index"
@@ -267,10 +275,6 @@ impl Owner<'_> {
              published again. Make it again with `dedup-worker rebuild --from events.deduped`, or begin anew with \
              `dedup-worker run --begin-anew`"
         )))
-    }
-
-    fn genesis(&self) -> Result<Genesis, Fault> {
-        new_genesis(self.plan.partition_count, self.plan.window, (self.plan.wall_ms)())
     }
 
     fn same_count(&self, facts: &TopicFacts) -> Result<(), Fault> {

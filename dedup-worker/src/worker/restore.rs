@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the changelog holds the record that the index says it ends with | only what comes after it is replayed |
 //! | it does not: cut back, restored, made anew, expired | the index is thrown away and made from the first record |
-//! | no genesis and no checkpoint anywhere in it | refused: nobody can say what the digests mean |
+//! | records, but neither a genesis nor a checkpoint | refused: nobody can say what the digests mean |
 //! | batches behind a genesis without a checkpoint | refused: a rebuild of the changelog was interrupted |
 //! | fewer records than the end that was measured, after all waiting | a fault with a name, never "go on" |
 
@@ -83,13 +83,16 @@ pub fn log_id(facts: &TopicFacts, partition: u32) -> [u8; 16] {
 }
 
 impl Changelog<'_> {
-    /// The first genesis or checkpoint, whichever comes first.
+    /// The first genesis or checkpoint, whichever comes first; `None` where nothing was ever committed, although there
+    /// may be offsets that an aborted genesis took.
     ///
     /// # Errors
-    /// [`Fault::Refused`] where there is none.
-    pub fn genesis(&self, tell: Tell<'_>) -> Result<Genesis, Fault> {
+    /// [`Fault::Refused`] where there are records without one, or where they have been deleted.
+    pub fn genesis(&self, tell: Tell<'_>) -> Result<Option<Genesis>, Fault> {
         let mut genesis = None;
+        let mut is_empty = self.marks.low == 0;
         self.read(self.marks.low, tell, &mut |_, _, record| {
+            is_empty = false;
             match record {
                 Record::Genesis(found) => genesis = Some(found),
                 Record::Checkpoint(found) => genesis = Some(found.genesis),
@@ -97,22 +100,23 @@ impl Changelog<'_> {
             }
             Ok(false)
         })?;
-        genesis.ok_or_else(|| {
-            let Watermarks { low, high } = self.marks;
-            let partition = self.partition;
-            Fault::Refused(format!(
-                "{EVENTS_INDEX} {partition} holds neither a genesis nor a checkpoint between {low} and {high}, so nobody \
-                 can say what its digests mean; make it again with `dedup-worker rebuild --from events.deduped`"
-            ))
-        })
+        if genesis.is_some() || is_empty {
+            return Ok(genesis);
+        }
+        let Watermarks { low, high } = self.marks;
+        let partition = self.partition;
+        Err(Fault::Refused(format!(
+            "{EVENTS_INDEX} {partition} holds neither a genesis nor a checkpoint between {low} and {high}: what was \
+             published is not known any more, and would be published again. Make it again with `dedup-worker rebuild \
+             --from events.deduped`"
+        )))
     }
 
-    /// Opens the index in `dir` and replays what it lacks.
+    /// Opens the index in `dir` of the changelog that began with `genesis`, and replays what it lacks.
     ///
     /// # Errors
     /// [`Fault`]; see the table above.
-    pub fn restore(&self, dir: &Path, options: &Options, tell: Tell<'_>) -> Result<Restored, Fault> {
-        let genesis = self.genesis(tell)?;
+    pub fn restore(&self, dir: &Path, options: &Options, genesis: Genesis, tell: Tell<'_>) -> Result<Restored, Fault> {
         let mistrust = match self.replay(dir, options, genesis, tell) {
             Ok(restored) => return Ok(restored),
             Err(Fault::Index(reason)) => reason,

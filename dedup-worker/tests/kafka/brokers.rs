@@ -33,7 +33,7 @@ pub(crate) struct Brokers {
 pub(crate) fn brokers() -> &'static Brokers {
     static BROKERS: OnceLock<Brokers> = OnceLock::new();
     BROKERS.get_or_init(|| {
-        let folder = tempfile::Builder::new().prefix("dedup-worker-kafka").tempdir().unwrap().keep();
+        let folder = folder();
         // They get SIGKILL when the thread that started them ends, so that thread never does before the process.
         let (send, started) = channel();
         thread::spawn(move || {
@@ -49,6 +49,18 @@ pub(crate) fn brokers() -> &'static Brokers {
         }
         Brokers { primary, secondary }
     })
+}
+
+/// A folder of this process's, and an end to those of processes that are gone.
+fn folder() -> PathBuf {
+    let below = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(below).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.strip_prefix("kafka-").is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    below.join(format!("kafka-{}", std::process::id()))
 }
 
 /// One test at a time.

@@ -9,13 +9,13 @@ use super::scene::Scene;
 
 const LIMIT: Duration = Duration::from_secs(50);
 
-/// At every named point of the loop, and at several passes of it: the first falls into the takeover.
+/// At every named point of the loop, and at several passes of it: the very first aborts a genesis.
 #[test]
 fn killed_at_every_step() {
     let scene = Scene::new();
     let mut output = scene.output();
     let mut count = 0;
-    for step in ["produced", "before-commit", "committed", "index-updated"] {
+    for step in ["before-commit", "produced", "committed", "index-updated"] {
         for pass in ["1", "6", "9"] {
             let at = format!("{step}:{pass}");
             // Twice as many as before, half of them repeats of what came before, on the other cluster too.

@@ -101,6 +101,7 @@ fn an_emptied_changelog_is_refused() {
     output.wait_for(1_000, LIMIT);
     worker.stop();
     scene.brokers.primary.make_anew(&[EVENTS_INDEX]);
+    // By whoever has no index, too.
     for name in ["one", "another"] {
         let refusal = scene.ask(name, &["run"]).unwrap_err();
         assert!(refusal.contains("is empty, but there is output in events.deduped"), "{refusal}");
