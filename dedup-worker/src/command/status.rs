@@ -36,7 +36,10 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         })
         .collect::<Result<_, Failure>>()?;
     members(&config, &probe);
-    println!("{:>9}  {:>12}  {:>16}  {:>20}  {:>20}", "partition", "changelog", "clock behind", "primary", "secondary");
+    println!(
+        "{:>9}  {:>12}  {:>12}  {:>12}  {:>14}  {:>14}",
+        "partition", "changelog", "remembers", "clock behind", "primary", "secondary"
+    );
     for partition in 0..index.partition_count {
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
         let changelog = Changelog { cluster: &cluster, facts: &index, partition, marks };
@@ -49,7 +52,9 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         lags.resize(2, "-".into());
         let behind = format!("{} s", (now_ms() - clock_ms).max(0) / 1000);
         let Watermarks { low, high } = marks;
-        println!("{partition:>9}  {:>12}  {behind:>16}  {:>20}  {:>20}", high - low, lags[0], lags[1]);
+        let remembers = remembers(&changelog, clock_ms)?;
+        let records = high - low;
+        println!("{partition:>9}  {records:>12}  {remembers:>12}  {behind:>12}  {:>14}  {:>14}", lags[0], lags[1]);
     }
     for (name, _, facts) in &inputs {
         if facts.is_none() {
@@ -80,7 +85,7 @@ fn members(config: &Config, probe: &Probe) {
 }
 
 /// Positions and clock of the newest record. `None` where there is none near the end.
-fn newest(changelog: &Changelog<'_>) -> Result<Option<(Positions, i64)>, Failure> {
+pub(super) fn newest(changelog: &Changelog<'_>) -> Result<Option<(Positions, i64)>, Failure> {
     let Watermarks { low, high } = changelog.marks;
     let from = high.saturating_sub(TAIL_OFFSETS).max(low);
     let mut newest: Option<(Vec<Position>, i64)> = None;
@@ -95,6 +100,29 @@ fn newest(changelog: &Changelog<'_>) -> Result<Option<(Positions, i64)>, Failure
         })
         .map_err(Failure::failed)?;
     Ok(newest.map(|(positions, clock_ms)| (Positions::from_record(&positions), clock_ms)))
+}
+
+/// How far back an identity can be known: the window, or less where the changelog is younger.
+fn remembers(changelog: &Changelog<'_>, clock_ms: i64) -> Result<String, Failure> {
+    let mut first = None;
+    let low = changelog.marks.low;
+    changelog
+        .read(low, &mut |_| Ok(()), &mut |_, _, record| {
+            first = Some(match record {
+                Record::Genesis(genesis) => genesis.created_ms,
+                Record::Batch(batch) => batch.clock_ms,
+                Record::Checkpoint(checkpoint) => checkpoint.clock_ms,
+            });
+            Ok(false)
+        })
+        .map_err(Failure::failed)?;
+    let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+    let kept_ms = genesis.map_or(0, |genesis| {
+        let window = genesis.window;
+        u64::from(window.promised_buckets() + window.margin_buckets()) * window.bucket_ms()
+    });
+    let since_ms = clock_ms - first.unwrap_or(clock_ms);
+    Ok(format!("{} h", since_ms.clamp(0, kept_ms as i64) / 3_600_000))
 }
 
 fn lag(probe: &Probe, facts: Option<&TopicFacts>, positions: &Positions, partition: u32) -> String {

@@ -9,22 +9,7 @@
 //!            log, does it answer                                    └──── N is committed ────────┘
 //! ```
 //!
-//! # What a crash or a fault leaves
-//!
-//! | at this point | is left | the next owner | proved by |
-//! |---|---|---|---|
-//! | before the fence, or between fence and genesis | nothing | begins at the fence | `killed_at_every_step` |
-//! | after the output records, before the changelog record | an open transaction | its fence aborts it; readers never see it; the inputs are read again from the stored position | `killed_at_every_step` |
-//! | after the changelog record, before the commit | the same | the same | `killed_at_every_step` |
-//! | commit asked for, answer unknown | committed or aborted | reads the changelog, which says which; nothing is decided again before | `killed_at_every_step`, `a_frozen_worker_is_fenced` |
-//! | after the commit, before the index | the index behind the changelog | replays from the index's end | `killed_at_every_step` |
-//! | while a run is sealed | a run file that was not taken | the store ignores and removes it; the tail is replayed | `tests/index/crash.rs` |
-//! | during a restore | runs sealed so far | goes on from them | `rebuild_goes_on_where_it_was_killed` |
-//! | batch N aborted while N + 1 is decided | both | neither is known any more; both are decided again | `killed_under_load` |
-//! | frozen, replaced, awake again | a fence that is not its own | its commit is refused; it asks the group and goes | `a_frozen_worker_is_fenced` |
-//! | index deleted or damaged | nothing local | made again from the changelog | `an_index_that_is_gone_is_made_again` |
-//! | changelog cut or emptied | an index ahead of the truth | refused, with what to do about it | `an_emptied_changelog_is_refused` |
-//! | output cluster away | positions stand, inputs wait | tries again with growing pauses | `killed_under_load` |
+//! What a crash leaves at each step is the table on the crate's front page.
 
 pub mod clock;
 pub mod crash;

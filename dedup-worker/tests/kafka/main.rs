@@ -13,3 +13,4 @@ mod faults;
 mod membership;
 mod once;
 mod rebuild;
+mod throughput;
