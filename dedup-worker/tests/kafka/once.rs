@@ -78,3 +78,30 @@ fn a_shadow_decides_and_publishes_nothing() {
     worker.stop();
     output.assert_each_once(2_000);
 }
+
+/// One host's clock three days ahead, one's forty days behind: published, known, and known after a replay.
+#[test]
+fn hosts_whose_clocks_are_off_are_heard_once() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let produce = |events: &super::events::Events| {
+        for number in 0..400 {
+            let off = if number % 2 == 0 { 3 * DAY_MS } else { -40 * DAY_MS };
+            events.produce_at(number, super::events::now_ms() + off);
+        }
+        events.flush();
+    };
+    produce(&scene.primary);
+    let worker = scene.run("one");
+    output.wait_for(400, LIMIT);
+    produce(&scene.secondary);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    worker.stop();
+    // Another worker, which knows only what the changelog says.
+    produce(&scene.primary);
+    let worker = scene.run("another");
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    output.assert_each_once(400);
+    worker.stop();
+}
