@@ -1,5 +1,6 @@
 //! One test: fresh topics, a folder, workers.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::MutexGuard;
@@ -16,6 +17,7 @@ pub(crate) struct Scene {
     pub(crate) primary: Events,
     pub(crate) secondary: Events,
     folder: TempDir,
+    started: Cell<u32>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -26,7 +28,7 @@ impl Scene {
         brokers.primary.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED]);
         brokers.secondary.make_anew(&[EVENTS]);
         let (primary, secondary) = (Events::to(&brokers.primary), Events::to(&brokers.secondary));
-        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), _turn: turn }
+        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), started: Cell::new(0), _turn: turn }
     }
 
     pub(crate) fn output(&self) -> Output {
@@ -59,7 +61,9 @@ impl Scene {
     pub(crate) fn run_with(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
         let mut command = self.command(name, &["run"]);
         command.envs(settings.iter().copied());
-        Worker::start(command, &self.folder().join(format!("{name}.log")))
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
     }
 
     /// Runs a command to its end and gives what it printed, if it succeeded.
