@@ -27,7 +27,7 @@ use super::fault::Fault;
 use super::figures::{PartitionFigures, State};
 use super::input::Input;
 use super::publish::Publisher;
-use super::pump::{BatchLimits, End, Held, Surroundings, checkpoint, pump};
+use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
 use super::restore::{Changelog, Progress, Restored};
 use super::waker::Waker;
 use super::watch::Watch;
@@ -169,10 +169,13 @@ impl Owner<'_> {
         info!(partition, records, "the partition is taken over");
         self.figures.state_is(State::Running);
         loop {
+            // Counted first: what changes while the inputs are opened is noticed.
+            let changes = changes(&plan.watches);
             let inputs = self.inputs(&held);
             let around = Surroundings {
                 limits: plan.limits,
                 watches: &plan.watches,
+                changes,
                 stop: self.stop,
                 waker: &self.waker,
                 figures: self.figures,

@@ -73,6 +73,8 @@ pub struct Surroundings<'a> {
     pub limits: BatchLimits,
     /// The clusters behind the inputs, in the inputs' order.
     pub watches: &'a [std::sync::Arc<Watch>],
+    /// Their changes before the inputs were opened; more of them end the loop.
+    pub changes: u64,
     /// Ends the loop in good order.
     pub stop: &'a Shutdown,
     /// Wakes the loop.
@@ -120,7 +122,6 @@ pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_
             }
         });
         let cursors = inputs.iter().map(|(_, input)| input.cursor()).collect();
-        let changes = changes(around.watches);
         let run = Run {
             held,
             inputs,
@@ -128,7 +129,6 @@ pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_
             publisher,
             is_shadow,
             cursors,
-            changes,
             jobs,
             done,
             in_flight: false,
@@ -144,7 +144,7 @@ pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_
 }
 
 /// Changes of all inputs so far.
-fn changes(watches: &[std::sync::Arc<Watch>]) -> u64 {
+pub fn changes(watches: &[std::sync::Arc<Watch>]) -> u64 {
     watches.iter().map(|watch| watch.changes()).sum()
 }
 
@@ -155,7 +155,6 @@ struct Run<'r, 'c> {
     publisher: &'c Publisher,
     is_shadow: bool,
     cursors: Vec<Cursor>,
-    changes: u64,
     jobs: SyncSender<Job<'c>>,
     done: Receiver<Done<'c>>,
     in_flight: bool,
@@ -213,7 +212,7 @@ impl<'c> Run<'_, 'c> {
             if self.around.stop.is_triggered() {
                 return Ok(Some(End::Stopped));
             }
-            if changes(self.around.watches) != self.changes {
+            if changes(self.around.watches) != self.around.changes {
                 return Ok(Some(End::InputsChanged));
             }
             let before = job.records.len();
