@@ -1,0 +1,62 @@
+//! What the binary does, one file a command.
+
+mod bar;
+mod lookup;
+mod rebuild;
+mod run;
+mod status;
+mod verify;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use service::{Failure, Loaded, config, logging};
+
+pub use lookup::lookup;
+pub use rebuild::{From, rebuild};
+pub use run::{RunOptions, run};
+pub use status::status;
+pub use verify::verify;
+
+use crate::config::Config;
+use crate::kafka::{Probe, TopicFacts};
+
+/// Time for an answer of a cluster that somebody at a terminal waits for.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
+    config::load(file, config::process_environment()).map_err(Failure::usage)
+}
+
+/// Reads the settings and starts the logs.
+fn begin(file: Option<&Path>) -> Result<Config, Failure> {
+    let loaded = settings(file)?;
+    logging::init(&loaded.value.log);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    tracing::info!("settings in force\n{loaded}");
+    Ok(loaded.value)
+}
+
+/// Prints the settings in force.
+///
+/// # Errors
+/// [`Failure::Usage`] with every fault.
+pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
+    let loaded = settings(file)?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    print!("{loaded}");
+    Ok(())
+}
+
+fn probe(config: &Config) -> Result<Probe, Failure> {
+    Probe::new(&config.output(), TIMEOUT).map_err(Failure::failed)
+}
+
+fn facts(probe: &Probe, topic: &str) -> Result<TopicFacts, Failure> {
+    probe.topic(topic).map_err(Failure::failed)
+}
+
+/// The wall clock, milliseconds since the Unix epoch; a clock before 1970 counts as 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+}

@@ -1,0 +1,118 @@
+//! `dedup-worker rebuild`: the index made again from the changelog, or the changelog from the output.
+
+mod truth;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Instant;
+
+use service::Failure;
+use wire::topic::EVENTS_INDEX;
+
+use super::bar::Bar;
+use super::{begin, facts, probe};
+use crate::Partition;
+use crate::config::Config;
+use crate::worker::owner::index_dir;
+use crate::worker::restore::{Changelog, Progress};
+
+/// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
+const UNFINISHED: &str = "rebuild-unfinished";
+/// Partitions rebuilt at the same time at most: each one holds the open part of an index in memory.
+const PARALLEL_MAX: usize = 8;
+
+/// What is made again, and from what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The index, from the changelog.
+    Changelog,
+    /// The changelog, from the output: for a changelog that is damaged or gone.
+    Output,
+}
+
+/// Rebuilds. The worker whose data folder this is must not be running; for [`From::Output`], no worker may be.
+///
+/// # Errors
+/// Wrong settings, an index in use, a changelog that cannot be read.
+pub fn rebuild(file: Option<&Path>, from: From) -> Result<(), Failure> {
+    let config = begin(file)?;
+    match from {
+        From::Changelog => index(&config),
+        From::Output => truth::rebuild(&config),
+    }
+}
+
+fn index(config: &Config) -> Result<(), Failure> {
+    let (cluster, probe) = (config.output(), probe(config)?);
+    let facts = facts(&probe, EVENTS_INDEX)?;
+    fs::create_dir_all(&config.data).map_err(Failure::failed)?;
+    let mark = config.data.join(UNFINISHED);
+    if mark.exists() {
+        println!("going on with a rebuild that was interrupted");
+    } else {
+        // First the mark: a crash between the two leaves an index that is kept and brought to the end.
+        fs::write(&mark, b"").map_err(Failure::failed)?;
+        for partition in 0..facts.partition_count {
+            Partition::destroy(&index_dir(&config.data, partition)).map_err(Failure::failed)?;
+        }
+    }
+    let bar = Bar::new();
+    let (next, records, digests) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let begun = Instant::now();
+    let work = || -> Result<(), Failure> {
+        loop {
+            let partition = next.fetch_add(1, Relaxed);
+            if partition >= facts.partition_count {
+                return Ok(());
+            }
+            let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
+            let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
+            let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+            let Some(genesis) = genesis else { continue };
+            let mut before = Progress::default();
+            let mut is_first = true;
+            let dir = index_dir(&config.data, partition);
+            let restored = changelog.restore(&dir, &config.index_options(), genesis, &mut |progress| {
+                if progress.from == before.from && std::mem::take(&mut is_first) {
+                    bar.expect(progress.end - progress.from);
+                }
+                digests.fetch_add(progress.digests.saturating_sub(before.digests), Relaxed);
+                bar.advance(&mut before, progress);
+                let rate = digests.load(Relaxed) as f64 / begun.elapsed().as_secs_f64();
+                bar.say(format!("{rate:.0} identities/s"));
+                Ok(())
+            });
+            let mut restored = restored.map_err(Failure::failed)?;
+            restored.index.seal().map_err(Failure::failed)?;
+            records.fetch_add(restored.records, Relaxed);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(PARALLEL_MAX);
+    let failure = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                if let Err(error) = work() {
+                    let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    failure.get_or_insert(error);
+                }
+            });
+        }
+    });
+    bar.finish();
+    if let Some(failure) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        return Err(failure);
+    }
+    remove(&mark)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let (records, digests) = (records.into_inner(), digests.into_inner());
+    println!("{records} records of the changelog replayed, {digests} identities, in {seconds:.1} s");
+    Ok(())
+}
+
+fn remove(mark: &PathBuf) -> Result<(), Failure> {
+    fs::remove_file(mark).map_err(|error| Failure::failed(format!("{}: {error}", mark.display())))
+}

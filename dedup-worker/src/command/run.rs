@@ -1,0 +1,153 @@
+//! `dedup-worker run`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use service::{AdminServer, Failure, Shutdown};
+use tracing::{info, warn};
+use wire::PartitionCount;
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+
+use super::{TIMEOUT, begin, now_ms};
+use crate::config::Config;
+use crate::kafka::{Cluster, Probe, TopicSettings};
+use crate::metrics::WorkerAdmin;
+use crate::worker::Worker;
+use crate::worker::crash::Crash;
+use crate::worker::figures::Figures;
+use crate::worker::owner::Plan;
+use crate::worker::watch::{InputState, Watch};
+
+/// Pause before an output cluster that does not answer is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunOptions {
+    /// Decide and count, publish nothing, disturb nobody.
+    pub shadow: bool,
+    /// Begin a changelog anew where it is empty although there is output or an index.
+    pub begin_anew: bool,
+}
+
+/// Works until SIGTERM or SIGINT, then lets its partitions go in good order.
+///
+/// When it has an admin port, it prints one line: `dedup-worker ready admin=ADDRESS`.
+///
+/// # Errors
+/// Wrong settings, clusters that do not fit together, a port that is taken, a changelog that is not what it must be.
+pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
+    let config = begin(file)?;
+    let shutdown = Shutdown::new();
+    shutdown
+        .on_process_signals(|| info!("nothing of this program's settings can change while it runs"))
+        .map_err(Failure::failed)?;
+
+    let watches: Vec<_> = config.inputs().into_iter().map(Watch::new).collect();
+    let figures = Arc::new(Figures::default());
+    let admin = Arc::new(WorkerAdmin::new(&figures, &watches, options.shadow));
+    let admin = AdminServer::start(config.admin_listen, admin).map_err(Failure::failed)?;
+    println!("dedup-worker ready admin={}", admin.local_addr());
+
+    let Some(partition_count) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
+    let mut data = config.data.clone();
+    let mut group = config.kafka.group.clone();
+    if options.shadow {
+        data = data.join("shadow");
+        group.push_str(".shadow");
+    }
+    let plan = Plan {
+        output: config.output(),
+        watches,
+        data,
+        options: config.index_options(),
+        limits: config.limits(),
+        transaction_timeout: Duration::from_millis(config.kafka.transaction_timeout_ms),
+        window: config.window().unwrap_or_default(),
+        partition_count,
+        is_shadow: options.shadow,
+        may_begin_anew: options.begin_anew,
+        wall_ms: now_ms,
+        crash: Crash::parse(&config.crash_at).unwrap_or_default(),
+    };
+    let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
+    let worker = Worker::start(plan, &group, session_timeout, figures, shutdown.clone()).map_err(Failure::failed)?;
+    shutdown.wait();
+    info!("stopping: committing what was decided, then leaving the group");
+    worker.stop().map_err(Failure::failed)
+}
+
+/// Waits for the output cluster, asks every input once, and sees that all have the same number of partitions. `None`
+/// where it was told to stop meanwhile.
+fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Option<PartitionCount>, Failure> {
+    let output = Probe::new(&config.output(), TIMEOUT).map_err(Failure::failed)?;
+    let mut has_said = false;
+    let index = loop {
+        match output.topic(EVENTS_INDEX) {
+            Ok(facts) => break facts,
+            Err(failure) => {
+                if !std::mem::replace(&mut has_said, true) {
+                    warn!(%failure, "the output cluster does not answer; waiting for it");
+                }
+                if stop.wait_timeout(RETRY) {
+                    return Ok(None);
+                }
+            }
+        }
+    };
+    let count = index.partition_count;
+    let deduped = output.topic(EVENTS_DEDUPED).map_err(Failure::failed)?;
+    output.topic(EVENTS_REJECTED).map_err(Failure::failed)?;
+    if deduped.partition_count != count {
+        let found = deduped.partition_count;
+        return Err(disagree(EVENTS_DEDUPED, "output", found, count));
+    }
+    for topic in [EVENTS_INDEX, EVENTS_DEDUPED] {
+        suits(config, &config.output(), topic)?;
+    }
+    for watch in watches {
+        let probe = Probe::new(watch.cluster(), TIMEOUT).map_err(Failure::failed)?;
+        watch.ask(&probe, None);
+        if let InputState::Ready(facts) = watch.state()
+            && facts.partition_count != count
+        {
+            return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
+        }
+        if watch.facts().is_some() {
+            suits(config, watch.cluster(), EVENTS)?;
+        }
+    }
+    if let [first, second] = watches
+        && let (Some(first), Some(second)) = (first.facts(), second.facts())
+        && first.cluster_id == second.cluster_id
+    {
+        return Err(Failure::usage(format!("primary and secondary are the same cluster, {}", first.cluster_id)));
+    }
+    PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
+}
+
+/// Refuses a topic whose settings would break a promise, and warns of what weakens one.
+fn suits(config: &Config, cluster: &Cluster, topic: &str) -> Result<(), Failure> {
+    let settings = match TopicSettings::ask(cluster, topic, TIMEOUT) {
+        Ok(settings) => settings,
+        Err(failure) => {
+            warn!(cluster = cluster.name(), topic, %failure, "the topic's settings are unknown");
+            return Ok(());
+        }
+    };
+    for warning in settings.warnings(topic) {
+        warn!(cluster = cluster.name(), "{warning}");
+    }
+    match settings.faults(topic, config.window().unwrap_or_default()) {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(Failure::failed(format!("on the {} cluster: {}", cluster.name(), faults.join("; ")))),
+    }
+}
+
+fn disagree(topic: &str, cluster: &str, found: u32, expected: u32) -> Failure {
+    Failure::failed(format!(
+        "{topic} on the {cluster} cluster has {found} partitions and {EVENTS_INDEX} has {expected}; an event and its \
+         repeat would lie in different partitions"
+    ))
+}

@@ -1,0 +1,289 @@
+//! The settings of `dedup-worker`.
+//!
+//! `dedup-worker.toml` beside this crate is the commented example; a test holds it to these structs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use service::logging::Logging;
+use service::{Problem, Settings};
+use wire::Window;
+use wire::limits::CHANGELOG_ENTRIES_MAX;
+
+use crate::kafka::Cluster;
+use crate::worker::crash::Crash;
+use crate::worker::pump::BatchLimits;
+
+/// Fewer open digests than one batch can bring would seal at every batch.
+const OPEN_DIGESTS_MIN: usize = 65_536;
+/// Shortest session that brokers accept by default.
+const SESSION_TIMEOUT_MS_MIN: u64 = 6_000;
+/// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
+const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
+
+/// What `dedup-worker` can be told, in a file or by `DEDUP_` variables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9091`; port 0 takes
+    /// a free one. It has no login, so keep it away from the internet.
+    pub admin_listen: SocketAddr,
+    /// Directory of the indexes, used by one process at a time. Default `./data/dedup`. Its loss costs a replay.
+    pub data: PathBuf,
+    /// For tests: end the process without cleaning up at a point of its loop, `STEP:PASS`. Default empty, never.
+    pub crash_at: String,
+    /// Logs on stderr.
+    pub log: Logging,
+    /// The clusters.
+    pub kafka: Kafka,
+    /// Size of batches.
+    pub batch: Batch,
+    /// The index.
+    pub index: Index,
+    /// The window of a changelog that does not exist yet. An existing one keeps its own.
+    pub window: NewWindow,
+}
+
+/// The clusters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// First input: brokers as host:port, separated by commas. Default `127.0.0.1:19092`.
+    pub primary: String,
+    /// Second input. Default `127.0.0.1:29092`; empty is none.
+    pub secondary: String,
+    /// Where output and changelog are. Default empty: the primary.
+    pub output: String,
+    /// The group in which workers share the partitions. Default `dedup-worker`.
+    pub group: String,
+    /// Time after which a worker that went silent is replaced. Default 10,000; at least 6,000, as brokers want it.
+    pub session_timeout_ms: u64,
+    /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
+    /// dead worker left open, if nobody takes the partition over before.
+    pub transaction_timeout_ms: u64,
+    /// Properties handed to librdkafka for the primary: security and whatever else it knows. Never printed.
+    pub primary_properties: BTreeMap<String, String>,
+    /// The same for the secondary.
+    pub secondary_properties: BTreeMap<String, String>,
+    /// The same for the output; where `output` is empty, the primary's are used.
+    pub output_properties: BTreeMap<String, String>,
+}
+
+/// Size of batches: one transaction each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// Records at most. Default 20,000; from 1 to 40,000, what a changelog record holds.
+    pub records_max: usize,
+    /// Bytes of values at which a batch is full. Default 16 MiB.
+    pub bytes_max: usize,
+    /// Time that a batch waits for more while no other is on its way. Default 20.
+    pub linger_ms: u64,
+}
+
+/// The index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Index {
+    /// Identities of one partition kept in memory before they are sealed into a sorted run on disk. Default as the
+    /// index's own; at least 65,536. More means fewer, larger runs and a longer replay after a crash.
+    pub open_digests_max: usize,
+}
+
+/// The window of a new changelog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewWindow {
+    /// Span of a bucket, seconds. Default a day.
+    pub bucket_s: u64,
+    /// Buckets within which a repeat is always found. Default 28.
+    pub promised_buckets: u32,
+    /// Further buckets, for time in hosts' buffers and for clocks that are off. Default 2.
+    pub margin_buckets: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            admin_listen: ([127, 0, 0, 1], 9091).into(),
+            data: "./data/dedup".into(),
+            crash_at: String::new(),
+            log: Logging::default(),
+            kafka: Kafka::default(),
+            batch: Batch::default(),
+            index: Index::default(),
+            window: NewWindow::default(),
+        }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            primary: "127.0.0.1:19092".into(),
+            secondary: "127.0.0.1:29092".into(),
+            output: String::new(),
+            group: "dedup-worker".into(),
+            session_timeout_ms: 10_000,
+            transaction_timeout_ms: 30_000,
+            primary_properties: BTreeMap::new(),
+            secondary_properties: BTreeMap::new(),
+            output_properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { records_max: 20_000, bytes_max: 16 << 20, linger_ms: 20 }
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { open_digests_max: crate::Options::default().open_digests_max }
+    }
+}
+
+impl Default for NewWindow {
+    fn default() -> Self {
+        let window = Window::default();
+        Self {
+            bucket_s: window.bucket_ms() / 1000,
+            promised_buckets: window.promised_buckets(),
+            margin_buckets: window.margin_buckets(),
+        }
+    }
+}
+
+impl Settings for Config {
+    const PREFIX: &'static str = "DEDUP";
+    const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG"];
+    const SECRETS: &'static [&'static str] = &["primary_properties", "secondary_properties", "output_properties"];
+
+    fn problems(&self) -> Vec<Problem> {
+        let Self { kafka, batch, .. } = self;
+        let mut problems = Vec::new();
+        let mut check = |is_wrong: bool, key: &'static str, message: String| {
+            if is_wrong {
+                problems.push(Problem::new(key, message));
+            }
+        };
+        check(kafka.primary.is_empty(), "kafka.primary", "must name a broker".into());
+        check(kafka.primary == kafka.secondary, "kafka.secondary", "is the primary; leave it empty for none".into());
+        check(kafka.group.is_empty(), "kafka.group", "must have a name".into());
+        let (session, transaction) = (kafka.session_timeout_ms, kafka.transaction_timeout_ms);
+        let at_least = |bound: u64| format!("must be at least {bound}");
+        check(session < SESSION_TIMEOUT_MS_MIN, "kafka.session_timeout_ms", at_least(SESSION_TIMEOUT_MS_MIN));
+        let bounds = TRANSACTION_TIMEOUT_MS;
+        let message = format!("must be from {} to {}", bounds.start(), bounds.end());
+        check(!bounds.contains(&transaction), "kafka.transaction_timeout_ms", message);
+        let records = format!("must be from 1 to {CHANGELOG_ENTRIES_MAX}");
+        check(!(1..=CHANGELOG_ENTRIES_MAX).contains(&batch.records_max), "batch.records_max", records);
+        check(batch.bytes_max == 0, "batch.bytes_max", at_least(1));
+        let open = self.index.open_digests_max;
+        check(open < OPEN_DIGESTS_MIN, "index.open_digests_max", at_least(OPEN_DIGESTS_MIN as u64));
+        let lengths = "must be at least 1 s, 1 bucket and 1 bucket of margin, together 366 buckets at most";
+        check(self.window().is_none(), "window.bucket_s", lengths.into());
+        let step =
+            "must be empty, or produced, before-commit, committed or index-updated with a number from 1: `committed:3`";
+        check(Crash::parse(&self.crash_at).is_none(), "crash_at", step.into());
+        problems.extend(self.log.problem().map(|message| Problem::new("log.filter", message)));
+        problems
+    }
+}
+
+impl Config {
+    /// The cluster of output and changelog.
+    pub fn output(&self) -> Cluster {
+        let Kafka { primary, output, primary_properties, output_properties, .. } = &self.kafka;
+        match output.as_str() {
+            "" => Cluster::new("output", primary, primary_properties.clone()),
+            output => Cluster::new("output", output, output_properties.clone()),
+        }
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> Vec<Cluster> {
+        let Kafka { primary, secondary, primary_properties, secondary_properties, .. } = &self.kafka;
+        let mut inputs = vec![Cluster::new("primary", primary, primary_properties.clone())];
+        if !secondary.is_empty() {
+            inputs.push(Cluster::new("secondary", secondary, secondary_properties.clone()));
+        }
+        inputs
+    }
+
+    /// The window of a new changelog; `None` where its lengths are out of bounds.
+    pub fn window(&self) -> Option<Window> {
+        let NewWindow { bucket_s, promised_buckets, margin_buckets } = self.window;
+        Window::try_new(bucket_s.checked_mul(1000)?, promised_buckets, margin_buckets)
+    }
+
+    /// Settings of an index.
+    pub fn index_options(&self) -> crate::Options {
+        crate::Options { open_digests_max: self.index.open_digests_max, ..crate::Options::default() }
+    }
+
+    /// Size of batches.
+    pub fn limits(&self) -> BatchLimits {
+        let Batch { records_max, bytes_max, linger_ms } = self.batch;
+        BatchLimits { records_max, bytes_max, linger: Duration::from_millis(linger_ms) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_example_says_every_key_and_its_default() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dedup-worker.toml");
+        let example = service::config::load::<Config>(Some(&file), []).unwrap();
+        assert_eq!(example.value, Config::default());
+        let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
+        assert_eq!(unsaid, Vec::<String>::new());
+    }
+
+    #[test]
+    fn bounds_are_checked_by_name() {
+        let mut config = Config::default();
+        assert_eq!(config.problems(), []);
+        config.kafka.secondary = config.kafka.primary.clone();
+        config.kafka.session_timeout_ms = SESSION_TIMEOUT_MS_MIN - 1;
+        config.kafka.transaction_timeout_ms = TRANSACTION_TIMEOUT_MS.end() + 1;
+        config.batch.records_max = CHANGELOG_ENTRIES_MAX + 1;
+        config.index.open_digests_max = OPEN_DIGESTS_MIN - 1;
+        config.window.margin_buckets = 0;
+        config.crash_at = "never".into();
+        let keys: Vec<_> = config.problems().iter().map(|problem| problem.key).collect();
+        let expected = [
+            "kafka.secondary",
+            "kafka.session_timeout_ms",
+            "kafka.transaction_timeout_ms",
+            "batch.records_max",
+            "index.open_digests_max",
+            "window.bucket_s",
+            "crash_at",
+        ];
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn variables_and_secrets() {
+        let environment = [
+            ("DEDUP_KAFKA_PRIMARY", "a:1"),
+            ("DEDUP_KAFKA_SECONDARY", ""),
+            ("DEDUP_KAFKA_PRIMARY_PROPERTIES", r#"{"sasl.password" = "hunter2"}"#),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let loaded = service::config::load::<Config>(None, environment).unwrap();
+        assert_eq!(loaded.value.inputs().len(), 1);
+        assert_eq!(loaded.value.kafka.primary_properties["sasl.password"], "hunter2");
+        assert!(!loaded.to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,52 @@
+//! Why a partition is not worked on, sorted by what follows.
+
+use crate::error::{IndexError, Remedy};
+use crate::kafka::KafkaFailure;
+
+/// Why the work on a partition ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Everything that is believed is dropped, and begun again from what the changelog says, after a pause.
+    #[error("{0}")]
+    Again(String),
+    /// The index on disk lies: it is thrown away, then as [`Fault::Again`].
+    #[error("the index is thrown away and made again: {0}")]
+    Index(String),
+    /// Somebody has to decide; this process stops.
+    #[error("{0}")]
+    Refused(String),
+    /// The partition is somebody else's by now, or the process stops. Nothing is wrong.
+    #[error("the partition was given up")]
+    Released,
+}
+
+impl From<KafkaFailure> for Fault {
+    fn from(failure: KafkaFailure) -> Self {
+        Self::Again(failure.to_string())
+    }
+}
+
+impl From<IndexError> for Fault {
+    fn from(error: IndexError) -> Self {
+        match (error.remedy(), &error) {
+            (Remedy::Rebuild, _) | (_, IndexError::Foreign { .. }) => Self::Index(error.to_string()),
+            // The owner before, in this process, may still be letting go.
+            (Remedy::Retry, _) | (_, IndexError::Locked(_)) => Self::Again(error.to_string()),
+            (Remedy::Stop, _) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_remedy_has_its_consequence() {
+        assert!(matches!(Fault::from(IndexError::Damaged("x".into())), Fault::Index(_)));
+        assert!(matches!(Fault::from(IndexError::Version(9)), Fault::Refused(_)));
+        assert!(matches!(Fault::from(IndexError::Locked("x".into())), Fault::Again(_)));
+        let full = IndexError::Full { what: "x", count: 2, count_max: 1 };
+        assert!(matches!(Fault::from(full), Fault::Again(_)));
+    }
+}

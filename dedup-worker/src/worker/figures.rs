@@ -1,0 +1,136 @@
+//! What the worker has done so far, shared with the metrics and the status page.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::publish::Fate;
+use super::restore::Progress;
+use crate::Stats;
+
+/// Inputs a worker reads.
+pub const INPUTS: usize = 2;
+
+/// What is happening to a partition that this worker should own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// Taking the fence.
+    #[default]
+    Fencing,
+    /// Replaying the changelog.
+    Restoring(Progress),
+    /// Records flow.
+    Running,
+    /// It could not go on, for this reason, and tries again by itself.
+    Failing(String),
+}
+
+/// Counters since the process started, over all partitions. Each is exact; together they are no snapshot.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events written to the output.
+    pub published: AtomicU64,
+    /// Events that had been written before.
+    pub duplicates: AtomicU64,
+    /// Records set aside.
+    pub rejected: AtomicU64,
+    /// Transactions committed.
+    pub batches: AtomicU64,
+    /// Times that a partition was begun again after a fault.
+    pub faults: AtomicU64,
+    /// Partitions taken over.
+    pub takeovers: AtomicU64,
+    /// Changelog records replayed at takeovers.
+    pub replayed: AtomicU64,
+    /// Indexes thrown away and made again.
+    pub indexes_thrown_away: AtomicU64,
+}
+
+/// One partition's figures.
+#[derive(Debug, Default)]
+pub struct PartitionFigures {
+    counters: Arc<Counters>,
+    seen: Mutex<Seen>,
+}
+
+/// One partition as it was last seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// What is happening to it.
+    pub state: State,
+    /// Its index.
+    pub index: Stats,
+    /// The window's clock, milliseconds since the Unix epoch.
+    pub clock_ms: i64,
+    /// Records and milliseconds that each input is behind; `None` where it is not read.
+    pub lags: [Option<(u64, u64)>; INPUTS],
+}
+
+/// Everybody's figures.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Counters.
+    pub counters: Arc<Counters>,
+    partitions: Mutex<BTreeMap<u32, Arc<PartitionFigures>>>,
+}
+
+impl Figures {
+    /// The figures of a partition that is taken over.
+    pub fn enter(&self, partition: u32) -> Arc<PartitionFigures> {
+        let figures = PartitionFigures { counters: Arc::clone(&self.counters), seen: Mutex::default() };
+        let figures = Arc::new(figures);
+        lock(&self.partitions).insert(partition, Arc::clone(&figures));
+        figures
+    }
+
+    /// The partition has been given up.
+    pub fn leave(&self, partition: u32) {
+        lock(&self.partitions).remove(&partition);
+    }
+
+    /// Every partition held, as it was last seen.
+    pub fn partitions(&self) -> Vec<(u32, Seen)> {
+        lock(&self.partitions).iter().map(|(partition, figures)| (*partition, figures.seen())).collect()
+    }
+}
+
+impl PartitionFigures {
+    /// As it was last seen.
+    pub fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn state_is(&self, state: State) {
+        lock(&self.seen).state = state;
+    }
+
+    pub(crate) fn index_is(&self, index: Stats, clock_ms: i64) {
+        let mut seen = lock(&self.seen);
+        (seen.index, seen.clock_ms) = (index, clock_ms);
+    }
+
+    pub(crate) fn lags_are_unknown(&self) {
+        lock(&self.seen).lags = [None; INPUTS];
+    }
+
+    pub(crate) fn lag_is(&self, input: usize, records: u64, behind_ms: u64) {
+        lock(&self.seen).lags[input] = Some((records, behind_ms));
+    }
+
+    pub(crate) fn batch(&self, fates: &[Fate]) {
+        let count = |counted: fn(&Fate) -> bool| fates.iter().filter(|fate| counted(fate)).count() as u64;
+        let Counters { published, duplicates, rejected, batches, .. } = &*self.counters;
+        published.fetch_add(count(|fate| matches!(fate, Fate::Published)), Relaxed);
+        duplicates.fetch_add(count(|fate| matches!(fate, Fate::Dropped)), Relaxed);
+        rejected.fetch_add(count(|fate| matches!(fate, Fate::SetAside(_))), Relaxed);
+        batches.fetch_add(1, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,134 @@
+//! One decided batch as one transaction.
+//!
+//! The output records go first, because the changelog record names the offsets they were given. Both, the records set
+//! aside, and the input positions in the changelog record come into being together with the commit, or not at all.
+
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
+use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+
+use super::crash::{Crash, Step};
+use super::input::Undecodable;
+use super::positions::Positions;
+use crate::kafka::{Delivered, KafkaFailure, Kind, Outgoing, Producer};
+use crate::{ChangelogPoint, DecidedBatch};
+
+/// Header of a record set aside: which part of it is not as it must be.
+const REASON_HEADER: &str = "reason";
+
+/// What becomes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes to the output.
+    Published,
+    /// It had been published before.
+    Dropped,
+    /// It goes to `events.rejected`.
+    SetAside(Undecodable),
+}
+
+/// A decided batch on its way.
+#[derive(Debug, Default)]
+pub struct Job<'c> {
+    /// The records read.
+    pub records: Vec<BorrowedMessage<'c>>,
+    /// What becomes of each.
+    pub fates: Vec<Fate>,
+    /// What the index learns.
+    pub decided: Option<DecidedBatch>,
+    /// How far the inputs have been read with these.
+    pub positions: Positions,
+}
+
+/// Where decided batches go.
+#[derive(Debug)]
+pub enum Publisher {
+    /// To the output cluster.
+    Kafka {
+        /// The fenced producer.
+        producer: Producer,
+        /// The partition.
+        partition: u32,
+        /// For tests.
+        crash: Crash,
+    },
+    /// Nowhere: what a shadow decides is only counted.
+    Shadow,
+}
+
+impl Publisher {
+    /// Writes a batch in one transaction and says where the changelog stands after it. `scratch` is overwritten.
+    ///
+    /// # Errors
+    /// Anything but a confirmed commit.
+    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, KafkaFailure> {
+        let Self::Kafka { producer, partition, crash } = self else { return Ok(None) };
+        producer.begin()?;
+        let mut sent = 0_usize;
+        for (record, fate) in job.records.iter().zip(&job.fates) {
+            let headers = record.headers().map(rdkafka::message::BorrowedHeaders::detach);
+            let (kind, topic, to, headers) = match fate {
+                Fate::Dropped => continue,
+                Fate::Published => (Kind::Output, EVENTS_DEDUPED, Some(*partition), headers),
+                Fate::SetAside(why) => {
+                    let reason = Header { key: REASON_HEADER, value: Some(why.reason()) };
+                    let headers = headers.unwrap_or_else(OwnedHeaders::new).insert(reason);
+                    (Kind::Rejected, EVENTS_REJECTED, None, Some(headers))
+                }
+            };
+            let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
+            producer.send(Outgoing { kind, topic, partition: to, key, value, headers })?;
+            sent += 1;
+        }
+        let delivered = if sent > 0 { producer.settle()? } else { Delivered::default() };
+        crash.at(Step::Produced);
+        scratch.clear();
+        let (start, end) = delivered.output;
+        let (clock_ms, entries) = job.decided.as_ref().map_or((0, &[][..]), |d| (d.clock_ms(), d.entries()));
+        let output = OutputRange { log: 0, start, end };
+        encode_batch(scratch, *partition, clock_ms, job.positions.as_slice(), output, entries);
+        commit(producer, *partition, scratch, *crash).map(Some)
+    }
+
+    /// Writes the genesis of a changelog that has none.
+    ///
+    /// # Errors
+    /// Anything but a confirmed commit.
+    pub fn genesis(&self, genesis: &Genesis) -> Result<(), KafkaFailure> {
+        let Self::Kafka { producer, partition, crash } = self else { return Ok(()) };
+        let mut record = Vec::new();
+        encode_genesis(&mut record, *partition, genesis);
+        producer.begin()?;
+        commit(producer, *partition, &record, *crash).map(|_| ())
+    }
+
+    /// Writes a checkpoint and says where the changelog stands after it.
+    ///
+    /// # Errors
+    /// Anything but a confirmed commit.
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<ChangelogPoint>, KafkaFailure> {
+        let Self::Kafka { producer, partition, crash } = self else { return Ok(None) };
+        let mut record = Vec::new();
+        encode_checkpoint(&mut record, *partition, checkpoint);
+        producer.begin()?;
+        commit(producer, *partition, &record, *crash).map(Some)
+    }
+}
+
+/// Adds the changelog record to the transaction that was begun, and commits.
+pub(crate) fn commit(
+    producer: &Producer,
+    partition: u32,
+    record: &[u8],
+    crash: Crash,
+) -> Result<ChangelogPoint, KafkaFailure> {
+    let (kind, topic) = (Kind::Changelog, EVENTS_INDEX);
+    producer.send(Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers: None })?;
+    let offset = producer.settle()?.changelog;
+    let offset = offset.ok_or_else(|| KafkaFailure::new("produce", "the changelog record was not acknowledged"))?;
+    crash.at(Step::BeforeCommit);
+    producer.commit()?;
+    crash.at(Step::Committed);
+    Ok(ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) })
+}

@@ -1,0 +1,382 @@
+//! The loop: read, decide, publish, commit; and again, while the batch before is still on its way.
+//!
+//! Two threads share it. This one reads both inputs and decides. The other carries out transactions, one after the
+//! other: it does not begin batch N + 1 before N is known committed. N + 1 is decided meanwhile, against the index and N;
+//! whatever happens to N but a confirmed commit throws both away.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use service::Shutdown;
+use tracing::warn;
+use wire::changelog::{Checkpoint, Genesis};
+
+use super::clock::Clock;
+use super::crash::{Crash, Step};
+use super::fault::Fault;
+use super::figures::PartitionFigures;
+use super::input::{Cursor, Input, decode};
+use super::positions::Positions;
+use super::publish::{Fate, Job, Publisher};
+use super::waker::Waker;
+use super::watch::{InputState, Watch};
+use crate::error::Remedy;
+use crate::kafka::KafkaFailure;
+use crate::{Candidate, ChangelogPoint, Partition, Verdict};
+
+/// Records taken from one input before the other is looked at.
+const BURST: usize = 512;
+/// Longest wait while nothing comes; a stop is seen after it at the latest.
+const IDLE: Duration = Duration::from_millis(50);
+/// Time between two looks at a partition that is idle: for what expires, and for its figures.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Pause before an index that has no room, on a full disk, is asked again.
+const NO_ROOM: Duration = Duration::from_secs(1);
+/// A checkpoint is written after so many buckets, because retention takes the one before away one day.
+const CHECKPOINT_BUCKETS: i64 = 1;
+
+/// How large a batch becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Records.
+    pub records_max: usize,
+    /// Bytes of their keys and values.
+    pub bytes_max: usize,
+    /// Time that a batch waits for more while no other is on its way.
+    pub linger: Duration,
+}
+
+/// Everything that is held for a partition whose fence was taken.
+pub struct Held {
+    /// The partition.
+    pub partition: u32,
+    /// What its changelog began with.
+    pub genesis: Genesis,
+    /// The index.
+    pub index: Partition,
+    /// How far the inputs have been read.
+    pub positions: Positions,
+    /// The window's clock.
+    pub clock: Clock,
+    /// Where decided batches go.
+    pub publisher: Publisher,
+    /// Offset that a shadow gives its next batch.
+    pub shadow_offset: u64,
+    /// The clock at the newest checkpoint.
+    pub checkpoint_ms: i64,
+}
+
+/// What the loop needs and does not change.
+pub struct Surroundings<'a> {
+    /// Size of batches.
+    pub limits: BatchLimits,
+    /// The clusters behind the inputs, in the inputs' order.
+    pub watches: &'a [std::sync::Arc<Watch>],
+    /// Their changes before the inputs were opened; more of them end the loop.
+    pub changes: u64,
+    /// Ends the loop in good order.
+    pub stop: &'a Shutdown,
+    /// Wakes the loop.
+    pub waker: &'a Waker,
+    /// What it tells of itself.
+    pub figures: &'a PartitionFigures,
+    /// The wall clock, milliseconds since the Unix epoch.
+    pub wall_ms: fn() -> i64,
+    /// For tests.
+    pub crash: Crash,
+}
+
+/// Why the loop ended without a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was told to; everything that was decided is committed.
+    Stopped,
+    /// Another log is to be read, or one fewer; likewise.
+    InputsChanged,
+}
+
+type Done<'c> = (Job<'c>, Result<Option<ChangelogPoint>, KafkaFailure>);
+
+/// Runs until it is told to stop or the inputs change.
+///
+/// # Errors
+/// [`Fault`]: nothing of what is held may be believed any more.
+pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_>) -> Result<End, Fault> {
+    let Held { publisher, .. } = held;
+    // The publisher is lent to the other thread for as long as this lasts.
+    let publisher = std::mem::replace(publisher, Publisher::Shadow);
+    let is_shadow = matches!(publisher, Publisher::Shadow);
+    let outcome = thread::scope(|scope| {
+        let (jobs, to_publish) = sync_channel::<Job<'_>>(1);
+        let (published, done) = sync_channel::<Done<'_>>(1);
+        let (publisher, waker) = (&publisher, around.waker);
+        scope.spawn(move || {
+            let mut scratch = Vec::new();
+            for job in to_publish {
+                let result = publisher.publish(&job, &mut scratch);
+                if published.send((job, result)).is_err() {
+                    return;
+                }
+                waker.wake();
+            }
+        });
+        let cursors = inputs.iter().map(|(_, input)| input.cursor()).collect();
+        let run = Run {
+            held,
+            inputs,
+            around,
+            publisher,
+            is_shadow,
+            cursors,
+            jobs,
+            done,
+            in_flight: false,
+            spare: Some(Job::default()),
+            candidates: Vec::new(),
+            verdicts: Vec::new(),
+            looked_after: Instant::now(),
+        };
+        run.run()
+    });
+    held.publisher = publisher;
+    outcome
+}
+
+/// Changes of all inputs so far.
+pub fn changes(watches: &[std::sync::Arc<Watch>]) -> u64 {
+    watches.iter().map(|watch| watch.changes()).sum()
+}
+
+struct Run<'r, 'c> {
+    held: &'r mut Held,
+    inputs: &'c [(usize, Input)],
+    around: &'r Surroundings<'r>,
+    publisher: &'c Publisher,
+    is_shadow: bool,
+    cursors: Vec<Cursor>,
+    jobs: SyncSender<Job<'c>>,
+    done: Receiver<Done<'c>>,
+    in_flight: bool,
+    spare: Option<Job<'c>>,
+    candidates: Vec<Candidate>,
+    verdicts: Vec<Verdict>,
+    looked_after: Instant,
+}
+
+impl<'c> Run<'_, 'c> {
+    fn run(mut self) -> Result<End, Fault> {
+        loop {
+            let mut job = self.spare.take().unwrap_or_default();
+            job.records.clear();
+            job.fates.clear();
+            self.candidates.clear();
+            let end = self.gather(&mut job)?;
+            if job.records.is_empty() || end.is_some() {
+                // What was read and not decided is read again by whoever comes next.
+                self.spare = Some(job);
+                if let Some(end) = end {
+                    self.finish()?;
+                    return Ok(end);
+                }
+                self.finish()?;
+                self.look_after()?;
+                continue;
+            }
+            let answers = self.answers();
+            let reached = self.cursors.iter().zip(&answers).map(|(cursor, answers)| cursor.reached(*answers));
+            let clock_ms = self.held.clock.advance(reached, (self.around.wall_ms)());
+            self.decide(&mut job, clock_ms)?;
+            for ((_, input), cursor) in self.inputs.iter().zip(&self.cursors) {
+                self.held.positions.advance(input.facts(), cursor.leader_epoch, cursor.next_offset);
+            }
+            job.positions.clone_from(&self.held.positions);
+            self.finish()?;
+            if self.jobs.send(job).is_err() {
+                return Err(Fault::Again("the publishing thread ended".into()));
+            }
+            self.in_flight = true;
+            if self.looked_after.elapsed() >= HOUSEKEEPING {
+                self.look_after()?;
+            }
+        }
+    }
+
+    /// Fills `job` until it is full, or has waited and nothing is on its way; empty after a while without records.
+    fn gather(&mut self, job: &mut Job<'c>) -> Result<Option<End>, Fault> {
+        let limits = self.around.limits;
+        let begun = Instant::now();
+        let mut first = None;
+        let mut bytes = 0;
+        loop {
+            if self.around.stop.is_triggered() {
+                return Ok(Some(End::Stopped));
+            }
+            if changes(self.around.watches) != self.around.changes {
+                return Ok(Some(End::InputsChanged));
+            }
+            let before = job.records.len();
+            for place in self.slower_first() {
+                let (inputs, cursor) = (self.inputs, &mut self.cursors[place]);
+                for _ in 0..BURST {
+                    let Some(record) = inputs[place].1.take(cursor)? else { break };
+                    bytes += rdkafka::Message::payload(&record).map_or(0, <[u8]>::len);
+                    let Genesis { partition_count, seed, .. } = self.held.genesis;
+                    match decode(&record, self.held.partition, partition_count, seed) {
+                        Ok(candidate) => {
+                            self.candidates.push(candidate);
+                            job.fates.push(Fate::Published);
+                        }
+                        Err(why) => job.fates.push(Fate::SetAside(why)),
+                    }
+                    job.records.push(record);
+                    if job.records.len() >= limits.records_max || bytes >= limits.bytes_max {
+                        return Ok(None);
+                    }
+                }
+            }
+            self.collect()?;
+            if job.records.len() > before {
+                first.get_or_insert_with(Instant::now);
+                continue;
+            }
+            let waited = first.unwrap_or(begun).elapsed();
+            let enough = if first.is_some() { limits.linger } else { HOUSEKEEPING };
+            if !self.in_flight && waited >= enough {
+                return Ok(None);
+            }
+            let left = if self.in_flight { IDLE } else { enough.saturating_sub(waited) };
+            self.around.waker.wait(left.min(IDLE));
+        }
+    }
+
+    /// The inputs, the one that is further behind first, so that a batch's clock fits all of it.
+    fn slower_first(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.cursors.len();
+        let time = |place: usize| self.cursors.get(place).map_or(i64::MAX, |cursor| cursor.reached_ms);
+        let turned = count == 2 && time(1) < time(0);
+        (0..count).map(move |place| if turned { count - 1 - place } else { place })
+    }
+
+    fn answers(&self) -> Vec<bool> {
+        let answers = |(place, _): &(usize, Input)| matches!(self.around.watches[*place].state(), InputState::Ready(_));
+        self.inputs.iter().map(answers).collect()
+    }
+
+    /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that.
+    fn decide(&mut self, job: &mut Job<'c>, clock_ms: i64) -> Result<(), Fault> {
+        let decided = loop {
+            match self.held.index.decide(&self.candidates, clock_ms, &mut self.verdicts) {
+                Ok(decided) => break decided,
+                Err(error) if error.remedy() == Remedy::Retry => {
+                    self.finish()?;
+                    if let Err(error) = self.held.index.maintain(clock_ms) {
+                        warn!(partition = self.held.partition, %error, "the index has no room; waiting");
+                        if self.around.stop.wait_timeout(NO_ROOM) {
+                            return Err(Fault::Released);
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let mut verdicts = self.verdicts.iter();
+        for fate in job.fates.iter_mut().filter(|fate| **fate == Fate::Published) {
+            if verdicts.next() == Some(&Verdict::Duplicate) {
+                *fate = Fate::Dropped;
+            }
+        }
+        job.decided = Some(decided);
+        Ok(())
+    }
+
+    /// Takes the outcome of what is on its way, if there is one yet.
+    fn collect(&mut self) -> Result<(), Fault> {
+        if self.in_flight
+            && let Ok(done) = self.done.try_recv()
+        {
+            return self.committed(done);
+        }
+        Ok(())
+    }
+
+    /// Waits for the outcome of what is on its way.
+    fn finish(&mut self) -> Result<(), Fault> {
+        if !self.in_flight {
+            return Ok(());
+        }
+        let done = self.done.recv().map_err(|_| Fault::Again("the publishing thread ended".into()))?;
+        self.committed(done)
+    }
+
+    fn committed(&mut self, (mut job, result): Done<'c>) -> Result<(), Fault> {
+        self.in_flight = false;
+        let point = match result {
+            Ok(Some(point)) => point,
+            Ok(None) => {
+                self.held.shadow_offset += 1;
+                ChangelogPoint { next_offset: self.held.shadow_offset, leader_epoch: -1, checksum: 0 }
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let Some(decided) = job.decided.take() else { return Ok(()) };
+        let clock_ms = decided.clock_ms();
+        self.held.index.commit(decided, point);
+        self.around.crash.at(Step::IndexUpdated);
+        self.around.figures.batch(&job.fates);
+        if let Err(error) = self.held.index.maintain(clock_ms) {
+            if error.remedy() != Remedy::Retry {
+                return Err(error.into());
+            }
+            warn!(partition = self.held.partition, %error, "housekeeping of the index failed; trying again later");
+        }
+        job.records.clear();
+        job.fates.clear();
+        self.spare = Some(job);
+        Ok(())
+    }
+
+    /// What is due once a second: the clock of an idle partition, expiry, a checkpoint, figures.
+    fn look_after(&mut self) -> Result<(), Fault> {
+        self.looked_after = Instant::now();
+        if !self.in_flight {
+            let answers = self.answers();
+            let reached = self.cursors.iter().zip(&answers).map(|(cursor, answers)| cursor.reached(*answers));
+            self.held.clock.advance(reached, (self.around.wall_ms)());
+        }
+        let clock_ms = self.held.clock.now_ms();
+        let bucket_ms = self.held.genesis.window.bucket_ms() as i64;
+        if !self.is_shadow && clock_ms - self.held.checkpoint_ms >= CHECKPOINT_BUCKETS * bucket_ms {
+            self.finish()?;
+            checkpoint(self.held, self.publisher)?;
+        }
+        if let Err(error) = self.held.index.maintain(clock_ms)
+            && error.remedy() != Remedy::Retry
+        {
+            return Err(error.into());
+        }
+        let figures = self.around.figures;
+        figures.index_is(self.held.index.stats(), clock_ms);
+        for ((place, input), cursor) in self.inputs.iter().zip(&self.cursors) {
+            let end = input.reader().known_end().unwrap_or(cursor.next_offset);
+            let behind_ms = if cursor.is_at_end { 0 } else { (self.around.wall_ms)() - cursor.reached_ms };
+            figures.lag_is(*place, end.saturating_sub(cursor.next_offset), behind_ms.max(0) as u64);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a checkpoint, which nothing may be on its way for, and lets the index know.
+///
+/// # Errors
+/// Anything but a confirmed commit.
+pub fn checkpoint(held: &mut Held, publisher: &Publisher) -> Result<(), Fault> {
+    let clock_ms = held.clock.now_ms();
+    let positions = held.positions.as_slice().to_vec();
+    let written = publisher.checkpoint(&Checkpoint { genesis: held.genesis, positions, clock_ms })?;
+    if let Some(point) = written {
+        held.index.advance(point, clock_ms);
+    }
+    held.checkpoint_ms = clock_ms;
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Producing events as the ingest does, and reading what came out.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use wire::partition::partition_of;
+use wire::topic::{EVENTS, EVENTS_DEDUPED, RECEIVED_AT_HEADER, SOURCE_HEADER};
+use wire::{MessageId, PartitionCount};
+
+use super::brokers::{Broker, PARTITIONS};
+
+pub(crate) const SOURCE: &str = "web";
+
+pub(crate) struct Events {
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Events {
+    pub(crate) fn to(broker: &Broker) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &broker.address)
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .create()
+            .unwrap();
+        Self { producer }
+    }
+
+    /// Produces the events with these numbers.
+    pub(crate) fn produce(&self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            self.produce_at(number, now_ms());
+        }
+        self.producer.flush(Duration::from_secs(30)).unwrap();
+    }
+
+    pub(crate) fn produce_at(&self, number: u64, received_at_ms: i64) {
+        let id = id(number);
+        let received = received_at_ms.to_string();
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: SOURCE_HEADER, value: Some(SOURCE) })
+            .insert(Header { key: RECEIVED_AT_HEADER, value: Some(&received) });
+        self.send(&id, partition(&id), Some(headers));
+    }
+
+    /// Produces a record as it is.
+    pub(crate) fn send(&self, id: &str, partition: u32, headers: Option<OwnedHeaders>) {
+        let value = format!(r#"{{"messageId":"{id}","type":"track"}}"#);
+        let mut record = BaseRecord::to(EVENTS).partition(partition.cast_signed()).key(id).payload(&value);
+        if let Some(headers) = headers {
+            record = record.headers(headers);
+        }
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    pub(crate) fn flush(&self) {
+        self.producer.flush(Duration::from_secs(30)).unwrap();
+    }
+}
+
+pub(crate) fn id(number: u64) -> String {
+    format!("m-{number:08}")
+}
+
+pub(crate) fn partition(id: &str) -> u32 {
+    partition_of(MessageId::try_new(id.as_bytes()).unwrap(), PartitionCount::try_new(PARTITIONS).unwrap())
+}
+
+pub(crate) fn now_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// Reads the output as it grows, as a reader under `read_committed` sees it.
+pub(crate) struct Output {
+    consumer: BaseConsumer,
+    pub(crate) seen: HashMap<String, u32>,
+}
+
+impl Output {
+    pub(crate) fn of(broker: &Broker) -> Self {
+        Self::topic(broker, EVENTS_DEDUPED)
+    }
+
+    pub(crate) fn topic(broker: &Broker, topic: &str) -> Self {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &broker.address)
+            .set("group.id", "judge")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "50")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            list.add_partition_offset(topic, partition.cast_signed(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        Self { consumer, seen: HashMap::new() }
+    }
+
+    /// Reads until `count` different events have come out.
+    pub(crate) fn wait_for(&mut self, count: usize, limit: Duration) {
+        let begun = Instant::now();
+        while self.seen.len() < count {
+            assert!(begun.elapsed() < limit, "{} of {count} events came out in {limit:?}", self.seen.len());
+            self.read(Duration::from_millis(100));
+        }
+    }
+
+    /// Reads what there is until nothing comes for `quiet`.
+    pub(crate) fn drain(&mut self, quiet: Duration) {
+        while self.read(quiet) {}
+    }
+
+    fn read(&mut self, timeout: Duration) -> bool {
+        match self.consumer.poll(timeout) {
+            Some(Ok(record)) => {
+                let id = String::from_utf8(record.key().unwrap_or_default().to_vec()).unwrap();
+                *self.seen.entry(id).or_default() += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Asserts that exactly the events below `count` came out, each once.
+    pub(crate) fn assert_each_once(&mut self, count: u64) {
+        self.drain(Duration::from_millis(700));
+        let doubled: Vec<_> = self.seen.iter().filter(|(_, times)| **times > 1).take(5).collect();
+        assert!(doubled.is_empty(), "came out more than once: {doubled:?}");
+        let missing: Vec<_> = (0..count).map(id).filter(|id| !self.seen.contains_key(id)).take(5).collect();
+        assert!(missing.is_empty(), "never came out: {missing:?}");
+        assert_eq!(self.seen.len() as u64, count, "nothing else came out");
+    }
+}

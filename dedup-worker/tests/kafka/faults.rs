@@ -1,0 +1,113 @@
+//! Fault: what the worker relies on is not as it was.
+
+use std::time::Duration;
+
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
+
+use super::brokers::PARTITIONS;
+use super::scene::Scene;
+
+const LIMIT: Duration = Duration::from_secs(50);
+
+#[test]
+fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    scene.primary.produce(0..1_000);
+    scene.secondary.produce(500..2_000);
+    scene.brokers.secondary.freeze();
+    let worker = scene.run("one");
+    output.wait_for(1_000, LIMIT);
+    assert_eq!(worker.metric("dedup_secondary_answers"), 0);
+    scene.brokers.secondary.thaw();
+    output.wait_for(2_000, LIMIT);
+    output.assert_each_once(2_000);
+    worker.stop();
+}
+
+#[test]
+fn an_output_that_was_away_is_used_again_when_it_returns() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..1_000);
+    output.wait_for(1_000, LIMIT);
+    scene.brokers.primary.freeze();
+    scene.secondary.produce(500..3_000);
+    // Longer than a session and than a transaction may last: everything is dropped and begun again.
+    worker.wait_for_metric("dedup_partitions_running", |count| count < u64::from(PARTITIONS));
+    scene.brokers.primary.thaw();
+    output.wait_for(3_000, LIMIT);
+    output.assert_each_once(3_000);
+    worker.stop();
+}
+
+/// The topic is made again and grows past the stored position before anybody looks: no offset is out of range.
+#[test]
+fn an_input_made_anew_is_read_from_its_earliest_record() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..100);
+    scene.secondary.produce(0..1_000);
+    output.wait_for(1_000, LIMIT);
+    worker.stop();
+    scene.brokers.secondary.make_anew(&[EVENTS]);
+    let secondary = super::events::Events::to(&scene.brokers.secondary);
+    secondary.produce(1_000..4_000);
+    let worker = scene.run("one");
+    output.wait_for(4_000, LIMIT);
+    // And while it runs.
+    scene.brokers.secondary.make_anew(&[EVENTS]);
+    let secondary = super::events::Events::to(&scene.brokers.secondary);
+    secondary.produce(3_000..9_000);
+    output.wait_for(9_000, LIMIT);
+    output.assert_each_once(9_000);
+    worker.stop();
+}
+
+#[test]
+fn clusters_that_disagree_are_refused_with_both_numbers() {
+    let scene = Scene::new();
+    scene.brokers.secondary.add_partitions(EVENTS, 6);
+    let refusal = scene.ask("one", &["run"]).unwrap_err();
+    assert!(refusal.contains("secondary cluster has 6 partitions and events.index has 4"), "{refusal}");
+}
+
+/// Partitions are added to one cluster while a worker runs: what is in the new ones is not read, and the other cluster is.
+#[test]
+fn a_cluster_that_changes_its_count_is_no_longer_read() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.secondary.produce(0..500);
+    output.wait_for(500, LIMIT);
+    scene.brokers.secondary.add_partitions(EVENTS, 6);
+    worker.wait_for_log("events has 6 partitions on the secondary cluster and 4 everywhere else");
+    scene.secondary.produce(500..700);
+    scene.primary.produce(700..1_000);
+    output.wait_for(800, LIMIT);
+    output.drain(Duration::from_millis(700));
+    assert_eq!(output.seen.len(), 800, "the unfit cluster is not read");
+    worker.stop();
+}
+
+#[test]
+fn an_emptied_changelog_is_refused() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..1_000);
+    output.wait_for(1_000, LIMIT);
+    worker.stop();
+    scene.brokers.primary.make_anew(&[EVENTS_INDEX]);
+    // By whoever has no index, too.
+    for name in ["one", "another"] {
+        let refusal = scene.ask(name, &["run"]).unwrap_err();
+        assert!(refusal.contains("is empty, but there is output in events.deduped"), "{refusal}");
+    }
+    scene.brokers.primary.delete(&[EVENTS_DEDUPED]);
+    scene.brokers.primary.make_anew(&[EVENTS_DEDUPED]);
+    let refusal = scene.ask("one", &["run"]).unwrap_err();
+    assert!(refusal.contains("is empty, but there is an index"), "{refusal}");
+}

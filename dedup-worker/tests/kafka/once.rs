@@ -1,0 +1,107 @@
+//! Without faults.
+
+use std::time::Duration;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use wire::topic::{EVENTS_REJECTED, SOURCE_HEADER};
+
+use super::events::{Output, SOURCE, id, partition};
+use super::scene::Scene;
+
+const LIMIT: Duration = Duration::from_secs(40);
+
+#[test]
+fn events_of_both_clusters_come_out_once() {
+    let scene = Scene::new();
+    scene.primary.produce(0..3_000);
+    scene.secondary.produce(2_000..5_000);
+    let worker = scene.run("one");
+    let mut output = scene.output();
+    output.wait_for(5_000, LIMIT);
+    scene.primary.produce((4_000..6_000).chain(0..1_000));
+    output.wait_for(6_000, LIMIT);
+    output.assert_each_once(6_000);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 3_000);
+    assert_eq!(worker.metric("dedup_published_events_total"), 6_000);
+    worker.stop();
+
+    let known = scene.ask("one", &["lookup", SOURCE, &id(5)]).unwrap();
+    assert!(known.starts_with("known: the next event with this id is a duplicate"), "{known}");
+    assert!(known.contains(&format!("events.deduped {}, offsets", partition(&id(5)))), "{known}");
+    let unknown = scene.ask("one", &["lookup", "other", &id(5)]).unwrap();
+    assert!(unknown.starts_with("not known"), "another source is another event: {unknown}");
+    let status = scene.ask("one", &["status"]).unwrap();
+    assert!(status.contains("group dedup-worker: 0 workers"), "it has said goodbye: {status}");
+    assert!(status.lines().filter(|line| line.ends_with('0')).count() >= 4, "nothing is left to read: {status}");
+    let verified = scene.ask("one", &["verify"]).unwrap();
+    assert!(verified.contains("6000 identities of 4 partitions compared, 0 differences"), "{verified}");
+}
+
+#[test]
+fn records_that_are_no_events_are_set_aside_with_their_reason() {
+    let scene = Scene::new();
+    let source = || OwnedHeaders::new().insert(Header { key: SOURCE_HEADER, value: Some(SOURCE) });
+    let lost = id(1);
+    scene.primary.send("no-headers", partition("no-headers"), None);
+    scene.primary.send("no-time", partition("no-time"), Some(source()));
+    scene.secondary.send(&lost, (partition(&lost) + 1) % 4, Some(source()));
+    scene.primary.flush();
+    scene.secondary.flush();
+    scene.primary.produce(0..100);
+    let worker = scene.run("one");
+    let mut output = scene.output();
+    output.wait_for(100, LIMIT);
+    worker.wait_for_metric("dedup_rejected_records_total", |count| count == 3);
+    output.assert_each_once(100);
+    let mut rejected = Output::topic(&scene.brokers.primary, EVENTS_REJECTED);
+    rejected.wait_for(3, LIMIT);
+    worker.stop();
+}
+
+#[test]
+fn a_shadow_decides_and_publishes_nothing() {
+    let scene = Scene::new();
+    scene.primary.produce(0..1_000);
+    let worker = scene.run("one");
+    let mut output = scene.output();
+    output.wait_for(1_000, LIMIT);
+    let mut command = scene.command("one", &["run", "--shadow"]);
+    command.env("DEDUP_DATA", scene.folder().join("shadow"));
+    let shadow = super::worker::Worker::start(command, &scene.folder().join("shadow.log"));
+    shadow.wait_for_metric("dedup_partitions_running", |count| count == 4);
+    scene.primary.produce(500..2_000);
+    output.wait_for(2_000, LIMIT);
+    shadow.wait_for_metric("dedup_published_events_total", |count| count == 1_000);
+    assert_eq!(shadow.metric("dedup_duplicate_events_total"), 500);
+    assert_eq!(worker.metric("dedup_faults_total"), 0, "the live worker was not disturbed");
+    shadow.stop();
+    worker.stop();
+    output.assert_each_once(2_000);
+}
+
+/// One host's clock three days ahead, one's forty days behind: published, known, and known after a replay.
+#[test]
+fn hosts_whose_clocks_are_off_are_heard_once() {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let produce = |events: &super::events::Events| {
+        for number in 0..400 {
+            let off = if number % 2 == 0 { 3 * DAY_MS } else { -40 * DAY_MS };
+            events.produce_at(number, super::events::now_ms() + off);
+        }
+        events.flush();
+    };
+    produce(&scene.primary);
+    let worker = scene.run("one");
+    output.wait_for(400, LIMIT);
+    produce(&scene.secondary);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    worker.stop();
+    // Another worker, which knows only what the changelog says.
+    produce(&scene.primary);
+    let worker = scene.run("another");
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    output.assert_each_once(400);
+    worker.stop();
+}

@@ -1,0 +1,75 @@
+//! One test: fresh topics, a folder, workers.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::process::Command;
+use std::sync::MutexGuard;
+
+use tempfile::TempDir;
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+
+use super::brokers::{Brokers, brokers, turn};
+use super::events::{Events, Output};
+use super::worker::Worker;
+
+pub(crate) struct Scene {
+    pub(crate) brokers: &'static Brokers,
+    pub(crate) primary: Events,
+    pub(crate) secondary: Events,
+    folder: TempDir,
+    started: Cell<u32>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let turn = turn();
+        let brokers = brokers();
+        brokers.primary.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED]);
+        brokers.secondary.make_anew(&[EVENTS]);
+        let (primary, secondary) = (Events::to(&brokers.primary), Events::to(&brokers.secondary));
+        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), started: Cell::new(0), _turn: turn }
+    }
+
+    pub(crate) fn output(&self) -> Output {
+        Output::of(&self.brokers.primary)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program with the settings of this test; `name` is its folder, and so its index.
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dedup-worker"));
+        command
+            .args(arguments)
+            .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("DEDUP_DATA", self.folder().join(name))
+            .env("DEDUP_KAFKA_PRIMARY", &self.brokers.primary.address)
+            .env("DEDUP_KAFKA_SECONDARY", &self.brokers.secondary.address)
+            .env("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "6000")
+            .env("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", "10000")
+            .env("DEDUP_LOG_FORMAT", "text");
+        command
+    }
+
+    pub(crate) fn run(&self, name: &str) -> Worker {
+        self.run_with(name, &[])
+    }
+
+    pub(crate) fn run_with(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
+        let mut command = self.command(name, &["run"]);
+        command.envs(settings.iter().copied());
+        let number = self.started.get() + 1;
+        self.started.set(number);
+        Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
+    }
+
+    /// Runs a command to its end and gives what it printed, if it succeeded.
+    pub(crate) fn ask(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
+        let output = self.command(name, arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
