@@ -369,9 +369,8 @@ mod tests {
         let (mut breaker, now) = opened();
         assert_eq!(breaker.failed(now, 1000, true), None);
         assert_eq!(breaker.acknowledged(now, 1000), None, "late acknowledgements do not close it");
-        let pause = Limits::default().pause;
-        assert_eq!(breaker.tick(now + pause - Duration::from_millis(1), STALLED, true), None);
-        assert!(matches!(breaker.tick(now + pause, STALLED, false).unwrap().to, State::HalfOpen { .. }));
+        assert_eq!(breaker.tick(now + Duration::from_millis(29_999), STALLED, true), None);
+        assert!(matches!(breaker.tick(now + Duration::from_secs(30), STALLED, false).unwrap().to, State::HalfOpen { .. }));
     }
 
     #[test]

@@ -227,7 +227,9 @@ mod tests {
     fn router() -> (Router, Instant) {
         let now = Instant::now();
         let mut router = Router::new(Limits::default(), None, now);
-        Cluster::BOTH.into_iter().for_each(|cluster| router.set_usable(cluster, true));
+        for cluster in Cluster::BOTH {
+            router.set_usable(cluster, true);
+        }
         (router, now)
     }
 

@@ -312,8 +312,8 @@ mod tests {
         /// Reads `count` new records as one batch.
         fn fill(&mut self, count: usize) {
             let appender = self.queue.appender();
-            let last = (0..count).map(|n| appender.append(&[n as u8; 100]).unwrap()).last().unwrap();
-            last.wait(&appender).unwrap();
+            let all: Vec<_> = (0..count).map(|n| appender.append(&[n as u8; 100]).unwrap()).collect();
+            all.last().unwrap().wait(&appender).unwrap();
             let mut entry = self.window.take_spare();
             assert_eq!(self.reader.read(entry.batch_mut(), count, 1 << 20).unwrap(), count);
             self.window.push(entry);
