@@ -1,5 +1,6 @@
 //! Goal: an outage of either cluster, or of both, loses no acknowledged event and is not felt by those who post.
-//! Fault: the primary frozen, killed with -9, both killed; partition counts that differ; both clusters the same.
+//! Fault: the primary frozen, killed with -9, both killed; partition counts that differ; both clusters the same; records
+//! that are too large, a topic that is missing.
 //! Oracle: both clusters' `events` read to their ends, each id in its partition, one copy of each given to
 //! `loadtest verify`; the time of the first acknowledgement from the other cluster.
 
@@ -9,6 +10,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rand::Rng as _;
 use tests::load::{self, Load};
 use tests::{Cluster, Kafka, Scene, Tapi, http, topic, wait};
 use wire::partition::partition_of;
@@ -157,11 +159,12 @@ fn a_killed_primary_is_left_within_half_a_second_and_used_again_when_it_is_back(
 fn with_both_clusters_down_the_buffer_grows_and_drains_when_one_is_back() {
     let scene = Scene::begin();
     let mut kafka = clusters(&scene);
-    let mut tapi = tapi(&scene, &kafka);
+    // The pause before a cluster is tried again is the default, half a minute: it is not waited for.
+    let mut tapi = Tapi::new(&scene, &kafka);
     tapi.start();
     let load = load(&scene, 0, 10);
     let mut client = load.start_at(tapi.ingest);
-    acknowledges(&tapi, PRIMARY, f64::from(RATE));
+    acknowledges(&tapi, "", f64::from(RATE));
     kafka.primary.kill();
     kafka.secondary.kill();
     wait::until("a backlog", MOVE_LIMIT, || {
@@ -170,19 +173,86 @@ fn with_both_clusters_down_the_buffer_grows_and_drains_when_one_is_back() {
     assert_eq!(http::get(tapi.admin, "/readyz").expect("an answer").status, 200, "the buffer is there for that");
     client.succeed(MOVE_LIMIT);
     assert_eq!(latency(&load).1, 0, "requests that were not acknowledged");
-    let acknowledged = tapi.figure(ACKNOWLEDGED, "");
-    let both: [&mut Cluster; 2] = [&mut kafka.primary, &mut kafka.secondary];
-    for cluster in both {
-        cluster.launch();
-    }
-    kafka.secondary.answered();
+    let acknowledged = tapi.figure(ACKNOWLEDGED, PRIMARY);
+    // The primary was left for the secondary, which now holds everything and is dead as well.
+    kafka.primary.start();
     let begun = Instant::now();
     wait::until("records flow", MOVE_LIMIT, || {
-        (tapi.metrics().ok()?.sum(ACKNOWLEDGED)? > acknowledged).then_some(())
+        (tapi.metrics().ok()?.sum_where(ACKNOWLEDGED, PRIMARY)? > acknowledged).then_some(())
     });
-    scene.say(format_args!("records flow {:?} after the secondary answers", begun.elapsed()));
-    kafka.primary.answered();
+    scene.say(format_args!("records flow {:?} after the primary answers", begun.elapsed()));
+    tapi.drained();
+    kafka.secondary.start();
     judge(&scene, &kafka, &tapi, &[load]);
+}
+
+#[test]
+fn an_operators_pin_moves_the_traffic_and_sigterm_drains_it() {
+    let scene = Scene::begin();
+    let kafka = clusters(&scene);
+    let mut tapi = tapi(&scene, &kafka);
+    tapi.start();
+    let load = load(&scene, 0, 5).retrying(Duration::ZERO);
+    let mut client = load.start_at(tapi.ingest);
+    acknowledges(&tapi, PRIMARY, 1000.0);
+    let post = |path: &str| http::post(tapi.admin, path, "", b"").expect("an answer");
+    assert_eq!(post("/kafka/pin?cluster=secondary").status, 200);
+    acknowledges(&tapi, SECONDARY, 1000.0);
+    let before = tapi.figure(ACKNOWLEDGED, PRIMARY);
+    assert_eq!(post("/kafka/release").status, 200);
+    acknowledges(&tapi, PRIMARY, before + 1000.0);
+    assert!(tapi.stop().success());
+    client.wait(MOVE_LIMIT);
+    // What it had acknowledged lies in the clusters now; it starts again only to be asked for its backlog.
+    let (_, records) = output(&scene, &kafka);
+    tapi.start();
+    assert!(tapi.figure("local_buffer_backlog_records", "") < 1.0, "SIGTERM drains");
+    let (folder, again) = output(&scene, &kafka);
+    assert_eq!(records, again, "nothing was left to send");
+    load::verify_at(&scene, tapi.admin, &folder, &[load], 1.0);
+}
+
+#[test]
+fn records_that_no_cluster_takes_are_set_aside_and_hold_up_nobody() {
+    let scene = Scene::begin();
+    let small = |name| Cluster::new(&scene, name).set("message.max.bytes", 4_000);
+    let mut kafka = Kafka { primary: small("primary"), secondary: small("secondary") };
+    for cluster in [&mut kafka.primary, &mut kafka.secondary] {
+        cluster.launch();
+    }
+    for cluster in [&mut kafka.primary, &mut kafka.secondary] {
+        cluster.answered();
+        // No topic for what is set aside.
+        cluster.create_topics(&[EVENTS], PARTITIONS).expect("topics");
+    }
+    let mut tapi = tapi(&scene, &kafka);
+    tapi.start();
+    let event = |id: usize, filling: &str| {
+        format!(r#"{{"type":"track","userId":"u","event":"e","messageId":"m-{id}","properties":{{"p":"{filling}"}}}}"#)
+    };
+    // Letters that do not compress, so that a request of many records is refused although each of them is fit.
+    let mut rng = scene.rng();
+    let mut noise = |count| (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect::<String>();
+    let mut events: Vec<String> = (0..200).map(|id| event(id, &noise(500))).collect();
+    events.push(event(200, &noise(10_000)));
+    events.push(r#"{"type":"track","messageId":"m-201"}"#.into());
+    let body = format!(r#"{{"batch":[{}]}}"#, events.join(","));
+    let answer = http::post(tapi.ingest, "/v1/batch", http::BASIC_AUTH, body.as_bytes()).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    tapi.drained();
+    let quarantined = tapi.figure("tapi_forward_quarantined_total", "");
+    assert!((quarantined - 2.0).abs() < 0.5, "the large one and the bad one, not {quarantined}");
+    let mut seen = HashSet::new();
+    for cluster in [&kafka.primary, &kafka.secondary] {
+        topic::read(cluster.address, EVENTS, |_, key, _| {
+            seen.insert(String::from_utf8(key.to_vec()).expect("text"));
+        });
+    }
+    let missing: Vec<_> = (0..200).map(|id| format!("m-{id}")).filter(|id| !seen.remove(id)).collect();
+    assert!(missing.is_empty() && seen.is_empty(), "missing {missing:?}, foreign {seen:?}");
+    let refused = tapi.figure("tapi_forward_faults_total", "fault=\"record\"");
+    scene.say(format_args!("{refused} refusals of records, 200 of 202 events out, 2 set aside"));
+    assert!(refused > 2.0, "some fit ones were refused with others, and tried alone");
 }
 
 #[test]

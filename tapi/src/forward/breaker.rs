@@ -370,7 +370,10 @@ mod tests {
         assert_eq!(breaker.failed(now, 1000, true), None);
         assert_eq!(breaker.acknowledged(now, 1000), None, "late acknowledgements do not close it");
         assert_eq!(breaker.tick(now + Duration::from_millis(29_999), STALLED, true), None);
-        assert!(matches!(breaker.tick(now + Duration::from_secs(30), STALLED, false).unwrap().to, State::HalfOpen { .. }));
+        assert!(matches!(
+            breaker.tick(now + Duration::from_secs(30), STALLED, false).unwrap().to,
+            State::HalfOpen { .. }
+        ));
     }
 
     #[test]

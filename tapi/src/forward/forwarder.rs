@@ -16,8 +16,8 @@ use super::handle::{Control, Wish};
 use super::outlet::Outlet;
 use super::retry::chance;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
-use super::send::{Sender, Trouble, bit};
-use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, again};
+use super::send::{Sender, Trouble};
+use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 use crate::config::Kafka;
 use crate::kafka::{Board, Facts, KafkaError, Memory, Misfit, Report, fit, warnings};
 
@@ -71,7 +71,9 @@ pub(crate) struct Forwarder {
     figures: Snapshot,
     published: Arc<Figures>,
     publish_at: Instant,
+    /// The last read found nothing more.
     read_all: bool,
+    read_failed: bool,
 }
 
 impl Forwarder {
@@ -105,6 +107,7 @@ impl Forwarder {
             published,
             publish_at: now,
             read_all: false,
+            read_failed: false,
         };
         if let Some(count) = forwarder.memory.count() {
             forwarder.use_partitions(count, now);
@@ -188,7 +191,7 @@ impl Forwarder {
             return;
         }
         let figures = self.figures.of(cluster);
-        figures.misfit = matches!(standing, Standing::Misfit(_));
+        figures.misfit = matches!(&standing, Standing::Misfit(misfit) if !misfit.may_pass());
         figures.unusable = match &standing {
             Standing::Unseen(reason) => reason.clone(),
             Standing::Misfit(misfit) => misfit.to_string(),
@@ -339,6 +342,16 @@ impl Forwarder {
         if takes_back(transition) {
             self.take_back(cluster, now);
         }
+        // All that there is may lie with the other cluster, which brings nothing through: without a record there is no
+        // probe. What does not become one goes back to where it was.
+        let other = cluster.other();
+        let sights = [self.outlets[0].sight(now), self.outlets[1].sight(now)];
+        if matches!(transition.to, BreakerState::HalfOpen { .. })
+            && self.window.waiting() == 0
+            && self.router.in_trouble(other, sights)
+        {
+            self.take_back(other, now);
+        }
         self.publish_at = now;
     }
 
@@ -402,16 +415,21 @@ impl Forwarder {
             let read = self.reader.read(entry.batch_mut(), records_max, BATCH_BYTES_MAX);
             self.window.push(entry);
             match read {
-                Ok(0) => {
-                    self.read_all = true;
-                    return;
+                Ok(count) => {
+                    if std::mem::take(&mut self.read_failed) {
+                        self.figures.blocked.clear();
+                    }
+                    self.read_all = count == 0;
+                    if count == 0 {
+                        return;
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => {
                     let said = error.to_string();
                     if self.figures.blocked != said {
                         error!(%error, "the local buffer cannot be read; it is tried again");
                         self.figures.blocked = said;
+                        self.read_failed = true;
                     }
                     return;
                 }
@@ -502,33 +520,5 @@ impl Forwarder {
         self.figures.window_bytes = self.window.bytes() as u64;
         self.published.publish(&self.figures);
         self.publish_at = now + PUBLISH;
-    }
-}
-
-/// The state of a record that came back with a fault.
-fn after(fault: Fault, route: Route, refused: u8) -> State {
-    match fault {
-        Fault::Record if route.alone => State::Suspect { refused: refused | bit(route.cluster) },
-        Fault::Record => State::Suspect { refused: 0 },
-        Fault::TakenBack if !route.alone => State::Waiting,
-        Fault::TakenBack | Fault::Cluster | Fault::Topic | Fault::Producer => again(route, refused),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_record_is_tried_alone_and_remembers_who_refused_it() {
-        let [main, alone, _, other_alone] = Route::ALL;
-        assert_eq!(after(Fault::Record, main, 0), State::Suspect { refused: 0 });
-        assert_eq!(after(Fault::Record, alone, 0), State::Suspect { refused: 0b01 });
-        assert_eq!(after(Fault::Record, other_alone, 0b01), State::Suspect { refused: 0b11 });
-        assert_eq!(after(Fault::Cluster, other_alone, 0b01), State::Suspect { refused: 0b01 });
-        assert_eq!(after(Fault::TakenBack, main, 0), State::Waiting);
-        assert_eq!(after(Fault::TakenBack, alone, 0b10), State::Suspect { refused: 0b10 });
-        assert_eq!(after(Fault::Cluster, main, 0), State::Again);
-        assert_eq!(after(Fault::Producer, main, 0), State::Again);
     }
 }

@@ -108,7 +108,10 @@ impl Forward {
             };
             let other = facts[cluster.other() as usize];
             let outcome = fit(cluster, seen, other, memory.count(), kafka.events_retention_ms_min);
-            outcome.map_err(|misfit| KafkaError::Misfit { cluster, misfit })?;
+            match outcome {
+                Err(misfit) if misfit.may_pass() => warn!(%cluster, %misfit, "the cluster is not used yet"),
+                outcome => outcome.map_err(|misfit| KafkaError::Misfit { cluster, misfit })?,
+            }
         }
         if let Some(seen) = facts.into_iter().flatten().next()
             && let Some(count) = wire::PartitionCount::try_new(seen.partitions)

@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 use super::breaker::{Breaker, Cause, Limits, Sight, State, Transition};
 use super::retry::Backoff;
 
-/// First pause before an open cluster is tried early; it doubles up to the breaker's own pause.
+/// First pause before an open cluster is tried early; it doubles up to the last.
 const EARLY_FIRST: Duration = Duration::from_millis(500);
+/// Last such pause: with both in trouble an attempt costs five records a second time and may end the outage.
+const EARLY_LAST: Duration = Duration::from_secs(5);
 
 /// One of the two clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl Router {
     /// Both closed, neither usable yet.
     pub(crate) fn new(limits: Limits, pin: Option<Cluster>, now: Instant) -> Self {
         let breakers = [Breaker::new(limits, now), Breaker::new(limits, now)];
-        let early = Backoff::new(EARLY_FIRST, limits.pause);
+        let early = Backoff::new(EARLY_FIRST, EARLY_LAST.min(limits.pause));
         Self { breakers, usable: [false; 2], pin, limits, early, early_at: None }
     }
 
@@ -298,7 +300,7 @@ mod tests {
             let (_, transition) = router.outcome(Primary, Outcome::Failed(1), now).unwrap();
             assert!(takes_back(transition));
         }
-        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000]);
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 5000]);
         // The other one is fine again: no more early attempts.
         assert_eq!(router.tick([FINE, FINE], now, 1.0), None);
         assert_eq!(router.tick(both, now, 0.0).unwrap().1.cause, Cause::OtherInTrouble);

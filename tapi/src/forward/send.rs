@@ -10,10 +10,11 @@ use wire::envelope::{Envelope, Kind};
 use wire::partition::partition_of;
 use wire::{MessageId, PartitionCount};
 
+use super::fault::Fault;
 use super::figures::Snapshot;
 use super::outlet::Outlet;
 use super::router::{Cluster, Router};
-use super::window::{Route, State, Token, Window};
+use super::window::{Route, State, Token, Window, after, bit};
 use crate::kafka::Record;
 
 const EVENTS: &CStr = c"events";
@@ -66,15 +67,17 @@ impl Sender<'_> {
                 Way::Skip => return Some(state),
                 Way::Nobody => return Some(self.quarantine(id, record, "no Kafka cluster takes it", state)),
             };
+            let refused = if let State::Suspect { refused } = state { refused } else { 0 };
             match self.send(token, &envelope, route) {
-                Ok(()) => {
-                    let refused = if let State::Suspect { refused } = state { refused } else { 0 };
-                    Some(State::Sent { route, refused })
-                }
+                Ok(()) => Some(State::Sent { route, refused }),
                 Err(RDKafkaErrorCode::QueueFull) => None,
                 // Larger than any request of ours may be, on either cluster.
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     Some(self.quarantine(id, record, "larger than message.max.bytes", state))
+                }
+                // Events are not held up for those that were set aside.
+                Err(code) if envelope.kind == Kind::Rejected && Fault::of(code) == Fault::Topic => {
+                    Some(after(Fault::Record, route, refused))
                 }
                 Err(code) => {
                     trouble = Some((route, code));
@@ -161,11 +164,6 @@ impl Sender<'_> {
             }
         }
     }
-}
-
-/// A cluster's bit in the set of those that refused a record.
-pub(super) fn bit(cluster: Cluster) -> u8 {
-    1 << cluster as u8
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use local_buffer::{Batch, RecordId};
 
+use super::fault::Fault;
 use super::router::Cluster;
 
 /// Producers.
@@ -279,9 +280,24 @@ impl Window {
     }
 }
 
-/// The state of a record that has to go out once more.
+/// The state of a record that has to go out once more, as it did before.
 pub(crate) fn again(route: Route, refused: u8) -> State {
     if route.alone { State::Suspect { refused } } else { State::Again }
+}
+
+/// The state of a record that came back with a fault.
+pub(crate) fn after(fault: Fault, route: Route, refused: u8) -> State {
+    match fault {
+        Fault::Record if route.alone => State::Suspect { refused: refused | bit(route.cluster) },
+        Fault::Record => State::Suspect { refused: 0 },
+        Fault::TakenBack if !route.alone => State::Waiting,
+        Fault::TakenBack | Fault::Cluster | Fault::Topic | Fault::Producer => again(route, refused),
+    }
+}
+
+/// A cluster's bit in the set of those that refused a record.
+pub(crate) fn bit(cluster: Cluster) -> u8 {
+    1 << cluster as u8
 }
 
 #[cfg(test)]
@@ -414,5 +430,18 @@ mod tests {
             }
             assert_eq!((rig.floor(), rig.window.spare.len()), (Some(round * 2), 1));
         }
+    }
+
+    #[test]
+    fn a_refused_record_is_tried_alone_and_remembers_who_refused_it() {
+        let [main, alone, _, other_alone] = Route::ALL;
+        assert_eq!(after(Fault::Record, main, 0), State::Suspect { refused: 0 });
+        assert_eq!(after(Fault::Record, alone, 0), State::Suspect { refused: 0b01 });
+        assert_eq!(after(Fault::Record, other_alone, 0b01), State::Suspect { refused: 0b11 });
+        assert_eq!(after(Fault::Cluster, other_alone, 0b01), State::Suspect { refused: 0b01 });
+        assert_eq!(after(Fault::TakenBack, main, 0), State::Waiting);
+        assert_eq!(after(Fault::TakenBack, alone, 0b10), State::Suspect { refused: 0b10 });
+        assert_eq!(after(Fault::Cluster, main, 0), State::Again);
+        assert_eq!(after(Fault::Producer, main, 0), State::Again);
     }
 }

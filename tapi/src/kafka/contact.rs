@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig as _};
 use rdkafka::producer::Producer as _;
+use rdkafka::types::RDKafkaErrorCode;
 use service::Shutdown;
 use tracing::debug;
 use wire::topic::{EVENTS, EVENTS_REJECTED};
@@ -168,8 +169,12 @@ impl Looker {
         }
         self.producer.reached();
         let metadata = answer.map_err(|error| format!("{error} {}", self.producer.last_error()).trim().to_owned())?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == EVENTS);
-        let partitions = topic.filter(|topic| topic.error().is_none()).map_or(&[][..], |topic| topic.partitions());
+        let topic = metadata.topics().iter().find(|topic| topic.name() == EVENTS).ok_or("no word of the topic")?;
+        let partitions = match topic.error().map(RDKafkaErrorCode::from) {
+            None => topic.partitions(),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => &[],
+            Some(error) => return Err(format!("{EVENTS}: {error}")),
+        };
         let rejected = client.fetch_metadata(Some(EVENTS_REJECTED), QUESTION).map_err(|error| error.to_string())?;
         let has = |topic: &rdkafka::metadata::MetadataTopic| {
             topic.name() == EVENTS_REJECTED && topic.error().is_none() && !topic.partitions().is_empty()
@@ -182,7 +187,7 @@ impl Looker {
             settings: None,
         };
         if facts.partitions > 0 && self.looks.is_multiple_of(SETTINGS_EVERY) {
-            self.settings = settings(&self.config);
+            self.settings = settings(&self.config).or(self.settings.take());
         }
         self.looks = self.looks.wrapping_add(1);
         facts.settings.clone_from(&self.settings);

@@ -232,3 +232,60 @@ impl Producer {
         self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn config(properties: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        for (name, value) in properties {
+            config.set(*name, *value);
+        }
+        config
+    }
+
+    #[test]
+    fn tls_and_sasl_are_built_in() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let properties = [
+                ("sasl.mechanisms", mechanism),
+                ("sasl.username", "u"),
+                ("sasl.password", "p"),
+                ("security.protocol", "SASL_SSL"),
+            ];
+            Producer::new(&config(&properties)).unwrap_or_else(|error| panic!("{mechanism}: {error}"));
+        }
+        assert!(Producer::new(&config(&[("no.such.property", "1")])).is_err());
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "produce demands that the value outlives the producer, which it does")]
+    fn a_dead_cluster_is_told_and_what_it_was_given_is_taken_back() {
+        let value = vec![7_u8; 100];
+        let producer = Producer::new(&config(&[])).unwrap();
+        let headers = [(c"a", &b"1"[..]), (c"b", &b""[..])];
+        for (token, key) in [(5, Some(&b"key"[..])), (6, None)] {
+            let record = Record { topic: c"events", partition: 0, key, value: &value, headers };
+            // SAFETY: the value is dropped after the producer is closed.
+            unsafe { producer.produce(record, token) }.unwrap();
+        }
+        let begun = Instant::now();
+        while !producer.is_unreachable() {
+            producer.poll(Duration::from_millis(1));
+            assert!(begun.elapsed() < Duration::from_secs(30), "nobody told");
+        }
+        assert!(!producer.last_error().is_empty() && !producer.is_fatal());
+        producer.reached();
+        assert!(!producer.is_unreachable());
+        producer.purge();
+        let mut reports = Vec::new();
+        producer.close(&mut reports);
+        reports.sort_by_key(|report| report.token);
+        let taken_back = Err(RDKafkaErrorCode::PurgeQueue);
+        assert_eq!(reports, [5, 6].map(|token| Report { token, result: taken_back }));
+    }
+}
