@@ -442,8 +442,10 @@ impl Forwarder {
         if self.window.waiting() == 0 {
             return;
         }
+        let has = |standing: &Standing| matches!(standing, Standing::Fit(facts) if facts.has_rejected);
+        let has_rejected = self.standings.each_ref().map(has);
         let Self { outlets, router, reader, figures, window, .. } = self;
-        let sender = Sender { outlets, router, reader, figures, partitions, now };
+        let sender = Sender { outlets, router, reader, figures, partitions, has_rejected, now };
         if let Some(trouble) = sender.run(window) {
             self.not_taken(trouble, now);
         }

@@ -34,6 +34,8 @@ pub(super) struct Sender<'a> {
     pub(super) reader: &'a mut Reader,
     pub(super) figures: &'a mut Snapshot,
     pub(super) partitions: PartitionCount,
+    /// Whether each cluster has the topic for events that were set aside.
+    pub(super) has_rejected: [bool; 2],
     pub(super) now: Instant,
 }
 
@@ -68,6 +70,10 @@ impl Sender<'_> {
                 Way::Nobody => return Some(self.quarantine(id, record, "no Kafka cluster takes it", state)),
             };
             let refused = if let State::Suspect { refused } = state { refused } else { 0 };
+            // Asking for a topic that is missing takes seconds, in which the cluster would count as stalled.
+            if envelope.kind == Kind::Rejected && !self.has_rejected[route.cluster as usize] {
+                return Some(after(Fault::Record, Route { alone: true, ..route }, refused));
+            }
             match self.send(token, &envelope, route) {
                 Ok(()) => Some(State::Sent { route, refused }),
                 Err(RDKafkaErrorCode::QueueFull) => None,
