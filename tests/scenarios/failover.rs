@@ -180,8 +180,11 @@ fn with_both_clusters_down_the_buffer_grows_and_drains_when_one_is_back() {
     wait::until("records flow", MOVE_LIMIT, || {
         (tapi.metrics().ok()?.sum_where(ACKNOWLEDGED, PRIMARY)? > acknowledged).then_some(())
     });
-    scene.say(format_args!("records flow {:?} after the primary answers", begun.elapsed()));
+    let flow = begun.elapsed();
+    let (begun, backlog) = (Instant::now(), tapi.figure("local_buffer_backlog_records", ""));
     tapi.drained();
+    let rate = backlog / begun.elapsed().as_secs_f64();
+    scene.say(format_args!("records flow {flow:?} after the primary answers, and drain at {rate:.0}/s"));
     kafka.secondary.start();
     judge(&scene, &kafka, &tapi, &[load]);
 }
@@ -192,7 +195,11 @@ fn an_operators_pin_moves_the_traffic_and_sigterm_drains_it() {
     let kafka = clusters(&scene);
     let mut tapi = tapi(&scene, &kafka);
     tapi.start();
-    let load = load(&scene, 0, 5).retrying(Duration::ZERO);
+    // Long enough for any pause of a breaker; the stop ends it.
+    let load = Load::new(&scene, 0, 5_000, MOVE_LIMIT)
+        .option("--connections", 64)
+        .option("--events-per-request", 10)
+        .retrying(Duration::ZERO);
     let mut client = load.start_at(tapi.ingest);
     acknowledges(&tapi, PRIMARY, 1000.0);
     let post = |path: &str| http::post(tapi.admin, path, "", b"").expect("an answer");
@@ -202,7 +209,7 @@ fn an_operators_pin_moves_the_traffic_and_sigterm_drains_it() {
     assert_eq!(post("/kafka/release").status, 200);
     acknowledges(&tapi, PRIMARY, before + 1000.0);
     assert!(tapi.stop().success());
-    client.wait(MOVE_LIMIT);
+    client.wait(MOVE_LIMIT * 2);
     // What it had acknowledged lies in the clusters now; it starts again only to be asked for its backlog.
     let (_, records) = output(&scene, &kafka);
     tapi.start();

@@ -197,10 +197,15 @@ impl Forwarder {
             Standing::Misfit(misfit) => misfit.to_string(),
             Standing::Fit(_) => String::new(),
         };
+        let was_unseen = matches!(&self.standings[cluster as usize], Standing::Unseen(reason) if !reason.is_empty());
         let was_fit = matches!(self.standings[cluster as usize], Standing::Fit(_));
         match &standing {
             Standing::Unseen(reason) if reason == NOT_CONFIGURED => info!(%cluster, "there is no such cluster"),
-            Standing::Unseen(reason) => info!(%cluster, reason, "the cluster cannot be looked at yet"),
+            // Why it cannot be seen may change with each look; that it cannot is said once.
+            Standing::Unseen(reason) if !was_unseen => {
+                info!(%cluster, reason, "the cluster cannot be looked at yet");
+            }
+            Standing::Unseen(_) => {}
             Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
             Standing::Fit(facts) => {
                 info!(%cluster, id = facts.cluster_id, partitions = facts.partitions, "the cluster can be used");
