@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use local_buffer::Reader;
 use service::Shutdown;
 use tracing::{error, info, warn};
-use wire::PartitionCount;
 
 use super::breaker::State as BreakerState;
 use super::fault::Fault;
-use super::figures::{Figures, NOT_CONFIGURED, Snapshot};
-use super::handle::{Control, Wish};
+use super::figures::{Figures, Snapshot};
+use super::handle::Control;
+use super::listen::Standing;
 use super::outlet::Outlet;
 use super::retry::chance;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 use crate::config::Kafka;
-use crate::kafka::{Board, Facts, KafkaError, Memory, Misfit, Report, fit, warnings};
+use crate::kafka::{Board, KafkaError, Memory, Report};
 
 /// Serving librdkafka between two looks at everything else, while it holds records.
 const BUSY: Duration = Duration::from_millis(1);
@@ -35,14 +35,6 @@ const RESTART_AFTER: Duration = Duration::from_mins(2);
 /// Between two publications of the figures.
 const PUBLISH: Duration = Duration::from_millis(100);
 
-/// What is known of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
-    Unseen(String),
-    Fit(Facts),
-    Misfit(Misfit),
-}
-
 /// What came back from one cluster in one go.
 #[derive(Debug, Default)]
 struct Tally {
@@ -55,20 +47,20 @@ struct Tally {
 /// The thread's state.
 pub(crate) struct Forwarder {
     /// Before the window: librdkafka reads in it until they are gone.
-    outlets: [Outlet; 2],
+    pub(super) outlets: [Outlet; 2],
     window: Window,
     reader: Reader,
-    router: Router,
-    memory: Memory,
-    board: Arc<Board>,
-    board_seen: Option<u64>,
-    standings: [Standing; 2],
-    control: Arc<Control>,
+    pub(super) router: Router,
+    pub(super) memory: Memory,
+    pub(super) board: Arc<Board>,
+    pub(super) board_seen: Option<u64>,
+    pub(super) standings: [Standing; 2],
+    pub(super) control: Arc<Control>,
     finish: Shutdown,
     finish_until: Option<Instant>,
-    kafka: Kafka,
+    pub(super) kafka: Kafka,
     reports: Vec<Report>,
-    figures: Snapshot,
+    pub(super) figures: Snapshot,
     published: Arc<Figures>,
     publish_at: Instant,
     /// The last read found nothing more.
@@ -137,98 +129,6 @@ impl Forwarder {
             self.rest();
         }
         self.end();
-    }
-
-    // === what others say ===
-
-    fn hear_clusters(&mut self, now: Instant) {
-        let version = self.board.version();
-        if self.board_seen == Some(version) {
-            return;
-        }
-        self.board_seen = Some(version);
-        let looks = self.board.looks();
-        let facts = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.as_ref().ok()));
-        for cluster in Cluster::BOTH {
-            let standing = match (&looks[cluster as usize], facts[cluster as usize]) {
-                (_, Some(seen)) => {
-                    let other = facts[cluster.other() as usize];
-                    let least_ms = self.kafka.events_retention_ms_min;
-                    match fit(cluster, seen, other, self.memory.count(), least_ms) {
-                        Ok(()) => self.remember(seen, now),
-                        Err(misfit) => Standing::Misfit(misfit),
-                    }
-                }
-                (Some(Err(reason)), _) => Standing::Unseen(reason.clone()),
-                (None | Some(Ok(_)), _) => Standing::Unseen("no answer yet".into()),
-            };
-            self.stand(cluster, standing, now);
-        }
-    }
-
-    /// The first cluster that fits decides the partition count.
-    fn remember(&mut self, seen: &Facts, now: Instant) -> Standing {
-        if self.memory.count().is_none()
-            && let Some(count) = PartitionCount::try_new(seen.partitions)
-        {
-            if let Err(error) = self.memory.remember(count) {
-                // Looked at again with the next loop.
-                self.board_seen = None;
-                return Standing::Unseen(error.to_string());
-            }
-            self.use_partitions(count, now);
-        }
-        Standing::Fit(seen.clone())
-    }
-
-    fn use_partitions(&mut self, count: PartitionCount, now: Instant) {
-        self.outlets.iter_mut().for_each(|outlet| outlet.set_lanes(count.get() as usize + 1, now));
-        self.figures.partitions = Some(count.get());
-    }
-
-    fn stand(&mut self, cluster: Cluster, standing: Standing, now: Instant) {
-        if self.standings[cluster as usize] == standing {
-            return;
-        }
-        let figures = self.figures.of(cluster);
-        figures.misfit = matches!(&standing, Standing::Misfit(misfit) if !misfit.may_pass());
-        figures.unusable = match &standing {
-            Standing::Unseen(reason) => reason.clone(),
-            Standing::Misfit(misfit) => misfit.to_string(),
-            Standing::Fit(_) => String::new(),
-        };
-        let was_unseen = matches!(&self.standings[cluster as usize], Standing::Unseen(reason) if !reason.is_empty());
-        let was_fit = matches!(self.standings[cluster as usize], Standing::Fit(_));
-        match &standing {
-            Standing::Unseen(reason) if reason == NOT_CONFIGURED => info!(%cluster, "there is no such cluster"),
-            // Why it cannot be seen may change with each look; that it cannot is said once.
-            Standing::Unseen(reason) if !was_unseen => {
-                info!(%cluster, reason, "the cluster cannot be looked at yet");
-            }
-            Standing::Unseen(_) => {}
-            Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
-            Standing::Fit(facts) => {
-                info!(%cluster, id = facts.cluster_id, partitions = facts.partitions, "the cluster can be used");
-                for warning in warnings(facts) {
-                    warn!(%cluster, "{warning}");
-                }
-            }
-        }
-        self.router.set_usable(cluster, matches!(standing, Standing::Fit(_)));
-        self.standings[cluster as usize] = standing;
-        if was_fit && !self.router.is_usable(cluster) {
-            self.take_back(cluster, now);
-        }
-    }
-
-    fn hear_operator(&mut self) {
-        let pin = match self.control.take() {
-            None => return,
-            Some(Wish::Pin(cluster)) => Some(cluster),
-            Some(Wish::Release) => None,
-        };
-        info!(pin = pin.map(Cluster::name), "an operator chose");
-        self.router.set_pin(pin);
     }
 
     // === what comes back ===
@@ -361,7 +261,7 @@ impl Forwarder {
     }
 
     /// Takes back everything that a cluster holds, so that it can go elsewhere.
-    fn take_back(&mut self, cluster: Cluster, now: Instant) {
+    pub(super) fn take_back(&mut self, cluster: Cluster, now: Instant) {
         let mut tally = Tally::default();
         for line in self.outlets[cluster as usize].lines() {
             line.existing().into_iter().for_each(crate::kafka::Producer::purge);

@@ -47,6 +47,7 @@ mod fault;
 pub mod figures;
 mod forwarder;
 mod handle;
+mod listen;
 mod outlet;
 mod progress;
 mod retry;
