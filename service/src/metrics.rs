@@ -9,7 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// A scrape on its way.
 pub struct Encoder<'a>(DescriptorEncoder<'a>);
 
-/// The rows of a counter with labels.
+/// The rows of a metric with labels.
 pub struct Rows<'a>(MetricEncoder<'a>);
 
 impl<'a> Encoder<'a> {
@@ -48,6 +48,14 @@ impl<'a> Encoder<'a> {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
+    /// A gauge with labels, its rows written by `write` with [`Rows::gauge`].
+    ///
+    /// # Errors
+    /// As the writer behind it.
+    pub fn gauges(&mut self, name: &str, help: &str, write: impl FnOnce(&mut Rows<'_>) -> fmt::Result) -> fmt::Result {
+        write(&mut Rows(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?))
+    }
+
     /// A histogram of seconds: its sum, and each bucket's upper bound and count.
     ///
     /// # Errors
@@ -66,6 +74,14 @@ impl Rows<'_> {
     /// As the writer behind it.
     pub fn row<const N: usize>(&mut self, labels: [(&str, &str); N], count: u64) -> fmt::Result {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
+    }
+
+    /// One row of a gauge.
+    ///
+    /// # Errors
+    /// As the writer behind it.
+    pub fn gauge<const N: usize>(&mut self, labels: [(&str, &str); N], value: f64) -> fmt::Result {
+        self.0.encode_family(&labels)?.encode_gauge(&value)
     }
 
     /// A row that has ever counted: most combinations of labels never do.

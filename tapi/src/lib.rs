@@ -1,4 +1,4 @@
-//! HTTP in, local buffer, and a 200 when the events are safe.
+//! HTTP in, local buffer, a 200 when the events are safe, and out to one of two Kafka clusters.
 //!
 //! # The path of one event
 //!
@@ -14,6 +14,8 @@
 //!    the buffer to say that they are durable. One message per group commit wakes a thread, not one per request.
 //! 6. `commits` hands out the [`local_buffer::Durable`] proof; `respond` takes it, and only with it can a stored
 //!    request be answered with a 200.
+//! 7. [`forward`] drains the buffer: it hands each record to the Kafka cluster that takes records now, and moves the
+//!    buffer's floor when the cluster has acknowledged it. What happens when one of them dies stands there.
 //!
 //! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
 //! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
@@ -26,11 +28,12 @@
 //! | in step 5, before the sync | perhaps a torn tail, set aside when the buffer is opened | has no answer and sends again |
 //! | after the sync, before the 200 | the records | has no answer and sends again: the same messageIds, dropped by dedup |
 //! | after the 200 | the records | is done |
+//! | after a cluster acknowledged them, before the floor is durable | the records, sent again after the restart | is done |
 //!
 //! # What is bounded
 //!
 //! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
-//! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
+//! each phase of a connection, the time of a stop, the records on their way to Kafka. [`config`] names each bound, its unit and what happens at it.
 
 mod admin;
 mod auth;
@@ -40,9 +43,11 @@ mod commits;
 pub mod config;
 mod connection;
 mod error;
+pub mod forward;
 mod handle;
 mod inflate;
 pub mod ingest;
+pub mod kafka;
 mod limit;
 mod live;
 mod metrics;

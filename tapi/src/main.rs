@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Takes tracking events from Segment SDKs over HTTP and answers 200 only when they are safe on disk.
+/// Takes tracking events from Segment SDKs over HTTP, answers 200 only when they are safe on disk, and drains them to one
+/// of two Kafka clusters.
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 struct Cli {
@@ -20,16 +21,19 @@ const AFTER_HELP: &str = "\
 Every setting has a default; a TOML file changes it, and an environment variable overrides both:
 TAPI_ and the key in upper case, as TAPI_LISTEN=0.0.0.0:8080 or TAPI_BUFFER_BYTES_MAX=1073741824.
 
-  tapi run                                 listen on 127.0.0.1:8080, keep events in ./data/tapi
+  tapi run                                 listen on 127.0.0.1:8080, keep events in ./data/tapi, drain them to Kafka
+                                           on 127.0.0.1:19092, or 127.0.0.1:29092 while that one is down
   tapi check-config --config tapi.toml     what is wrong, or what is in force and where it came from
   curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
 
-SIGTERM finishes what was begun and exits with 0; SIGHUP reads write keys and limits again.
+  curl -X POST '127.0.0.1:9090/kafka/pin?cluster=secondary'    use one cluster alone; POST /kafka/release ends it
+
+SIGTERM drains and exits with 0; SIGHUP reads write keys and limits again.
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM. Stored events stay in the local buffer: draining them to Kafka is not part of this build.
+    /// Serve and drain until SIGTERM.
     Run(Settings),
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),

@@ -7,6 +7,7 @@ use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
+use crate::forward::Forward;
 use crate::metrics::Metrics;
 use crate::server::{Running, Server};
 
@@ -25,12 +26,14 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Opens the buffer and serves until SIGTERM or SIGINT. Records stay in the buffer.
+/// Opens the buffer, looks at the Kafka clusters, and serves and drains until SIGTERM or SIGINT. Then it takes no more,
+/// drains what it has within the time that the settings give it, and ends.
 ///
 /// When it serves, it prints one line: `tapi ready ingest=ADDRESS admin=ADDRESS`.
 ///
 /// # Errors
-/// Wrong settings, a buffer that does not open, a port that is taken, a thread that failed.
+/// Wrong settings, a buffer that does not open, a Kafka cluster that must not be used, a port that is taken, a thread
+/// that failed. A cluster that is down is no error.
 pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let loaded = settings(file.as_deref())?;
     let config = &loaded.value;
@@ -38,13 +41,18 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     tracing::info!(settings = %loaded, "settings in force");
 
-    let (queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
+    let kafka = config.kafka.resolved().map_err(Failure::usage)?;
+    kafka.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+
+    let (mut queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
     let metrics = Metrics::new(queue.monitor());
     let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&metrics));
     let server = server.map_err(Failure::failed)?;
     let listen = server.local_addr();
     let open = config.ingest.sources.is_empty();
-    let admin = TapiAdmin::new(metrics, listen, open);
+    let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
+    let forward = Forward::start(&kafka, &config.data, reader).map_err(Failure::failed)?;
+    let admin = TapiAdmin::new(metrics, listen, open).with_drain(forward.remote());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 
     let shutdown = Shutdown::new();
@@ -60,6 +68,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
 
     shutdown.wait();
     let outcome = running.get().map_or(Ok(()), Running::join);
+    forward.finish();
     queue.close().map_err(Failure::failed)?;
     outcome.map_err(Failure::failed)
 }

@@ -7,6 +7,7 @@ mod answers;
 mod body_bomb;
 mod crash_between_steps;
 mod damage;
+mod failover;
 mod full_disk;
 mod kafka_clusters;
 mod kill_under_load;

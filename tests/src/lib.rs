@@ -18,10 +18,13 @@ pub mod output;
 mod program;
 mod scene;
 pub mod sdk;
+mod tapi;
+pub mod topic;
 mod turnstile;
 pub mod wait;
 
 pub use kafka::{Cluster, Consumed, Kafka};
 pub use program::Program;
 pub use scene::{Scene, chaos};
+pub use tapi::Tapi;
 pub use turnstile::Turnstile;

@@ -1,6 +1,7 @@
 //! Load and its judge: the real `loadtest`.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use std::{fmt, fs};
@@ -65,10 +66,18 @@ impl Load {
     /// # Panics
     /// Where it cannot be started.
     pub fn start(&self, server: &Turnstile) -> Program {
+        self.start_at(server.ingest)
+    }
+
+    /// The same against any server.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start_at(&self, ingest: SocketAddr) -> Program {
         fs::create_dir_all(&self.folder).expect("a folder for the load");
         let mut command = Program::command("loadtest");
         command
-            .args(["run", "--target", &format!("http://{}", server.ingest)])
+            .args(["run", "--target", &format!("http://{ingest}")])
             .args(["--seed", &self.seed.to_string(), "--duration", &seconds(self.duration)])
             .args(&self.options)
             .arg("--ledger")
@@ -131,14 +140,22 @@ impl fmt::Display for Verdict {
 /// # Panics
 /// On any other verdict.
 pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max: f64) -> Verdict {
+    verify_at(scene, server.admin, &server.deduped(), loads, unanswered_max)
+}
+
+/// The same for any server, by its admin port and the folder of what came out.
+///
+/// # Panics
+/// As [`verify`].
+pub fn verify_at(scene: &Scene, admin: SocketAddr, output: &Path, loads: &[Load], unanswered_max: f64) -> Verdict {
     let report = scene.folder().join("verify.json");
     let mut command: Command = Program::command("loadtest");
     command.arg("verify");
     for load in loads {
         command.arg("--ledger").arg(load.ledger());
     }
-    command.arg("--output").arg(server.deduped());
-    command.args(["--admin", &format!("http://{}", server.admin)]);
+    command.arg("--output").arg(output);
+    command.args(["--admin", &format!("http://{admin}")]);
     command.args(["--settle", "500ms", "--timeout", "120s", "--unanswered-max", &unanswered_max.to_string()]);
     command.arg("--json").arg(&report);
     Program::start(command, &scene.folder().join("verify.log")).succeed(VERIFY_LIMIT);

@@ -6,6 +6,7 @@
 //! | `/healthz` | 200 as long as the process runs |
 //! | `/readyz` | 200, or 503 and one reason a line |
 //! | `/` | the status page, which reloads itself |
+//! | `POST` to a path of the process | what it did, or 400 and why not; refused to browsers, so that no web page can ask for it |
 //!
 //! It runs on a thread of its own, so that it answers while the threads that work are busy, and it is not meant for the
 //! open internet: it has no login.
@@ -47,6 +48,11 @@ pub trait Admin: Send + Sync + 'static {
     fn title(&self) -> String;
     /// The status page.
     fn status(&self) -> Vec<Section>;
+    /// An operator's wish, by the path and the query of a POST: what was done, or why not. `None` where there is no
+    /// such wish.
+    fn post(&self, _path: &str, _query: &str) -> Option<Result<String, String>> {
+        None
+    }
 }
 
 /// One table of the status page.
@@ -158,6 +164,17 @@ async fn serve(listener: TcpListener, admin: Arc<dyn Admin>) {
 
 fn answer<B>(request: &Request<B>, admin: &dyn Admin) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
+    if *request.method() == Method::POST {
+        // Browsers say where the page came from that sends a POST.
+        if ["origin", "sec-fetch-site"].iter().any(|name| request.headers().contains_key(*name)) {
+            return respond(StatusCode::FORBIDDEN, TEXT, "not from a web page\n".into());
+        }
+        match admin.post(request.uri().path(), request.uri().query().unwrap_or_default()) {
+            Some(Ok(done)) => return respond(StatusCode::OK, TEXT, done + "\n"),
+            Some(Err(reason)) => return respond(StatusCode::BAD_REQUEST, TEXT, reason + "\n"),
+            None => {}
+        }
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered here\n".into());
         response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
@@ -212,6 +229,10 @@ mod tests {
         fn status(&self) -> Vec<Section> {
             vec![Section::new("a <section>").row("name", "<value>")]
         }
+
+        fn post(&self, path: &str, query: &str) -> Option<Result<String, String>> {
+            (path == "/do").then(|| if query == "it" { Ok("done".into()) } else { Err("no".into()) })
+        }
     }
 
     fn ask(server: &AdminServer, request: &str) -> String {
@@ -231,6 +252,9 @@ mod tests {
         assert!(ask(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
         assert!(ask(&server, "GET /x").starts_with("HTTP/1.1 404 "));
         assert!(ask(&server, "POST /").starts_with("HTTP/1.1 405 "));
+        assert!(ask(&server, "POST /do?it").ends_with("\r\n\r\ndone\n"));
+        assert!(ask(&server, "POST /do").starts_with("HTTP/1.1 400 "));
+        assert!(ask(&server, "POST /do?it HTTP/1.1\r\norigin: http://x\r\nx:").starts_with("HTTP/1.1 403 "));
         let page = ask(&server, "GET /");
         assert!(page.contains("a &lt;section&gt;") && page.contains("&lt;value&gt;"), "{page}");
 

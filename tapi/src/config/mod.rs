@@ -3,6 +3,7 @@
 //! `tapi.toml` beside this crate is the commented example; a test holds it to these structs.
 
 mod ingest;
+mod kafka;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use service::logging::Logging;
 use service::{Problem, Settings};
 
 pub use ingest::{Buffer, DirectIo, Ingest, Limits, SourceConfig, Sync};
+pub use kafka::{Breaker, Kafka};
 
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Directory of the local buffer. Default `./data/tapi`; made where it is missing, used by one process at a time.
     pub data: PathBuf,
+    /// The drain to Kafka.
+    pub kafka: Kafka,
     /// Logs on stderr.
     pub log: Logging,
     /// Everything about taking events.
@@ -38,6 +42,7 @@ impl Default for Config {
             listen: ([127, 0, 0, 1], 8080).into(),
             admin_listen: ([127, 0, 0, 1], 9090).into(),
             data: "./data/tapi".into(),
+            kafka: Kafka::default(),
             log: Logging::default(),
             ingest: Ingest::default(),
         }
@@ -47,11 +52,12 @@ impl Default for Config {
 impl Settings for Config {
     const PREFIX: &'static str = "TAPI";
     const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG"];
-    const SECRETS: &'static [&'static str] = Ingest::SECRETS;
+    const SECRETS: &'static [&'static str] =
+        &["write_keys", "properties", "primary_properties", "secondary_properties"];
 
     fn problems(&self) -> Vec<Problem> {
         let log = self.log.problem().map(|message| Problem::new("log.filter", message));
-        self.ingest.problems().into_iter().chain(log).collect()
+        self.ingest.problems().into_iter().chain(self.kafka.problems()).chain(log).collect()
     }
 }
 
@@ -72,6 +78,13 @@ mod tests {
         assert_eq!(example.value, Config::default());
         let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
         assert_eq!(unsaid, ["sources"], "sources stands in the example as a comment");
+    }
+
+    #[test]
+    fn no_part_loses_its_secrets() {
+        for secret in Ingest::SECRETS.iter().chain(Kafka::SECRETS) {
+            assert!(Config::SECRETS.contains(secret), "{secret}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The only place that names metrics of taking events and of the local buffer.
+//! The only place that names metrics of taking events, of the local buffer and of the drain.
 //!
 //! Each server thread counts in cells of its own; a scrape adds them up. No label has values from outside.
 
 mod buffer;
+pub(crate) mod forward;
 mod thread;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::body::InFlight;
 use crate::reject::Reject;
 use crate::route::Label;
 
+pub(crate) use forward::ForwardMetrics;
 pub(crate) use thread::ThreadMetrics;
 use thread::{STATUSES, STORED_BUCKETS_S};
 

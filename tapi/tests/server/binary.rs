@@ -9,9 +9,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{AUTH, Client, event};
 
+/// Nobody listens there: these tests are about what works without Kafka.
+const NO_KAFKA: [(&str, &str); 2] = [("TAPI_KAFKA_PRIMARY", "127.0.0.1:1"), ("TAPI_KAFKA_SECONDARY", "127.0.0.1:2")];
+
 fn tapi(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapi"));
-    command.args(arguments).env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(NO_KAFKA)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped());
     command
 }
 
@@ -85,6 +94,10 @@ fn signals_reload_and_stop() {
     // What was answered with 200 is there after the restart, and is counted.
     let program = Program::start(&config, &data);
     let figures = Client::connect(program.admin).request("GET /metrics", "", b"").body;
+    assert!(figures.contains("tapi_forward_usable{cluster=\"primary\"} 0"), "{figures}");
+    assert_eq!(Client::connect(program.admin).request("POST /kafka/pin?cluster=secondary", "", b"").status, 200);
+    assert_eq!(Client::connect(program.admin).request("POST /kafka/pin?cluster=third", "", b"").status, 400);
+    assert_eq!(Client::connect(program.admin).request("POST /kafka/release", "", b"").status, 200);
     let backlog = figures.lines().find_map(|line| line.strip_prefix("local_buffer_backlog_records ")).unwrap();
     assert!(backlog.parse::<u64>().unwrap() >= 2, "{backlog}");
 }
@@ -119,7 +132,8 @@ fn check_config_says_what_is_wrong_or_what_is_in_force() {
     assert_eq!(code, 2);
     assert!(stderr.contains("tapi.toml:2:1: buffer.bytes_mx") && stderr.contains("buffer.bytes_max?"), "{stderr}");
 
-    std::fs::write(&file, "[[sources]]\nid = \"web\"\nwrite_keys = [\"hush\"]\n").unwrap();
+    let hidden = "[kafka.properties]\n\"sasl.password\" = \"hush\"\n";
+    std::fs::write(&file, format!("{hidden}[[sources]]\nid = \"web\"\nwrite_keys = [\"hush\"]\n")).unwrap();
     let mut right = tapi(&["check-config", "--config", path]);
     let (code, stdout, stderr) = output(right.env("TAPI_LISTEN", "0.0.0.0:80").env("TAPI_LISTN", "x"));
     assert_eq!(code, 0, "{stderr}");

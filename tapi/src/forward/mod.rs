@@ -1,0 +1,62 @@
+//! The drain: from the local buffer to one of two Kafka clusters.
+//!
+//! # The path of a record
+//!
+//! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the `window`. The window is
+//!    bounded; what is not in it stays on disk.
+//! 2. Its partition is murmur2 of its messageId modulo the count that this host has used from its first contact on, so
+//!    that its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
+//!    to `events`, those that were set aside to `events.rejected`.
+//! 3. The `router` says which cluster. librdkafka reads the value where it lies in the window: it is not copied.
+//! 4. The cluster acknowledges it, from every in-sync replica, or it comes back with a `fault`.
+//! 5. The floor of the buffer moves over the gap-free row of acknowledged records, and over nothing else.
+//!
+//! # What is promised
+//!
+//! | what goes wrong | what happens |
+//! |---|---|
+//! | the cluster dies (connections reset) | after 0.2 s without progress its breaker opens; what it has not acknowledged is taken back and handed to the other one |
+//! | it freezes (connections stay, nothing answers) | the same after 1 s without progress of any one partition that has records |
+//! | it fails half of the records | the same, over 10 s and at least 100 results |
+//! | its topic `events` is missing, access is refused | the same at once |
+//! | it is back | after 30 s, or sooner while the other one is in trouble, 5 real records go to it; once they are acknowledged, all |
+//! | both are in trouble | neither breaker opens on the other's account; records wait; the buffer grows to its bound, then requests get 503 |
+//! | the producer fails for good (fatal error) | a new one takes its place; what the old one held goes out again |
+//! | a record is refused (too large, bad) | it is tried alone, then on the other cluster, then kept in the buffer's quarantine with the reason |
+//! | there is no topic `events.rejected` | the same; events are not held up |
+//! | a record of the buffer is no envelope | kept in the quarantine with the reason |
+//! | the quarantine is full | the floor stands, the window fills, the drain says so; nothing is dropped |
+//! | partition counts differ from each other or from memory, both clusters are one, a setting loses records | at the start tapi refuses to run; later that cluster gets nothing |
+//!
+//! A record can be in both clusters, and twice in one: after a takeover, a crash before the floor was durable, or an
+//! acknowledgement that was lost. Repeats are what dedup is for. Order across records is not kept.
+//!
+//! # What a crash leaves
+//!
+//! | killed | after the restart |
+//! |---|---|
+//! | before an acknowledgement | the record is sent |
+//! | after it, before the floor is durable | the record is sent again |
+//! | after the floor is durable | nothing is sent |
+//!
+//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
+//! and chance included; `forwarder` is the thread that asks them and does what they say.
+
+pub mod breaker;
+mod fault;
+pub mod figures;
+mod forwarder;
+mod handle;
+mod listen;
+mod outlet;
+mod progress;
+mod retry;
+mod router;
+mod send;
+mod window;
+
+pub use fault::Fault;
+pub use figures::Snapshot;
+pub use handle::{Control, Forward, Remote};
+pub use retry::{Backoff, chance};
+pub use router::Cluster;

@@ -1,0 +1,109 @@
+//! The way out to one cluster: its two producers, what they hold, and how soon they may be asked again.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use tracing::error;
+
+use super::breaker::Sight;
+use super::progress::Progress;
+use super::retry::{Backoff, Retry};
+use super::router::Cluster;
+use super::window::Route;
+use crate::config::Kafka;
+use crate::kafka::{KafkaError, Producer, Role, client_config};
+
+/// First pause after records failed; it doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Last pause.
+const RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// One producer and what it holds.
+#[derive(Debug)]
+pub(crate) struct Line {
+    config: ClientConfig,
+    /// Made when it is first needed, and again after the last one failed for good.
+    producer: Option<Producer>,
+    /// What it holds, by lane.
+    pub progress: Progress,
+}
+
+impl Line {
+    fn new(config: ClientConfig, now: Instant) -> Self {
+        Self { config, producer: None, progress: Progress::new(0, now) }
+    }
+
+    /// The producer, if there is one.
+    pub(crate) fn existing(&self) -> Option<&Producer> {
+        self.producer.as_ref()
+    }
+
+    /// The producer, made if need be; `None` where that fails.
+    pub(crate) fn producer(&mut self) -> Option<&Producer> {
+        if self.producer.is_none() {
+            match Producer::new(&self.config) {
+                Ok(producer) => self.producer = Some(producer),
+                Err(error) => error!(%error, "a Kafka producer cannot be made; it is tried again"),
+            }
+        }
+        self.producer.as_ref()
+    }
+
+    /// Takes the producer away.
+    pub(crate) fn take(&mut self) -> Option<Producer> {
+        self.producer.take()
+    }
+}
+
+/// The way out to one cluster.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    lines: [Line; 2],
+    /// How soon it may be asked again.
+    pub retry: Retry,
+}
+
+impl Outlet {
+    /// To the cluster that the settings name; begins to connect.
+    ///
+    /// # Errors
+    /// Where librdkafka does not take a setting.
+    pub(crate) fn new(kafka: &Kafka, cluster: Cluster, now: Instant) -> Result<Self, KafkaError> {
+        let line = |role| Line::new(client_config(kafka, cluster, role), now);
+        let mut lines = [line(Role::Send), line(Role::SendAlone)];
+        if !kafka.brokers(cluster).is_empty() {
+            let made = Producer::new(&lines[0].config);
+            let failed =
+                |error: rdkafka::error::KafkaError| KafkaError::Settings { cluster, message: error.to_string() };
+            lines[0].producer = Some(made.map_err(failed)?);
+        }
+        Ok(Self { lines, retry: Retry::new(Backoff::new(RETRY_FIRST, RETRY_LAST)) })
+    }
+
+    /// Counts for so many lanes from now on, before anything is handed over.
+    pub(crate) fn set_lanes(&mut self, lanes: usize, now: Instant) {
+        self.lines.iter_mut().for_each(|line| line.progress = Progress::new(lanes, now));
+    }
+
+    /// The line of a route.
+    pub(crate) fn line(&mut self, route: Route) -> &mut Line {
+        &mut self.lines[usize::from(route.alone)]
+    }
+
+    /// Both lines.
+    pub(crate) fn lines(&self) -> &[Line; 2] {
+        &self.lines
+    }
+
+    /// Records that it holds.
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.lines.iter().map(|line| line.progress.outstanding()).sum()
+    }
+
+    /// What a breaker has to know.
+    pub(crate) fn sight(&self, now: Instant) -> Sight {
+        let stalled_for = self.lines.iter().map(|line| line.progress.stalled_for(now)).max().unwrap_or_default();
+        let unreachable = self.lines[0].existing().is_some_and(Producer::is_unreachable);
+        Sight { stalled_for, unreachable }
+    }
+}

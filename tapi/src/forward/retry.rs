@@ -1,0 +1,157 @@
+//! How soon a cluster that failed gets the same records again, and how many of them. Pure: time and chance come in.
+//!
+//! Pauses grow exponentially and are drawn from their whole range ("full jitter"), so that many hosts do not come back
+//! in step. The budget bounds the extra work: each acknowledgement earns a tenth of a resend, so that a cluster that
+//! fails most of what it is given is asked only a little more than it answers.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+/// Resends that may be saved up: more than one failed batch of requests in flight.
+const BUDGET_MAX: f64 = 1000.0;
+/// What an acknowledgement earns.
+const EARNED: f64 = 0.1;
+/// Doublings after which the pause has reached any cap.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// A number between 0 and 1, different each time: the standard library seeds its hash maps with random numbers.
+pub fn chance() -> f64 {
+    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
+}
+
+/// Pauses between attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    first: Duration,
+    last: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Pauses of up to `first`, then twice that, and so on, up to `last`.
+    pub const fn new(first: Duration, last: Duration) -> Self {
+        Self { first, last, failures: 0 }
+    }
+
+    /// The pause after one more failure; `chance` lies between 0 and 1.
+    pub fn next(&mut self, chance: f64) -> Duration {
+        let longest = self.first.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(self.last);
+        self.failures = self.failures.saturating_add(1);
+        longest.mul_f64(chance.clamp(0.0, 1.0))
+    }
+
+    /// It worked.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Sending again to a cluster that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Retry {
+    backoff: Backoff,
+    not_before: Option<Instant>,
+    budget: f64,
+}
+
+impl Retry {
+    /// With a full budget.
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { backoff, not_before: None, budget: BUDGET_MAX }
+    }
+
+    /// Records were acknowledged.
+    pub(crate) fn acknowledged(&mut self, count: u64) {
+        self.budget = (self.budget + count as f64 * EARNED).min(BUDGET_MAX);
+        self.backoff.reset();
+        self.not_before = None;
+    }
+
+    /// Records failed. All that fail before the pause is over are one failure.
+    pub(crate) fn failed(&mut self, now: Instant, chance: f64) {
+        if self.not_before.is_none_or(|until| now >= until) {
+            self.not_before = Some(now + self.backoff.next(chance));
+        }
+    }
+
+    /// Whether records may go out now.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|until| now >= until)
+    }
+
+    /// Takes one resend from the budget. An empty one still gives one after each pause, so that things go on.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        if self.budget >= 1.0 {
+            self.budget -= 1.0;
+            return true;
+        }
+        let pause_over = self.not_before.is_some_and(|until| now >= until);
+        if pause_over {
+            self.not_before = Some(now + self.backoff.next(1.0));
+        }
+        pause_over
+    }
+
+    /// A new connection to the same cluster starts without a history.
+    pub(crate) fn forgive(&mut self) {
+        self.backoff.reset();
+        self.not_before = None;
+        self.budget = BUDGET_MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pauses_double_up_to_the_last_and_are_drawn_from_their_whole_range() {
+        let mut backoff = Backoff::new(FIRST, LAST);
+        let longest: Vec<_> = (0..6).map(|_| backoff.next(1.0).as_millis()).collect();
+        assert_eq!(longest, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(backoff.next(0.0), Duration::ZERO);
+        assert_eq!(backoff.next(0.5), LAST / 2);
+        backoff.reset();
+        assert_eq!(backoff.next(1.0), FIRST);
+        for _ in 0..100 {
+            assert!(backoff.next(1.0) <= LAST);
+        }
+    }
+
+    #[test]
+    fn chances_lie_between_0_and_1_and_differ() {
+        let chances: Vec<_> = (0..100).map(|_| chance()).collect();
+        assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)));
+        assert!(chances.iter().any(|chance| *chance < 0.5) && chances.iter().any(|chance| *chance > 0.5));
+    }
+
+    #[test]
+    fn a_failure_pauses_and_an_acknowledgement_ends_the_pause() {
+        let now = Instant::now();
+        let mut retry = Retry::new(Backoff::new(FIRST, LAST));
+        assert!(retry.is_open(now));
+        retry.failed(now, 1.0);
+        retry.failed(now, 1.0);
+        assert!(!retry.is_open(now) && retry.is_open(now + FIRST), "failures of one moment are one");
+        retry.acknowledged(1);
+        assert!(retry.is_open(now));
+    }
+
+    #[test]
+    fn the_budget_ends_and_is_earned_again() {
+        let now = Instant::now();
+        let mut retry = Retry::new(Backoff::new(FIRST, LAST));
+        assert_eq!((0..2000).filter(|_| retry.take(now)).count(), 1000);
+        retry.acknowledged(20);
+        assert_eq!((0..10).filter(|_| retry.take(now)).count(), 2);
+        // Without any acknowledgement one goes out after each pause.
+        retry.failed(now, 1.0);
+        let later = now + LAST;
+        assert_eq!((0..10).filter(|_| retry.take(later)).count(), 1);
+        retry.forgive();
+        assert!(retry.take(now));
+    }
+}
