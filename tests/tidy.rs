@@ -44,7 +44,7 @@ const RULES: [Rule; 4] = [
         why: "every disk access of the buffer goes through its storage, which a simulation can replace",
         crates: &["local-buffer"],
         texts: &["std::fs", "fs::File", "rustix::fs", "rustix::io::p", "libc::"],
-        only_in: &["storage.rs", "storage"],
+        only_in: &["storage.rs", "storage", "thread.rs"],
     },
     Rule {
         why: "wire is values only: no files, sockets, clocks, environment, threads or async",

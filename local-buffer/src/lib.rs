@@ -101,6 +101,7 @@ mod stats;
 mod storage;
 mod survey;
 mod tail;
+mod thread;
 mod walk;
 mod writer;
 

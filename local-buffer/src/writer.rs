@@ -18,13 +18,14 @@ use crate::shared::Shared;
 use crate::stats::add;
 use crate::storage::write_durable;
 use crate::tail::{Phase, Sealed};
+use crate::thread;
 
 const GROUP_CHUNKS_MAX: usize = GROUP_BYTES_MAX.div_ceil(CHUNK_BYTES);
 
 /// Writes groups until the queue closes or a write fails.
 pub(crate) fn run(shared: &Shared) {
     let guard = PanicGuard(shared);
-    yield_to_appenders();
+    thread::yield_to_appenders();
     let mut current: Option<Arc<Segment>> = None;
     while let Some(sealed) = next_group(shared) {
         if let Err(error) = write(shared, sealed, &mut current) {
@@ -34,18 +35,6 @@ pub(crate) fn run(shared: &Shared) {
     }
     lock(&shared.tail).phase = Phase::Ended;
     std::mem::forget(guard);
-}
-
-/// Makes this a batch thread: woken on a core where an appender runs, it waits until that one has nothing more to do,
-/// so that the group it then takes is as large as it can be. On a core of its own nothing changes.
-#[expect(unsafe_code, reason = "rustix has no safe call for a thread's scheduling policy")]
-fn yield_to_appenders() {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` is a valid sched_param for the length of the call, and 0 names the calling thread.
-    let refused = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) } != 0;
-    if refused {
-        tracing::debug!("the writer thread keeps its scheduling policy; groups may be smaller");
-    }
 }
 
 fn next_group(shared: &Shared) -> Option<Sealed> {
