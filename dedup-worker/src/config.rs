@@ -2,14 +2,14 @@
 //!
 //! `dedup-worker.toml` beside this crate is the commented example; a test holds it to these structs.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use service::config::Unresolved;
 use service::logging::Logging;
-use service::{Problem, Settings};
+use service::{Problem, Properties, Settings};
 use wire::Window;
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 
@@ -23,6 +23,20 @@ const OPEN_DIGESTS_MIN: usize = 65_536;
 const SESSION_TIMEOUT_MS_MIN: u64 = 6_000;
 /// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
 const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
+/// Properties that the promises rest on, and what to do instead.
+const FORBIDDEN: [(&str, &str); 11] = [
+    ("bootstrap.servers", "set primary, secondary and output"),
+    ("metadata.broker.list", "set primary, secondary and output"),
+    ("group.id", "set group"),
+    ("session.timeout.ms", "set session_timeout_ms"),
+    ("transaction.timeout.ms", "set transaction_timeout_ms"),
+    ("transactional.id", "it is the fence of a partition, the same for every worker"),
+    ("isolation.level", "each reader has the one that it needs"),
+    ("acks", "it is all"),
+    ("enable.idempotence", "it is on"),
+    ("enable.auto.commit", "positions are in the changelog"),
+    ("auto.offset.reset", "an offset that is gone is reported, never passed over"),
+];
 
 /// What `dedup-worker` can be told, in a file or by `DEDUP_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,12 +78,15 @@ pub struct Kafka {
     /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
     /// dead worker left open, if nobody takes the partition over before.
     pub transaction_timeout_ms: u64,
-    /// Properties handed to librdkafka for the primary: security and whatever else it knows. Never printed.
-    pub primary_properties: BTreeMap<String, String>,
-    /// The same for the secondary.
-    pub secondary_properties: BTreeMap<String, String>,
-    /// The same for the output; where `output` is empty, the primary's are used.
-    pub output_properties: BTreeMap<String, String>,
+    /// Properties of librdkafka for every cluster: TLS, SASL and anything else. `file:PATH` and `env:NAME` stand for what
+    /// is there. Default none. Never printed.
+    pub properties: Properties,
+    /// The same for the primary alone.
+    pub primary_properties: Properties,
+    /// The same for the secondary alone.
+    pub secondary_properties: Properties,
+    /// The same for the output alone; where `output` is empty, the primary's are used.
+    pub output_properties: Properties,
 }
 
 /// Size of batches: one transaction each.
@@ -129,9 +146,10 @@ impl Default for Kafka {
             group: "dedup-worker".into(),
             session_timeout_ms: 10_000,
             transaction_timeout_ms: 30_000,
-            primary_properties: BTreeMap::new(),
-            secondary_properties: BTreeMap::new(),
-            output_properties: BTreeMap::new(),
+            properties: Properties::default(),
+            primary_properties: Properties::default(),
+            secondary_properties: Properties::default(),
+            output_properties: Properties::default(),
         }
     }
 }
@@ -162,7 +180,8 @@ impl Default for NewWindow {
 impl Settings for Config {
     const PREFIX: &'static str = "DEDUP";
     const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG"];
-    const SECRETS: &'static [&'static str] = &["primary_properties", "secondary_properties", "output_properties"];
+    const SECRETS: &'static [&'static str] =
+        &["properties", "primary_properties", "secondary_properties", "output_properties"];
 
     fn problems(&self) -> Vec<Problem> {
         let Self { kafka, batch, .. } = self;
@@ -175,6 +194,17 @@ impl Settings for Config {
         check(kafka.primary.is_empty(), "kafka.primary", "must name a broker".into());
         check(kafka.primary == kafka.secondary, "kafka.secondary", "is the primary; leave it empty for none".into());
         check(kafka.group.is_empty(), "kafka.group", "must have a name".into());
+        for (key, properties) in [
+            ("kafka.properties", &kafka.properties),
+            ("kafka.primary_properties", &kafka.primary_properties),
+            ("kafka.secondary_properties", &kafka.secondary_properties),
+            ("kafka.output_properties", &kafka.output_properties),
+        ] {
+            for (name, instead) in FORBIDDEN {
+                let message = format!("{name} cannot be set here: {instead}");
+                check(properties.get(name).is_some(), key, message);
+            }
+        }
         let (session, transaction) = (kafka.session_timeout_ms, kafka.transaction_timeout_ms);
         let at_least = |bound: u64| format!("must be at least {bound}");
         check(session < SESSION_TIMEOUT_MS_MIN, "kafka.session_timeout_ms", at_least(SESSION_TIMEOUT_MS_MIN));
@@ -197,21 +227,32 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// The same with every `file:` and `env:` of a property replaced by what it stands for.
+    ///
+    /// # Errors
+    /// Where one stands for nothing.
+    pub fn resolved(mut self) -> Result<Self, Unresolved> {
+        let Kafka { properties, primary_properties, secondary_properties, output_properties, .. } = &mut self.kafka;
+        for properties in [properties, primary_properties, secondary_properties, output_properties] {
+            *properties = properties.resolved()?;
+        }
+        Ok(self)
+    }
+
     /// The cluster of output and changelog.
     pub fn output(&self) -> Cluster {
         let Kafka { primary, output, primary_properties, output_properties, .. } = &self.kafka;
-        match output.as_str() {
-            "" => Cluster::new("output", primary, primary_properties.clone()),
-            output => Cluster::new("output", output, output_properties.clone()),
-        }
+        let (brokers, own) =
+            if output.is_empty() { (primary, primary_properties) } else { (output, output_properties) };
+        Cluster::new("output", brokers, self.kafka.properties.with(own))
     }
 
     /// The inputs.
     pub fn inputs(&self) -> Vec<Cluster> {
-        let Kafka { primary, secondary, primary_properties, secondary_properties, .. } = &self.kafka;
-        let mut inputs = vec![Cluster::new("primary", primary, primary_properties.clone())];
+        let Kafka { primary, secondary, properties, primary_properties, secondary_properties, .. } = &self.kafka;
+        let mut inputs = vec![Cluster::new("primary", primary, properties.with(primary_properties))];
         if !secondary.is_empty() {
-            inputs.push(Cluster::new("secondary", secondary, secondary_properties.clone()));
+            inputs.push(Cluster::new("secondary", secondary, properties.with(secondary_properties)));
         }
         inputs
     }
@@ -260,9 +301,11 @@ mod tests {
         config.index.open_digests_max = OPEN_DIGESTS_MIN - 1;
         config.window.margin_buckets = 0;
         config.crash_at = "never".into();
+        config.kafka.properties.set("isolation.level", "read_uncommitted");
         let keys: Vec<_> = config.problems().iter().map(|problem| problem.key).collect();
         let expected = [
             "kafka.secondary",
+            "kafka.properties",
             "kafka.session_timeout_ms",
             "kafka.transaction_timeout_ms",
             "batch.records_max",
@@ -279,11 +322,14 @@ mod tests {
             ("DEDUP_KAFKA_PRIMARY", "a:1"),
             ("DEDUP_KAFKA_SECONDARY", ""),
             ("DEDUP_KAFKA_PRIMARY_PROPERTIES", r#"{"sasl.password" = "hunter2"}"#),
+            ("DEDUP_KAFKA_PROPERTIES", r#"{"sasl.username" = "env:PATH"}"#),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let loaded = service::config::load::<Config>(None, environment).unwrap();
         assert_eq!(loaded.value.inputs().len(), 1);
-        assert_eq!(loaded.value.kafka.primary_properties["sasl.password"], "hunter2");
         assert!(!loaded.to_string().contains("hunter2"));
+        let output = loaded.value.resolved().unwrap().output().config();
+        assert_eq!(output.get("sasl.password"), Some("hunter2"), "the output is the primary");
+        assert_eq!(output.get("sasl.username"), std::env::var("PATH").ok().as_deref());
     }
 }

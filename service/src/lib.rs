@@ -9,7 +9,7 @@
 //! | [`shutdown`] | SIGTERM and SIGINT as one signal that async tasks and plain threads can wait for, SIGHUP as a call |
 //! | [`exit`] | exit codes: 0 done, 1 failed, 2 bad usage or configuration |
 //!
-//! Nothing here knows of events, buffers or Kafka.
+//! Nothing here knows of events or buffers, and of Kafka only that its clients have properties.
 
 pub mod admin;
 pub mod config;
@@ -19,6 +19,6 @@ pub mod metrics;
 pub mod shutdown;
 
 pub use admin::{Admin, AdminServer, Section};
-pub use config::{Loaded, Problem, Settings};
+pub use config::{Loaded, Problem, Properties, Settings};
 pub use exit::Failure;
 pub use shutdown::Shutdown;

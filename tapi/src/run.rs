@@ -8,6 +8,7 @@ use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
 use crate::admin::TapiAdmin;
 use crate::config::Config;
 use crate::forward::Forward;
+use crate::kafka;
 use crate::metrics::Metrics;
 use crate::server::{Running, Server};
 
@@ -23,6 +24,9 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     let loaded = settings(file)?;
     loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     print!("{loaded}");
+    let clusters = loaded.value.kafka.resolved().map_err(Failure::usage)?;
+    kafka::check(&clusters).map_err(Failure::usage)?;
+    clusters.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(())
 }
 
@@ -41,8 +45,8 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     tracing::info!(settings = %loaded, "settings in force");
 
-    let kafka = config.kafka.resolved().map_err(Failure::usage)?;
-    kafka.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let clusters = config.kafka.resolved().map_err(Failure::usage)?;
+    clusters.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
 
     let (mut queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
     let metrics = Metrics::new(queue.monitor());
@@ -51,7 +55,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let listen = server.local_addr();
     let open = config.ingest.sources.is_empty();
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
-    let forward = Forward::start(&kafka, &config.data, reader).map_err(Failure::failed)?;
+    let forward = Forward::start(&clusters, &config.data, reader).map_err(Failure::failed)?;
     let admin = TapiAdmin::new(metrics, listen, open).with_drain(forward.remote());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 

@@ -34,7 +34,23 @@ fn begin(file: Option<&Path>) -> Result<Config, Failure> {
     logging::init(&loaded.value.log);
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     tracing::info!("settings in force\n{loaded}");
-    Ok(loaded.value)
+    let config = loaded.value.resolved().map_err(Failure::usage)?;
+    for warning in clusters(&config)? {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Whether every cluster's properties can be used, and what deserves a second look.
+fn clusters(config: &Config) -> Result<Vec<String>, Failure> {
+    let clusters = config.inputs().into_iter().chain([config.output()]);
+    let warnings = clusters.map(|cluster| {
+        cluster.check().map_err(Failure::usage)?;
+        Ok(cluster.warning())
+    });
+    let mut warnings: Vec<String> = warnings.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    warnings.dedup();
+    Ok(warnings)
 }
 
 /// Prints the settings in force.
@@ -45,6 +61,9 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     let loaded = settings(file)?;
     loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     print!("{loaded}");
+    for warning in clusters(&loaded.value.resolved().map_err(Failure::usage)?)? {
+        eprintln!("warning: {warning}");
+    }
     Ok(())
 }
 

@@ -1,21 +1,22 @@
 //! A cluster as the settings name it, and the librdkafka settings that everybody who speaks to it shares.
 
-use std::collections::BTreeMap;
-
 use rdkafka::ClientConfig;
+use service::Properties;
+
+use super::KafkaFailure;
 
 /// One Kafka cluster.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     name: &'static str,
     brokers: String,
-    properties: BTreeMap<String, String>,
+    properties: Properties,
 }
 
 impl Cluster {
     /// A cluster called `name` in logs and figures, reached at `brokers` (host:port, separated by commas). `properties`
     /// are handed to librdkafka as they are, and win over everything but what the promises depend on.
-    pub fn new(name: &'static str, brokers: impl Into<String>, properties: BTreeMap<String, String>) -> Self {
+    pub fn new(name: &'static str, brokers: impl Into<String>, properties: Properties) -> Self {
         Self { name, brokers: brokers.into(), properties }
     }
 
@@ -35,17 +36,25 @@ impl Cluster {
             // A frozen broker answers nothing; with librdkafka's minute nobody would notice for a minute.
             .set("socket.timeout.ms", "10000")
             .set("log.connection.close", "false");
-        for (key, value) in &self.properties {
+        for (key, value) in self.properties.iter() {
             config.set(key, value);
         }
         config
     }
-}
 
-/// Without the properties, which may hold a password.
-impl std::fmt::Debug for Cluster {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("name", &self.name).field("brokers", &self.brokers).finish_non_exhaustive()
+    /// What deserves a second look in its properties, as a sentence.
+    pub fn warning(&self) -> Option<String> {
+        self.properties.warning().map(|warning| format!("{} cluster: {warning}", self.name))
+    }
+
+    /// Whether librdkafka takes the properties, asked without connecting.
+    ///
+    /// # Errors
+    /// The first that it does not know or does not take.
+    pub fn check(&self) -> Result<(), KafkaFailure> {
+        let operation = "take the Kafka properties";
+        let fail = |error| KafkaFailure::new(operation, format!("of the {} cluster: {error}", self.name));
+        self.config().create_native_config().map(drop).map_err(fail)
     }
 }
 
@@ -54,12 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn properties_are_passed_on_and_never_shown() {
-        let properties = [("sasl.password", "hunter2"), ("socket.timeout.ms", "7000")];
-        let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let cluster = Cluster::new("primary", "127.0.0.1:1", properties);
-        assert_eq!(cluster.config().get("sasl.password"), Some("hunter2"));
-        assert_eq!(cluster.config().get("socket.timeout.ms"), Some("7000"));
-        assert!(!format!("{cluster:?}").contains("hunter2"));
+    fn properties_are_passed_on_checked_and_never_shown() {
+        let cluster = |pairs: &[(&str, &str)]| Cluster::new("primary", "127.0.0.1:1", pairs.iter().copied().collect());
+        let secret = cluster(&[("sasl.password", "hunter2"), ("socket.timeout.ms", "7000")]);
+        assert_eq!(secret.config().get("sasl.password"), Some("hunter2"));
+        assert_eq!(secret.config().get("socket.timeout.ms"), Some("7000"));
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert_eq!(secret.check(), Ok(()));
+        let said = cluster(&[("no.such.property", "1")]).check().unwrap_err().to_string();
+        assert!(said.contains("no.such.property") && said.contains("primary"), "{said}");
     }
 }

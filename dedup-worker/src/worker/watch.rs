@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_another_log_is_a_change() {
-        let watch = Watch::new(Cluster::new("primary", "127.0.0.1:1", std::collections::BTreeMap::new()));
+        let watch = Watch::new(Cluster::new("primary", "127.0.0.1:1", service::Properties::default()));
         watch.enter(InputState::Away("no answer".into(), watch.facts()));
         assert_eq!((watch.changes(), watch.facts()), (0, None));
         watch.enter(InputState::Ready(facts(1)));

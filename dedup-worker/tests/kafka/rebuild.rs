@@ -1,6 +1,5 @@
 //! The index and the changelog, made again.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ fn an_index_that_is_gone_is_made_again() {
 
 /// What one leaves that was killed in the middle of a partition: a genesis and a batch, and no checkpoint behind them.
 fn half_a_rebuild(scene: &Scene, partition: u32) {
-    let cluster = Cluster::new("output", &scene.brokers.primary.address, BTreeMap::new());
+    let cluster = Cluster::new("output", &scene.brokers.primary.address, service::Properties::default());
     let producer = Producer::fence(&cluster, &transactional_id(partition), Duration::from_secs(10)).unwrap();
     let (partition_count, seed) = (PartitionCount::try_new(PARTITIONS).unwrap(), DigestSeed(1));
     let genesis = Genesis { partition_count, seed, window: Window::default(), created_ms: 0 };

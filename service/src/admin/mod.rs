@@ -11,6 +11,7 @@
 //! It runs on a thread of its own, so that it answers while the threads that work are busy, and it is not meant for the
 //! open internet: it has no login.
 
+mod ask;
 mod page;
 
 use std::convert::Infallible;
@@ -28,6 +29,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
+
+pub use ask::ask;
 
 use crate::Shutdown;
 
@@ -235,7 +238,7 @@ mod tests {
         }
     }
 
-    fn ask(server: &AdminServer, request: &str) -> String {
+    fn send(server: &AdminServer, request: &str) -> String {
         let mut stream = TcpStream::connect(server.local_addr()).unwrap();
         write!(stream, "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -247,21 +250,24 @@ mod tests {
     fn each_path_is_answered() {
         let fake = Arc::new(Fake(Mutex::default()));
         let server = AdminServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&fake) as _).unwrap();
-        assert!(ask(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
-        assert!(ask(&server, "GET /readyz").starts_with("HTTP/1.1 200 "));
-        assert!(ask(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
-        assert!(ask(&server, "GET /x").starts_with("HTTP/1.1 404 "));
-        assert!(ask(&server, "POST /").starts_with("HTTP/1.1 405 "));
-        assert!(ask(&server, "POST /do?it").ends_with("\r\n\r\ndone\n"));
-        assert!(ask(&server, "POST /do").starts_with("HTTP/1.1 400 "));
-        assert!(ask(&server, "POST /do?it HTTP/1.1\r\norigin: http://x\r\nx:").starts_with("HTTP/1.1 403 "));
-        let page = ask(&server, "GET /");
+        assert!(send(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
+        assert!(send(&server, "GET /readyz").starts_with("HTTP/1.1 200 "));
+        assert!(send(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
+        assert!(send(&server, "GET /x").starts_with("HTTP/1.1 404 "));
+        assert!(send(&server, "POST /").starts_with("HTTP/1.1 405 "));
+        assert!(send(&server, "POST /do?it").ends_with("\r\n\r\ndone\n"));
+        assert!(send(&server, "POST /do").starts_with("HTTP/1.1 400 "));
+        assert!(send(&server, "POST /do?it HTTP/1.1\r\norigin: http://x\r\nx:").starts_with("HTTP/1.1 403 "));
+        let address = server.local_addr();
+        assert_eq!(ask(address, "/metrics").unwrap(), "# EOF\n");
+        assert!(ask(address, "/x").unwrap_err().to_string().contains("404"));
+        let page = send(&server, "GET /");
         assert!(page.contains("a &lt;section&gt;") && page.contains("&lt;value&gt;"), "{page}");
 
         fake.0.lock().unwrap().push("the buffer is full".into());
-        let answer = ask(&server, "GET /readyz");
+        let answer = send(&server, "GET /readyz");
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("the buffer is full\n"), "{answer}");
-        assert!(ask(&server, "GET /").contains("the buffer is full"));
+        assert!(send(&server, "GET /").contains("the buffer is full"));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod describe;
 mod environment;
 mod file;
+mod properties;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use environment::process_environment;
+pub use properties::{Properties, Unresolved};
 
 /// A struct of settings. Every field must have a default and be serialised; a nested struct is a table of the file.
 pub trait Settings: Serialize + DeserializeOwned + Default {

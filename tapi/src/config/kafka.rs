@@ -1,11 +1,10 @@
 //! The settings of the drain: where the two clusters are, and when to leave one for the other.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use service::Problem;
+use service::config::Unresolved;
+use service::{Problem, Properties};
 
 use crate::forward::Cluster;
 use crate::forward::breaker;
@@ -18,10 +17,6 @@ const WINDOW_BYTES_MIN: usize = 4 << 20;
 const WINDOW_RECORDS_MAX: usize = 1_000_000;
 /// Longer pauses are outages.
 const MILLISECONDS_MAX: u64 = 3_600_000;
-/// A value that begins with this is the path of a file with the value.
-const FILE: &str = "file:";
-/// A value that begins with this is the name of a variable with the value.
-const VARIABLE: &str = "env:";
 /// Properties that would break a promise, and what to do instead.
 const FORBIDDEN: [(&str, &str); 7] = [
     ("bootstrap.servers", "set primary and secondary"),
@@ -61,11 +56,11 @@ pub struct Kafka {
     pub breaker: Breaker,
     /// Properties of librdkafka for both clusters: TLS, SASL and anything else. `file:PATH` and `env:NAME` stand for
     /// what is there. Default none. Never printed.
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
     /// The same for the primary alone.
-    pub primary_properties: BTreeMap<String, String>,
+    pub primary_properties: Properties,
     /// The same for the secondary alone.
-    pub secondary_properties: BTreeMap<String, String>,
+    pub secondary_properties: Properties,
 }
 
 impl Default for Kafka {
@@ -80,9 +75,9 @@ impl Default for Kafka {
             shutdown_timeout_ms: 10_000,
             events_retention_ms_min: 7 * 24 * 3_600_000,
             breaker: Breaker::default(),
-            properties: BTreeMap::new(),
-            primary_properties: BTreeMap::new(),
-            secondary_properties: BTreeMap::new(),
+            properties: Properties::default(),
+            primary_properties: Properties::default(),
+            secondary_properties: Properties::default(),
         }
     }
 }
@@ -146,13 +141,12 @@ impl Kafka {
         }
     }
 
-    /// The properties of a cluster: those for both, then its own.
-    pub fn properties(&self, cluster: Cluster) -> impl Iterator<Item = (&str, &str)> {
-        let own = match cluster {
+    /// The properties of a cluster: those for both, and its own over them.
+    pub fn properties(&self, cluster: Cluster) -> Properties {
+        self.properties.with(match cluster {
             Cluster::Primary => &self.primary_properties,
             Cluster::Secondary => &self.secondary_properties,
-        };
-        self.properties.iter().chain(own).map(|(name, value)| (name.as_str(), value.as_str()))
+        })
     }
 
     /// The cluster that the settings choose, if any.
@@ -163,34 +157,19 @@ impl Kafka {
     /// The same with every `file:` and `env:` replaced by what it stands for.
     ///
     /// # Errors
-    /// A sentence that names the property and the place, never the value.
-    pub fn resolved(&self) -> Result<Self, String> {
-        let mut resolved = self.clone();
-        for properties in
-            [&mut resolved.properties, &mut resolved.primary_properties, &mut resolved.secondary_properties]
-        {
-            for (name, value) in properties {
-                if let Some(path) = value.strip_prefix(FILE) {
-                    let text = fs::read_to_string(path).map_err(|error| format!("{name}: {path}: {error}"))?;
-                    text.trim_end_matches(['\r', '\n']).clone_into(value);
-                } else if let Some(variable) = value.strip_prefix(VARIABLE) {
-                    let text = std::env::var(variable);
-                    *value = text.map_err(|_| format!("{name}: there is no variable {variable}"))?;
-                }
-            }
-        }
-        Ok(resolved)
+    /// Where one stands for nothing.
+    pub fn resolved(&self) -> Result<Self, Unresolved> {
+        Ok(Self {
+            properties: self.properties.resolved()?,
+            primary_properties: self.primary_properties.resolved()?,
+            secondary_properties: self.secondary_properties.resolved()?,
+            ..self.clone()
+        })
     }
 
     /// What deserves a second look, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        let all = [&self.properties, &self.primary_properties, &self.secondary_properties];
-        let mut verified =
-            all.into_iter().filter_map(|properties| properties.get("enable.ssl.certificate.verification"));
-        let off = verified.any(|value| value == "false");
-        off.then(|| "enable.ssl.certificate.verification is off: anybody can pass for the cluster".into())
-            .into_iter()
-            .collect()
+        Cluster::BOTH.into_iter().filter_map(|cluster| self.properties(cluster).warning()).collect()
     }
 
     /// What is wrong with the values that their types cannot say.
@@ -245,7 +224,7 @@ impl Kafka {
             ("kafka.secondary_properties", &self.secondary_properties),
         ] {
             for (name, instead) in FORBIDDEN {
-                demand(!properties.contains_key(name), key, format!("{name} cannot be set here: {instead}"));
+                demand(properties.get(name).is_none(), key, format!("{name} cannot be set here: {instead}"));
             }
         }
         problems
@@ -281,34 +260,29 @@ mod tests {
         assert_eq!(problem(|k| k.breaker.results_min = 0), ["kafka.breaker.results_min"]);
         assert_eq!(problem(|k| k.breaker.probes = 0), ["kafka.breaker.probes"]);
         for (name, _) in FORBIDDEN {
-            assert_eq!(problem(|k| drop(k.properties.insert(name.into(), "1".into()))), ["kafka.properties"]);
+            assert_eq!(problem(|k| k.properties.set(name, "1")), ["kafka.properties"]);
         }
     }
 
     #[test]
-    fn secrets_come_from_files_and_variables() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "hush\n").unwrap();
+    fn a_cluster_has_the_common_properties_and_its_own() {
         let mut kafka = Kafka::default();
-        kafka.properties.insert("sasl.password".into(), format!("file:{}", file.path().display()));
-        kafka.properties.insert("sasl.username".into(), "env:PATH".into());
-        kafka.primary_properties.insert("security.protocol".into(), "sasl_ssl".into());
+        kafka.properties.set("sasl.username", "env:PATH");
+        kafka.primary_properties.set("security.protocol", "sasl_ssl");
         let resolved = kafka.resolved().unwrap();
-        assert_eq!(resolved.properties["sasl.password"], "hush");
-        assert_eq!(resolved.properties["sasl.username"], std::env::var("PATH").unwrap());
-        assert_eq!(resolved.properties(Cluster::Primary).count(), 3);
-        assert_eq!(resolved.properties(Cluster::Secondary).count(), 2);
-
-        kafka.properties.insert("sasl.password".into(), "file:/nowhere/at/all".into());
-        let error = kafka.resolved().unwrap_err();
-        assert!(error.contains("sasl.password") && error.contains("/nowhere"), "{error}");
+        let username = std::env::var("PATH").unwrap();
+        assert_eq!(resolved.properties(Cluster::Primary).get("sasl.username"), Some(&*username));
+        assert_eq!(resolved.properties(Cluster::Primary).get("security.protocol"), Some("sasl_ssl"));
+        assert_eq!(resolved.properties(Cluster::Secondary).get("security.protocol"), None);
+        kafka.secondary_properties.set("sasl.password", "env:NO_SUCH_VARIABLE");
+        assert!(kafka.resolved().is_err());
     }
 
     #[test]
     fn a_connection_that_believes_anybody_is_warned_of() {
         let mut kafka = Kafka::default();
         assert_eq!(kafka.warnings(), [""; 0]);
-        kafka.secondary_properties.insert("enable.ssl.certificate.verification".into(), "false".into());
+        kafka.secondary_properties.set("enable.ssl.certificate.verification", "false");
         assert_eq!(kafka.warnings().len(), 1);
     }
 

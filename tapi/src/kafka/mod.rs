@@ -9,7 +9,7 @@ mod topics;
 pub use contact::{Board, Contacts};
 pub use partitions::Memory;
 pub use producer::{Producer, Record, Report};
-pub use settings::{Role, client_config};
+pub use settings::{Role, check, client_config};
 pub use topics::{Facts, Misfit, fit, warnings};
 
 use std::path::PathBuf;

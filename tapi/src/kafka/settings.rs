@@ -57,7 +57,7 @@ pub fn client_config(kafka: &Kafka, cluster: Cluster, role: Role) -> ClientConfi
     if role != Role::Look {
         config.set("linger.ms", kafka.linger_ms.to_string());
     }
-    for (name, value) in kafka.properties(cluster) {
+    for (name, value) in kafka.properties(cluster).iter() {
         // A client that only looks gives a warning for each property of a producer.
         if role != Role::Look || !is_for_producers(name) {
             config.set(name, value);
@@ -68,6 +68,19 @@ pub fn client_config(kafka: &Kafka, cluster: Cluster, role: Role) -> ClientConfi
         config.set("batch.num.messages", "1").set("linger.ms", "0");
     }
     config
+}
+
+/// Whether librdkafka takes the properties of every cluster that has brokers, asked without connecting.
+///
+/// # Errors
+/// The first that it does not know or does not take.
+pub fn check(kafka: &Kafka) -> Result<(), super::KafkaError> {
+    let used = Cluster::BOTH.into_iter().filter(|cluster| !kafka.brokers(*cluster).is_empty());
+    for cluster in used {
+        let taken = client_config(kafka, cluster, Role::Send).create_native_config();
+        taken.map_err(|error| super::KafkaError::Settings { cluster, message: error.to_string() })?;
+    }
+    Ok(())
 }
 
 fn is_for_producers(name: &str) -> bool {
@@ -91,15 +104,26 @@ mod tests {
     #[test]
     fn the_operators_properties_go_over_ours_but_not_over_what_isolates_a_record() {
         let mut kafka = Kafka::default();
-        kafka.properties.insert("compression.codec".into(), "zstd".into());
-        kafka.properties.insert("batch.num.messages".into(), "5".into());
-        kafka.secondary_properties.insert("compression.codec".into(), "none".into());
+        kafka.properties.set("compression.codec", "zstd");
+        kafka.properties.set("batch.num.messages", "5");
+        kafka.secondary_properties.set("compression.codec", "none");
         let of = |cluster, role| client_config(&kafka, cluster, role);
         assert_eq!(of(Cluster::Primary, Role::Send).get("compression.codec"), Some("zstd"));
         assert_eq!(of(Cluster::Secondary, Role::Send).get("compression.codec"), Some("none"));
         assert_eq!(of(Cluster::Primary, Role::Send).get("acks"), Some("all"));
         assert_eq!(of(Cluster::Primary, Role::SendAlone).get("batch.num.messages"), Some("1"));
         assert_eq!(of(Cluster::Primary, Role::Look).get("compression.codec"), None);
+    }
+
+    #[test]
+    fn a_property_that_is_none_is_named() {
+        let mut kafka = Kafka::default();
+        assert!(check(&kafka).is_ok());
+        kafka.secondary_properties.set("no.such.property", "1");
+        let said = check(&kafka).unwrap_err().to_string();
+        assert!(said.contains("no.such.property") && said.contains("secondary"), "{said}");
+        kafka.secondary = String::new();
+        assert!(check(&kafka).is_ok(), "there is no secondary");
     }
 
     #[test]
