@@ -63,6 +63,8 @@ impl Collector for WorkerMetrics {
             ("dedup_known_digests", "Identities in the window.", known as fn(&Seen) -> u64),
             ("dedup_open_digests", "Identities not sealed yet.", |seen| seen.index.open_digests),
             ("dedup_filter_bytes", "Memory of the filters.", |s| s.index.filter_bytes + s.index.run_filter_bytes),
+            ("dedup_filter_digests", "Identities in the filters.", |seen| seen.index.filter_keys),
+            ("dedup_filter_digests_max", "Identities that the filters have room for.", |s| s.index.filter_keys_max),
             ("dedup_store_bytes", "Bytes of the sealed runs on disk.", |seen| seen.index.sealed_bytes),
         ] {
             out.gauge(name, help, sum(of))?;

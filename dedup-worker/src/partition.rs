@@ -338,6 +338,7 @@ impl Partition {
     /// What the index holds and has done.
     pub fn stats(&self) -> Stats {
         let (filter_bytes, run_filter_bytes) = self.sealed.filter_bytes();
+        let (filter_keys, filter_keys_max) = self.sealed.filter_fill();
         Stats {
             sealed_digests: self.sealed.digests() as u64,
             sealed_bytes: self.sealed.file_bytes(),
@@ -347,6 +348,8 @@ impl Partition {
             pending_digests: self.pending_digests() as u64,
             pending_batches: self.pending.len() as u64,
             filters: self.sealed.group_count() as u64,
+            filter_keys: filter_keys as u64,
+            filter_keys_max: filter_keys_max as u64,
             filter_bytes: filter_bytes as u64,
             run_filter_bytes: run_filter_bytes as u64,
             oldest_bucket: self.sealed.oldest_bucket().map(|bucket| bucket.0),

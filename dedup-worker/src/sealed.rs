@@ -231,6 +231,11 @@ impl Sealed {
         self.groups.len()
     }
 
+    /// Identities in the groups' filters, and how many they have room for.
+    pub(crate) fn filter_fill(&self) -> (usize, usize) {
+        self.groups.fill()
+    }
+
     /// Bytes of the filters: of the groups, of the runs.
     pub(crate) fn filter_bytes(&self) -> (usize, usize) {
         (self.groups.bytes(), self.runs.iter().map(|run| (run.filter.len() / 8) as usize).sum())

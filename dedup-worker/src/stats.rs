@@ -19,6 +19,10 @@ pub struct Stats {
     pub pending_batches: u64,
     /// Group filters, each asked once for every event that is not in memory.
     pub filters: u64,
+    /// Identities in the group filters, those of runs that have been dropped since included.
+    pub filter_keys: u64,
+    /// Identities that the group filters have room for. A new filter is made before one is over its room.
+    pub filter_keys_max: u64,
     /// Bytes of memory of the group filters.
     pub filter_bytes: u64,
     /// Bytes of memory of the runs' own filters.

@@ -53,6 +53,11 @@ impl Groups {
         self.members.iter().map(|group| group.filter.bytes()).sum()
     }
 
+    /// Identities in the filters, and how many they have room for.
+    pub(crate) fn fill(&self) -> (usize, usize) {
+        self.members.iter().fold((0, 0), |(keys, room), group| (keys + group.keys, room + group.keys_max))
+    }
+
     /// Makes room for `keys` more in the last group, or a new one. `index_keys` are in the index.
     ///
     /// # Errors
@@ -130,6 +135,8 @@ mod tests {
             groups.join(run, RUN);
         }
         assert_eq!(groups.len(), 8);
+        let (keys, room) = groups.fill();
+        assert!(keys == 100 * RUN && room >= keys && room < 2 * keys, "{keys} of {room}");
         assert!(groups.members.iter().all(|group| group.keys <= group.keys_max));
         assert!(groups.members.iter().zip(groups.members.iter().skip(1)).all(|(a, b)| a.runs.end == b.runs.start));
 

@@ -108,7 +108,11 @@ impl LogReader {
             Some(Ok(record)) => Read::Record(record),
             Some(Err(KafkaError::PartitionEOF(_))) => Read::End,
             Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => Read::OutOfRange,
+                Some(
+                    RDKafkaErrorCode::OffsetOutOfRange
+                    | RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::LogTruncation,
+                ) => Read::OutOfRange,
                 _ => Read::Trouble(KafkaFailure::new("read a partition", error)),
             },
         }

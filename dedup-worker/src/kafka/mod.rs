@@ -5,12 +5,14 @@
 mod cluster;
 mod facts;
 mod log;
+mod members;
 mod producer;
 mod settings;
 
 pub use cluster::Cluster;
 pub use facts::{Probe, TopicFacts, Watermarks};
 pub use log::{Isolation, LogReader, Read};
+pub use members::Member;
 pub use producer::{Delivered, Kind, Outgoing, Producer};
 pub use settings::TopicSettings;
 

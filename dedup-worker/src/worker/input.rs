@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use tracing::error;
+use wire::changelog::Position;
 use wire::partition::partition_of;
 use wire::topic::{EVENTS, RECEIVED_AT_HEADER, SOURCE_HEADER};
 use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
@@ -85,15 +86,28 @@ pub struct Input {
     facts: TopicFacts,
     cluster: &'static str,
     partition: u32,
-    next_offset: u64,
-    leader_epoch: i32,
-    reached_ms: i64,
-    is_at_end: bool,
+    start: Cursor,
+}
+
+/// What an [`Input`] gives.
+#[derive(Debug)]
+pub enum Taken<'a> {
+    /// The next record.
+    Record(BorrowedMessage<'a>),
+    /// There is none now.
+    Nothing,
+    /// The log no longer holds what was read from it: it was cut or restored, and may have grown again past the
+    /// position. Only its earliest record on is anything to go by.
+    Cut,
 }
 
 impl Input {
     /// Opens `partition` of the input `facts` at `position`, or at its earliest record where that log has never been
     /// read. A position that the log no longer reaches is an error in the log and the earliest record.
+    ///
+    /// A log that was cut and has grown again reaches the position and holds other records before it. So the last record
+    /// that was read is read once more, where it is still there: two logs with a record of the same leader epoch at the
+    /// same offset are one log up to it.
     ///
     /// # Errors
     /// Where the cluster does not answer.
@@ -101,14 +115,15 @@ impl Input {
         cluster: &Cluster,
         facts: TopicFacts,
         partition: u32,
-        position: Option<u64>,
+        position: Option<&Position>,
         clock_ms: i64,
     ) -> Result<Self, Fault> {
         let marks = Probe::new(cluster, PROBE_TIMEOUT)?.watermarks(EVENTS, partition)?;
-        let next_offset = match position {
-            None => marks.low,
-            Some(position) if (marks.low..=marks.high).contains(&position) => position,
-            Some(position) => {
+        let position = position.map(|position| (position.next_offset, position.leader_epoch));
+        let (next_offset, leader_epoch) = match position {
+            None => (marks.low, -1),
+            Some((offset, epoch)) if (marks.low..=marks.high).contains(&offset) => (offset, epoch),
+            Some((position, _)) => {
                 let (cluster, low, high) = (cluster.name(), marks.low, marks.high);
                 error!(
                     cluster,
@@ -119,13 +134,15 @@ impl Input {
                     "the input no longer reaches the stored position; it is read from its earliest record, and what lay \
                      between is gone"
                 );
-                low
+                (low, -1)
             }
         };
-        let reader = LogReader::open(cluster, EVENTS, partition, next_offset, Isolation::Uncommitted)?;
-        let cluster = cluster.name();
+        let is_proven = leader_epoch < 0 || next_offset <= marks.low;
+        let from = if is_proven { next_offset } else { next_offset - 1 };
+        let reader = LogReader::open(cluster, EVENTS, partition, from, Isolation::Uncommitted)?;
         let is_at_end = next_offset == marks.high;
-        Ok(Self { reader, facts, cluster, partition, next_offset, leader_epoch: -1, reached_ms: clock_ms, is_at_end })
+        let start = Cursor { next_offset, leader_epoch, reached_ms: clock_ms, is_at_end, is_proven };
+        Ok(Self { reader, facts, cluster: cluster.name(), partition, start })
     }
 
     /// Calls `wake` whenever there is something to read again.
@@ -138,6 +155,11 @@ impl Input {
         &self.facts
     }
 
+    /// What its cluster is called.
+    pub fn cluster(&self) -> &'static str {
+        self.cluster
+    }
+
     /// The reader, which the records are borrowed from.
     pub fn reader(&self) -> &LogReader {
         &self.reader
@@ -145,59 +167,37 @@ impl Input {
 
     /// A cursor at the place where it was opened.
     pub fn cursor(&self) -> Cursor {
-        Cursor {
-            next_offset: self.next_offset,
-            leader_epoch: self.leader_epoch,
-            reached_ms: self.reached_ms,
-            is_at_end: self.is_at_end,
-        }
+        self.start
     }
 
     /// Takes the next record, if there is one now.
-    ///
-    /// # Errors
-    /// [`Fault::Again`] where the log turns out to be another one, or has been cut: it is then opened anew, which says
-    /// what was lost.
-    pub fn take(&self, cursor: &mut Cursor) -> Result<Option<BorrowedMessage<'_>>, Fault> {
-        match self.reader.read(Duration::ZERO) {
-            Read::Record(record) => {
-                self.check(cursor, &record)?;
-                Ok(Some(record))
-            }
-            Read::End => {
-                cursor.is_at_end = true;
-                Ok(None)
-            }
-            Read::Nothing => Ok(None),
-            Read::OutOfRange => Err(Fault::Again(format!(
-                "{EVENTS} {} on the {} cluster no longer holds offset {}",
-                self.partition, self.cluster, cursor.next_offset
-            ))),
-            Read::Trouble(failure) => {
-                tracing::debug!(%failure, cluster = self.cluster, "reading an input");
-                Ok(None)
+    pub fn take(&self, cursor: &mut Cursor) -> Taken<'_> {
+        loop {
+            match self.reader.read(Duration::ZERO) {
+                Read::Record(record) => match cursor.meet(record.offset() as u64, leader_epoch(&record)) {
+                    Met::Next { missing } => {
+                        if missing > 0 {
+                            let (cluster, partition, from) = (self.cluster, self.partition, record.offset());
+                            error!(cluster, partition, missing, before = from, "records of the input are missing");
+                        }
+                        cursor.reached_ms = cursor.reached_ms.max(record.timestamp().to_millis().unwrap_or(0));
+                        return Taken::Record(record);
+                    }
+                    Met::Proof => {}
+                    Met::Other => return Taken::Cut,
+                },
+                Read::End => {
+                    cursor.is_at_end = true;
+                    return Taken::Nothing;
+                }
+                Read::Nothing => return Taken::Nothing,
+                Read::OutOfRange => return Taken::Cut,
+                Read::Trouble(failure) => {
+                    tracing::debug!(%failure, cluster = self.cluster, "reading an input");
+                    return Taken::Nothing;
+                }
             }
         }
-    }
-
-    /// The input is not transactional, so each offset follows the one before.
-    fn check(&self, cursor: &mut Cursor, record: &BorrowedMessage<'_>) -> Result<(), Fault> {
-        let offset = record.offset() as u64;
-        let expected = cursor.next_offset;
-        if offset < expected {
-            let (cluster, partition) = (self.cluster, self.partition);
-            return Err(Fault::Again(format!(
-                "{EVENTS} {partition} on the {cluster} cluster went back from {expected} to {offset}"
-            )));
-        }
-        if offset > expected {
-            let (cluster, partition) = (self.cluster, self.partition);
-            error!(cluster, partition, from = expected, to = offset, "records of the input are missing");
-        }
-        (cursor.next_offset, cursor.leader_epoch) = (offset + 1, leader_epoch(record));
-        cursor.reached_ms = cursor.reached_ms.max(record.timestamp().to_millis().unwrap_or(0));
-        cursor.is_at_end = false;
-        Ok(())
     }
 }
 
@@ -212,9 +212,32 @@ pub struct Cursor {
     pub reached_ms: i64,
     /// Whether nothing was there after it.
     pub is_at_end: bool,
+    /// Whether the log is known to be the one that was read up to here.
+    pub is_proven: bool,
+}
+
+/// What a record is to a [`Cursor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Met {
+    /// The next one, with so many before it that are not there any more.
+    Next { missing: u64 },
+    /// The last one that was read, read again: this is the same log.
+    Proof,
+    /// A record of another log.
+    Other,
 }
 
 impl Cursor {
+    /// Moves to a record. The input is not transactional, so each offset follows the one before.
+    fn meet(&mut self, offset: u64, leader_epoch: i32) -> Met {
+        if !std::mem::replace(&mut self.is_proven, true) && offset + 1 == self.next_offset {
+            return if leader_epoch == self.leader_epoch { Met::Proof } else { Met::Other };
+        }
+        let Some(missing) = offset.checked_sub(self.next_offset) else { return Met::Other };
+        (self.next_offset, self.leader_epoch, self.is_at_end) = (offset + 1, leader_epoch, false);
+        Met::Next { missing }
+    }
+
     /// What that means to the window's clock, when the cluster `answers` or not.
     pub fn reached(&self, answers: bool) -> Reached {
         match (answers, self.is_at_end) {
@@ -243,9 +266,27 @@ mod tests {
         assert_eq!((decimal(b""), decimal(b"1e3"), decimal(b"\xff")), (None, None, None));
     }
 
+    fn cursor() -> Cursor {
+        Cursor { next_offset: 30, leader_epoch: 4, reached_ms: 0, is_at_end: false, is_proven: false }
+    }
+
+    #[test]
+    fn a_log_is_the_same_if_the_last_record_that_was_read_is() {
+        let mut same = cursor();
+        assert_eq!([same.meet(29, 4), same.meet(30, 4)], [Met::Proof, Met::Next { missing: 0 }]);
+        assert_eq!((same.next_offset, same.leader_epoch), (31, 4));
+        assert_eq!(same.meet(33, 5), Met::Next { missing: 2 });
+        assert_eq!(same.meet(33, 5), Met::Other, "a log does not go back");
+        assert_eq!(cursor().meet(29, 5), Met::Other, "cut, and grown again under another leader");
+        assert_eq!(cursor().meet(31, 9), Met::Next { missing: 1 }, "the proof itself is gone, as retention does it");
+        let mut unproven = cursor();
+        assert_eq!(unproven.meet(28, 4), Met::Other);
+    }
+
     #[test]
     fn a_cursor_at_the_end_counts_as_now_only_while_the_cluster_answers() {
-        let mut cursor = Cursor { next_offset: 3, leader_epoch: -1, reached_ms: 70, is_at_end: true };
+        let mut cursor = cursor();
+        (cursor.reached_ms, cursor.is_at_end) = (70, true);
         assert_eq!((cursor.reached(true), cursor.reached(false)), (Reached::End, Reached::Away(70)));
         cursor.is_at_end = false;
         assert_eq!(cursor.reached(true), Reached::Behind(70));

@@ -26,6 +26,7 @@ use super::crash::Crash;
 use super::fault::Fault;
 use super::figures::{PartitionFigures, State};
 use super::input::Input;
+use super::positions::Positions;
 use super::publish::Publisher;
 use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
 use super::restore::{Changelog, Progress, Restored};
@@ -184,6 +185,7 @@ impl Owner<'_> {
             };
             match pump(&mut held, &inputs, &around)? {
                 End::InputsChanged => {}
+                End::InputCut(place) => self.forget(&mut held.positions, &inputs[place].1),
                 End::Stopped => break,
             }
         }
@@ -289,13 +291,26 @@ impl Owner<'_> {
         Err(Fault::Refused(format!("{EVENTS_INDEX} has {found} partitions by now; it had {count}")))
     }
 
+    /// The log of that input was cut, so that where it was read to means nothing any more.
+    fn forget(&self, positions: &mut Positions, input: &Input) {
+        let (partition, cluster) = (self.partition, input.cluster());
+        let read_to = positions.of(input.facts()).map(|position| position.next_offset);
+        error!(
+            partition,
+            cluster,
+            read_to,
+            "the input was cut, and no longer holds what was read from it; it is read from its earliest record"
+        );
+        positions.forget(input.facts());
+    }
+
     /// Opens the inputs that can be read now.
     fn inputs(&self, held: &Held) -> Vec<(usize, Input)> {
         self.figures.lags_are_unknown();
         let mut inputs = Vec::new();
         for (place, watch) in self.plan.watches.iter().enumerate() {
             let Some(facts) = watch.facts() else { continue };
-            let position = held.positions.next_offset(&facts);
+            let position = held.positions.of(&facts);
             let clock_ms = held.clock.now_ms();
             match Input::open(watch.cluster(), facts, self.partition, position, clock_ms) {
                 Ok(mut input) => {

@@ -23,8 +23,8 @@ impl Positions {
 
     /// The place at which to go on in that log; `None` where it has never been read: another cluster's, or a topic of
     /// the same name that was made anew.
-    pub fn next_offset(&self, facts: &TopicFacts) -> Option<u64> {
-        self.0.iter().find(|position| is_of(position, facts)).map(|position| position.next_offset)
+    pub fn of(&self, facts: &TopicFacts) -> Option<&Position> {
+        self.0.iter().find(|position| is_of(position, facts))
     }
 
     /// Enters how far that log has been read.
@@ -58,14 +58,18 @@ mod tests {
         TopicFacts { cluster_id: cluster.into(), topic_id: [topic; 16], partition_count: 8 }
     }
 
+    fn next_offset(positions: &Positions, facts: &TopicFacts) -> Option<u64> {
+        positions.of(facts).map(|position| position.next_offset)
+    }
+
     #[test]
     fn a_recreated_topic_and_another_cluster_are_other_logs() {
         let mut positions = Positions::default();
         positions.advance(&facts("one", 1), 0, 50);
         positions.advance(&facts("one", 1), 3, 60);
-        assert_eq!(positions.next_offset(&facts("one", 1)), Some(60));
-        assert_eq!(positions.next_offset(&facts("one", 2)), None);
-        assert_eq!(positions.next_offset(&facts("two", 1)), None);
+        assert_eq!(next_offset(&positions, &facts("one", 1)), Some(60));
+        assert_eq!(next_offset(&positions, &facts("one", 2)), None);
+        assert_eq!(next_offset(&positions, &facts("two", 1)), None);
         assert_eq!(Positions::from_record(positions.as_slice()), positions);
         positions.forget(&facts("one", 1));
         assert_eq!(positions, Positions::default());
@@ -78,7 +82,7 @@ mod tests {
             positions.advance(&facts("one", topic), -1, 1);
         }
         assert_eq!(positions.as_slice().len(), POSITIONS_MAX);
-        assert_eq!(positions.next_offset(&facts("one", 0)), None);
-        assert_eq!(positions.next_offset(&facts("one", POSITIONS_MAX as u8)), Some(1));
+        assert_eq!(next_offset(&positions, &facts("one", 0)), None);
+        assert_eq!(next_offset(&positions, &facts("one", POSITIONS_MAX as u8)), Some(1));
     }
 }

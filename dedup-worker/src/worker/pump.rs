@@ -16,7 +16,7 @@ use super::clock::Clock;
 use super::crash::{Crash, Step};
 use super::fault::Fault;
 use super::figures::PartitionFigures;
-use super::input::{Cursor, Input, decode};
+use super::input::{Cursor, Input, Taken, decode};
 use super::positions::Positions;
 use super::publish::{Fate, Job, Publisher};
 use super::waker::Waker;
@@ -94,6 +94,8 @@ pub enum End {
     Stopped,
     /// Another log is to be read, or one fewer; likewise.
     InputsChanged,
+    /// The log at this place no longer holds what was read from it; likewise.
+    InputCut(usize),
 }
 
 type Done<'c> = (Job<'c>, Result<Option<ChangelogPoint>, KafkaFailure>);
@@ -219,7 +221,11 @@ impl<'c> Run<'_, 'c> {
             for place in self.slower_first() {
                 let (inputs, cursor) = (self.inputs, &mut self.cursors[place]);
                 for _ in 0..BURST {
-                    let Some(record) = inputs[place].1.take(cursor)? else { break };
+                    let record = match inputs[place].1.take(cursor) {
+                        Taken::Record(record) => record,
+                        Taken::Nothing => break,
+                        Taken::Cut => return Ok(Some(End::InputCut(place))),
+                    };
                     bytes += rdkafka::Message::payload(&record).map_or(0, <[u8]>::len);
                     let Genesis { partition_count, seed, .. } = self.held.genesis;
                     match decode(&record, self.held.partition, partition_count, seed) {

@@ -1,16 +1,19 @@
-//! `dedup-worker status`: who has which partition, and how far each is behind. Asks Kafka, so it answers from anywhere.
+//! `dedup-worker status`: who has which partition, and how far each is behind. Asks Kafka, so it answers from anywhere;
+//! what only a worker knows of itself, it asks the one whose admin port the settings name.
 
-use std::collections::BTreeMap;
+mod lag;
+mod neighbour;
+
 use std::path::Path;
 
-use rdkafka::consumer::Consumer as _;
 use service::Failure;
 use wire::changelog::{Position, Record};
-use wire::topic::{EVENTS, EVENTS_INDEX};
+use wire::topic::EVENTS_INDEX;
 
+use self::lag::{Asked, Lag};
 use super::{TIMEOUT, begin, facts, now_ms, probe};
-use crate::config::Config;
-use crate::kafka::{Probe, TopicFacts, Watermarks};
+use crate::kafka::{Member, Watermarks};
+use crate::worker::figures::INPUTS;
 use crate::worker::positions::Positions;
 use crate::worker::restore::Changelog;
 
@@ -18,7 +21,7 @@ use crate::worker::restore::Changelog;
 /// aborted ones included.
 const TAIL_OFFSETS: u64 = 64;
 
-/// Prints one line a partition.
+/// Prints the workers, one line a partition, and what the worker of this host says of its index.
 ///
 /// # Errors
 /// Where the output cluster does not answer.
@@ -26,62 +29,47 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
     let config = begin(file)?;
     let (cluster, probe) = (config.output(), probe(&config)?);
     let index = facts(&probe, EVENTS_INDEX)?;
-    let inputs: Vec<_> = config
-        .inputs()
-        .iter()
-        .map(|input| {
-            let probe = Probe::new(input, TIMEOUT).map_err(Failure::failed)?;
-            let facts = probe.topic(EVENTS).ok();
-            Ok((input.name(), probe, facts))
-        })
-        .collect::<Result<_, Failure>>()?;
-    members(&config, &probe);
-    println!(
-        "{:>9}  {:>12}  {:>12}  {:>12}  {:>14}  {:>14}",
-        "partition", "changelog", "remembers", "clock behind", "primary", "secondary"
-    );
+    let inputs = config.inputs().into_iter().map(|input| Asked::new(input, TIMEOUT));
+    let inputs: Vec<_> = inputs.collect::<Result<_, _>>().map_err(Failure::failed)?;
+    let members = Member::all(&probe, &config.kafka.group, TIMEOUT).map_err(Failure::failed)?;
+    println!("group {}: {} workers", config.kafka.group, members.len());
+    for (number, Member { id, host, partitions }) in (1..).zip(&members) {
+        println!("  #{number}  {id} at {host}, {} partitions", partitions.len());
+    }
+    row("partition", "owner", ["changelog", "remembers", "clock behind"], ["primary", "secondary"]);
     for partition in 0..index.partition_count {
+        let owner = (1..).zip(&members).find(|(_, member)| member.partitions.contains(&partition));
+        let owner = owner.map_or("nobody".into(), |(number, _)| format!("#{number}"));
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
         let changelog = Changelog { cluster: &cluster, facts: &index, partition, marks };
         let Some((positions, clock_ms)) = newest(&changelog)? else {
-            println!("{partition:>9}  {:>12}", "empty");
+            row(partition, owner, ["empty", "", ""], ["", ""]);
             continue;
         };
-        let mut lags: Vec<_> =
-            inputs.iter().map(|(_, probe, facts)| lag(probe, facts.as_ref(), &positions, partition)).collect();
-        lags.resize(2, "-".into());
-        let behind = format!("{} s", (now_ms() - clock_ms).max(0) / 1000);
+        let now_ms = now_ms();
+        let lag = |place: usize| inputs.get(place).map_or(Lag::None, |input| input.lag(&positions, partition, now_ms));
+        let lags: [Lag; INPUTS] = std::array::from_fn(lag);
         let Watermarks { low, high } = marks;
         let remembers = remembers(&changelog, clock_ms)?;
-        let records = high - low;
-        println!("{partition:>9}  {records:>12}  {remembers:>12}  {behind:>12}  {:>14}  {:>14}", lags[0], lags[1]);
+        let behind = format!("{} s", (now_ms - clock_ms).max(0) / 1000);
+        row(partition, owner, [(high - low).to_string(), remembers, behind], lags);
     }
-    for (name, _, facts) in &inputs {
-        if facts.is_none() {
-            println!("the {name} cluster does not answer");
-        }
+    for input in inputs.iter().filter(|input| input.facts.is_none()) {
+        println!("the {} cluster does not answer", input.cluster.name());
     }
+    println!("{}", neighbour::told(config.admin_listen));
     Ok(())
 }
 
-/// The members of the group.
-fn members(config: &Config, probe: &Probe) {
-    let name = &config.kafka.group;
-    match probe.client().fetch_group_list(Some(name), TIMEOUT) {
-        Ok(list) => {
-            let members: BTreeMap<_, _> = list
-                .groups()
-                .iter()
-                .flat_map(rdkafka::groups::GroupInfo::members)
-                .map(|member| (member.id().to_owned(), member.client_host().to_owned()))
-                .collect();
-            println!("group {name}: {} workers", members.len());
-            for (id, host) in members {
-                println!("  {id} at {host}");
-            }
-        }
-        Err(error) => println!("group {name}: {error}"),
-    }
+fn row<T: std::fmt::Display, L: std::fmt::Display>(
+    partition: impl std::fmt::Display,
+    owner: impl std::fmt::Display,
+    [changelog, remembers, behind]: [T; 3],
+    [primary, secondary]: [L; INPUTS],
+) {
+    println!(
+        "{partition:>9}  {owner:>6}  {changelog:>10}  {remembers:>9}  {behind:>12}  {primary:>16}  {secondary:>16}"
+    );
 }
 
 /// Positions and clock of the newest record. `None` where there is none near the end.
@@ -123,11 +111,4 @@ fn remembers(changelog: &Changelog<'_>, clock_ms: i64) -> Result<String, Failure
     });
     let since_ms = clock_ms - first.unwrap_or(clock_ms);
     Ok(format!("{} h", since_ms.clamp(0, kept_ms as i64) / 3_600_000))
-}
-
-fn lag(probe: &Probe, facts: Option<&TopicFacts>, positions: &Positions, partition: u32) -> String {
-    let Some(facts) = facts else { return "away".into() };
-    let Ok(marks) = probe.watermarks(EVENTS, partition) else { return "away".into() };
-    let next = positions.next_offset(facts).unwrap_or(marks.low);
-    marks.high.saturating_sub(next).to_string()
 }
