@@ -3,22 +3,21 @@
 //! Whoever last asked for a transactional id may commit; everybody who had it before is refused. There is one fixed id
 //! for each partition, so there is one owner, whatever any group says.
 
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::ffi::CStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
+use kafka_producer::{Headers, Record, Report};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::Producer as _;
 
 use super::{Cluster, KafkaFailure};
 
 /// How long one call of librdkafka's commit may take. It has been seen to give no answer on a healthy broker until its
 /// limit, and to succeed at once when called again; so the limit is short and the calls are several.
 const COMMIT_CALL: Duration = Duration::from_millis(500);
-/// librdkafka's poll takes all of the time it is given, so this is what a wait for an acknowledgement is rounded up to.
-const POLL: Duration = Duration::from_millis(1);
+/// Longest wait for acknowledgements between two looks at the clock.
+const WAIT: Duration = Duration::from_millis(100);
 /// Time that records of one batch gather to be sent together. A batch is handed over in one go, so it is short.
 const LINGER_MS: &str = "2";
 
@@ -34,20 +33,20 @@ pub enum Kind {
 }
 
 /// A record to be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// What it is.
     pub kind: Kind,
     /// Where to.
-    pub topic: &'a str,
+    pub topic: &'a CStr,
     /// The partition; `None` where any will do.
     pub partition: Option<u32>,
     /// Its key.
     pub key: &'a [u8],
-    /// Its value.
+    /// Its value; lent until it is acknowledged.
     pub value: &'a [u8],
     /// Its headers.
-    pub headers: Option<OwnedHeaders>,
+    pub headers: Headers<'a>,
 }
 
 /// Where the records since [`Producer::begin`] went.
@@ -60,16 +59,22 @@ pub struct Delivered {
 }
 
 /// The one that may write for a partition, as long as nobody took it over.
+#[derive(Debug)]
 pub struct Producer {
-    inner: BaseProducer<Deliveries>,
     timeout: Duration,
+    line: Mutex<Line>,
 }
 
-struct Deliveries {
-    output_first: AtomicI64,
-    output_last: AtomicI64,
-    changelog: AtomicI64,
-    failure: Mutex<Option<String>>,
+/// The client, what was handed to it since the transaction began, and what became of that.
+#[derive(Debug)]
+struct Line {
+    /// `None` after a failure: nothing that was lent to it is read any more.
+    client: Option<kafka_producer::Producer>,
+    outstanding: usize,
+    output: Option<(u64, u64)>,
+    changelog: Option<u64>,
+    failure: Option<RDKafkaErrorCode>,
+    reports: Vec<Report>,
 }
 
 impl Producer {
@@ -91,13 +96,9 @@ impl Producer {
         if config.get("compression.type").is_none() {
             config.set("compression.type", "lz4");
         }
-        let none = || AtomicI64::new(-1);
-        let context =
-            Deliveries { output_first: none(), output_last: none(), changelog: none(), failure: Mutex::default() };
-        let inner: BaseProducer<Deliveries> =
-            config.create_with_context(context).map_err(KafkaFailure::of("make a producer"))?;
-        inner.init_transactions(timeout).map_err(KafkaFailure::of("take the fence"))?;
-        Ok(Self { inner, timeout })
+        let client = kafka_producer::Producer::new(&config).map_err(KafkaFailure::of("make a producer"))?;
+        client.client().init_transactions(timeout).map_err(KafkaFailure::of("take the fence"))?;
+        Ok(Self { timeout, line: Mutex::new(Line::new(client)) })
     }
 
     /// Begins a transaction.
@@ -105,71 +106,44 @@ impl Producer {
     /// # Errors
     /// Where librdkafka refuses; the producer is to be dropped.
     pub fn begin(&self) -> Result<(), KafkaFailure> {
-        let deliveries = self.inner.context();
-        for offset in [&deliveries.output_first, &deliveries.output_last, &deliveries.changelog] {
-            offset.store(-1, Relaxed);
-        }
-        self.inner.begin_transaction().map_err(KafkaFailure::of("begin a transaction"))
+        let mut line = self.line();
+        line.begin();
+        line.client()?.client().begin_transaction().map_err(KafkaFailure::of("begin a transaction"))
     }
 
-    /// Hands a record over, waiting for room where there is none.
+    /// Hands records over, waiting for room where there is none, and then waits until every one of them is acknowledged.
+    /// Says where all records since the beginning went.
     ///
     /// # Errors
-    /// Where it is refused; the transaction cannot be committed.
-    pub fn send(&self, outgoing: Outgoing<'_>) -> Result<(), KafkaFailure> {
-        let mut record = BaseRecord::with_opaque_to(outgoing.topic, outgoing.kind as usize)
-            .key(outgoing.key)
-            .payload(outgoing.value);
-        record.partition = outgoing.partition.map(u32::cast_signed);
-        record.headers = outgoing.headers;
+    /// Where one is refused or not acknowledged in time; the transaction cannot be committed, and the producer is to be
+    /// dropped.
+    pub fn send<'a>(&self, outgoing: impl IntoIterator<Item = Outgoing<'a>>) -> Result<Delivered, KafkaFailure> {
+        let mut line = self.line();
         let deadline = Instant::now() + self.timeout;
-        loop {
-            match self.inner.send(record) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if Instant::now() < deadline =>
-                {
-                    record = back;
-                    self.inner.poll(POLL);
-                }
-                Err((error, _)) => return Err(KafkaFailure::new("produce", error)),
+        let mut outgoing = outgoing.into_iter();
+        // SAFETY of what is lent: it is borrowed for `'a`, so until this returns. It returns when every record was
+        // reported, or when the client is gone.
+        let sent = outgoing.try_for_each(|outgoing| line.lend(&outgoing, deadline));
+        match sent.and_then(|()| line.settle(deadline)) {
+            Ok(()) => Ok(Delivered { output: line.output.unwrap_or_default(), changelog: line.changelog }),
+            Err(failure) => {
+                line.give_up();
+                Err(failure)
             }
         }
     }
 
-    /// Waits until every record is acknowledged, and says where they went.
-    ///
-    /// # Errors
-    /// Where one was not; the transaction cannot be committed.
-    pub fn settle(&self) -> Result<Delivered, KafkaFailure> {
-        let deadline = Instant::now() + self.timeout;
-        // Polled here because librdkafka's own flush waits in steps of 100 ms.
-        while self.inner.in_flight_count() > 0 {
-            if Instant::now() > deadline {
-                return Err(KafkaFailure::new("produce", "no acknowledgement in time"));
-            }
-            self.inner.poll(POLL);
-        }
-        let deliveries = self.inner.context();
-        if let Some(failure) = deliveries.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(KafkaFailure { operation: "produce", detail: failure });
-        }
-        let output = match (deliveries.output_first.load(Relaxed), deliveries.output_last.load(Relaxed)) {
-            (first @ 0.., last @ 0..) => (first as u64, last as u64 + 1),
-            _ => (0, 0),
-        };
-        Ok(Delivered { output, changelog: u64::try_from(deliveries.changelog.load(Relaxed)).ok() })
-    }
-
-    /// Commits. Call [`settle`](Self::settle) first.
+    /// Commits.
     ///
     /// # Errors
     /// Anything but a confirmed commit. The transaction may have been committed all the same: only the changelog can
     /// say. The producer is to be dropped.
     pub fn commit(&self) -> Result<(), KafkaFailure> {
+        let line = self.line();
+        let client = line.client()?.client();
         let deadline = Instant::now() + self.timeout;
         loop {
-            let error = match self.inner.commit_transaction(COMMIT_CALL) {
+            let error = match client.commit_transaction(COMMIT_CALL) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -179,43 +153,84 @@ impl Producer {
             }
         }
     }
-}
 
-impl std::fmt::Debug for Producer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Producer").finish_non_exhaustive()
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ClientContext for Deliveries {
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, message: &str) {
-        tracing::debug!(message, "librdkafka");
+impl Line {
+    fn new(client: kafka_producer::Producer) -> Self {
+        let reports = Vec::new();
+        Self { client: Some(client), outstanding: 0, output: None, changelog: None, failure: None, reports }
     }
 
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
+    fn begin(&mut self) {
+        (self.outstanding, self.output, self.changelog, self.failure) = (0, None, None, None);
     }
-}
 
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
+    fn client(&self) -> Result<&kafka_producer::Producer, KafkaFailure> {
+        self.client.as_ref().ok_or_else(|| KafkaFailure::new("produce", "the producer was given up after a failure"))
+    }
 
-    fn delivery(&self, result: &DeliveryResult<'_>, kind: usize) {
-        match result {
-            Ok(record) => {
-                let offset = record.offset();
-                if kind == Kind::Output as usize {
-                    // One partition, one producer: acknowledgements come in the order of the offsets.
-                    let _ = self.output_first.compare_exchange(-1, offset, Relaxed, Relaxed);
-                    self.output_last.store(offset, Relaxed);
-                } else if kind == Kind::Changelog as usize {
-                    self.changelog.store(offset, Relaxed);
+    #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
+    fn lend(&mut self, outgoing: &Outgoing<'_>, deadline: Instant) -> Result<(), KafkaFailure> {
+        let Outgoing { kind, topic, partition, key, value, headers } = *outgoing;
+        let record = Record { topic, partition, key: Some(key), value, headers };
+        loop {
+            // SAFETY: the only caller returns, and so ends the borrow of the value, when the record was reported or the
+            // client is gone.
+            match unsafe { self.client()?.produce(&record, kind as usize) } {
+                Ok(()) => {
+                    self.outstanding += 1;
+                    return Ok(());
                 }
+                Err(RDKafkaErrorCode::QueueFull) if Instant::now() < deadline => self.serve()?,
+                Err(code) => return Err(KafkaFailure::new("produce", code)),
             }
-            Err((error, _)) => {
-                let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    fn settle(&mut self, deadline: Instant) -> Result<(), KafkaFailure> {
+        while self.outstanding > 0 {
+            if Instant::now() > deadline {
+                return Err(KafkaFailure::new("produce", "no acknowledgement in time"));
             }
+            self.serve()?;
+        }
+        self.failure.map_or(Ok(()), |code| Err(KafkaFailure::new("produce", code)))
+    }
+
+    fn serve(&mut self) -> Result<(), KafkaFailure> {
+        let mut reports = std::mem::take(&mut self.reports);
+        self.client()?.serve(WAIT, &mut reports);
+        for report in reports.drain(..) {
+            self.outstanding -= 1;
+            self.came_back(report);
+        }
+        self.reports = reports;
+        Ok(())
+    }
+
+    fn came_back(&mut self, Report { token, offset, result }: Report) {
+        if let Err(code) = result {
+            self.failure.get_or_insert(code);
+            return;
+        }
+        let Ok(offset) = u64::try_from(offset) else { return };
+        if token == Kind::Output as usize {
+            // One partition, one producer: acknowledgements come in the order of the offsets.
+            let (first, _) = self.output.unwrap_or((offset, 0));
+            self.output = Some((first, offset + 1));
+        } else if token == Kind::Changelog as usize {
+            self.changelog = Some(offset);
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(client) = self.client.take() {
+            client.close(&mut self.reports);
+            self.reports.clear();
         }
     }
 }

@@ -3,19 +3,24 @@
 //! The output records go first, because the changelog record names the offsets they were given. Both, the records set
 //! aside, and the input positions in the changelog record come into being together with the commit, or not at all.
 
+use std::ffi::CStr;
+
+use kafka_producer::Headers;
 use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
+use rdkafka::message::BorrowedMessage;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
-use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 use super::crash::{Crash, Step};
 use super::input::Undecodable;
 use super::positions::Positions;
-use crate::kafka::{Delivered, KafkaFailure, Kind, Outgoing, Producer};
+use crate::kafka::{KafkaFailure, Kind, Outgoing, Producer};
 use crate::{ChangelogPoint, DecidedBatch};
 
 /// Header of a record set aside: which part of it is not as it must be.
-const REASON_HEADER: &str = "reason";
+const REASON_HEADER: &CStr = c"reason";
+const EVENTS_DEDUPED: &CStr = c"events.deduped";
+const EVENTS_INDEX: &CStr = c"events.index";
+const EVENTS_REJECTED: &CStr = c"events.rejected";
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,23 +70,8 @@ impl Publisher {
     pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, KafkaFailure> {
         let Self::Kafka { producer, partition, crash } = self else { return Ok(None) };
         producer.begin()?;
-        let mut sent = 0_usize;
-        for (record, fate) in job.records.iter().zip(&job.fates) {
-            let headers = record.headers().map(rdkafka::message::BorrowedHeaders::detach);
-            let (kind, topic, to, headers) = match fate {
-                Fate::Dropped => continue,
-                Fate::Published => (Kind::Output, EVENTS_DEDUPED, Some(*partition), headers),
-                Fate::SetAside(why) => {
-                    let reason = Header { key: REASON_HEADER, value: Some(why.reason()) };
-                    let headers = headers.unwrap_or_else(OwnedHeaders::new).insert(reason);
-                    (Kind::Rejected, EVENTS_REJECTED, None, Some(headers))
-                }
-            };
-            let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
-            producer.send(Outgoing { kind, topic, partition: to, key, value, headers })?;
-            sent += 1;
-        }
-        let delivered = if sent > 0 { producer.settle()? } else { Delivered::default() };
+        let records = job.records.iter().zip(&job.fates);
+        let delivered = producer.send(records.filter_map(|(record, fate)| outgoing(record, *fate, *partition)))?;
         crash.at(Step::Produced);
         scratch.clear();
         let (start, end) = delivered.output;
@@ -116,6 +106,20 @@ impl Publisher {
     }
 }
 
+/// What is sent of a record; nothing of one that had been published before.
+fn outgoing<'a>(record: &'a BorrowedMessage<'_>, fate: Fate, partition: u32) -> Option<Outgoing<'a>> {
+    let (kind, topic, partition, headers) = match fate {
+        Fate::Dropped => return None,
+        Fate::Published => (Kind::Output, EVENTS_DEDUPED, Some(partition), Headers::Of(record, None)),
+        Fate::SetAside(why) => {
+            let reason = (REASON_HEADER, why.reason().as_bytes());
+            (Kind::Rejected, EVENTS_REJECTED, None, Headers::Of(record, Some(reason)))
+        }
+    };
+    let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
+    Some(Outgoing { kind, topic, partition, key, value, headers })
+}
+
 /// Adds the changelog record to the transaction that was begun, and commits.
 pub(crate) fn commit(
     producer: &Producer,
@@ -123,12 +127,29 @@ pub(crate) fn commit(
     record: &[u8],
     crash: Crash,
 ) -> Result<ChangelogPoint, KafkaFailure> {
-    let (kind, topic) = (Kind::Changelog, EVENTS_INDEX);
-    producer.send(Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers: None })?;
-    let offset = producer.settle()?.changelog;
+    let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
+    let outgoing = Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers };
+    let offset = producer.send([outgoing])?.changelog;
     let offset = offset.ok_or_else(|| KafkaFailure::new("produce", "the changelog record was not acknowledged"))?;
     crash.at(Step::BeforeCommit);
     producer.commit()?;
     crash.at(Step::Committed);
     Ok(ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_wire() {
+        let pairs = [
+            (EVENTS_DEDUPED, wire::topic::EVENTS_DEDUPED),
+            (EVENTS_INDEX, wire::topic::EVENTS_INDEX),
+            (EVENTS_REJECTED, wire::topic::EVENTS_REJECTED),
+        ];
+        for (mine, wires) in pairs {
+            assert_eq!(mine.to_str().unwrap(), wires);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dedup_worker::kafka::{Cluster, Kind, Outgoing, Producer};
 use dedup_worker::worker::owner::transactional_id;
+use kafka_producer::Headers;
 use wire::changelog::{Genesis, OutputRange, encode_batch, encode_genesis};
 use wire::topic::EVENTS_INDEX;
 use wire::{Bucket, Digest, DigestSeed, PartitionCount, Window};
@@ -54,9 +55,8 @@ fn half_a_rebuild(scene: &Scene, partition: u32) {
     encode_batch(&mut second, partition, 0, &[], OutputRange::default(), &[(Digest(1), Bucket(1))]);
     for value in [&first, &second] {
         producer.begin().unwrap();
-        let (kind, topic) = (Kind::Changelog, EVENTS_INDEX);
-        producer.send(Outgoing { kind, topic, partition: Some(partition), key: &[], value, headers: None }).unwrap();
-        producer.settle().unwrap();
+        let (kind, topic, headers) = (Kind::Changelog, c"events.index", Headers::These(&[]));
+        producer.send([Outgoing { kind, topic, partition: Some(partition), key: &[], value, headers }]).unwrap();
         producer.commit().unwrap();
     }
 }

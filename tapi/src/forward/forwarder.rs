@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use kafka_producer::{Producer, Report};
 use local_buffer::Reader;
 use service::Shutdown;
 use tracing::{error, info, warn};
@@ -19,10 +20,10 @@ use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 use crate::config::Kafka;
-use crate::kafka::{Board, KafkaError, Memory, Report};
+use crate::kafka::{Board, KafkaError, Memory};
 
-/// Serving librdkafka between two looks at everything else, while it holds records.
-const BUSY: Duration = Duration::from_millis(1);
+/// Longest wait for librdkafka between two looks at everything else, while it holds records.
+const BUSY: Duration = Duration::from_millis(5);
 /// A pause while records wait for a cluster.
 const WAITING: Duration = Duration::from_millis(5);
 /// A pause while there is nothing to do.
@@ -137,22 +138,22 @@ impl Forwarder {
         for cluster in Cluster::BOTH {
             let mut tally = Tally::default();
             for route in Route::ALL.into_iter().filter(|route| route.cluster == cluster) {
-                self.collect_from(route, now, &mut tally);
+                self.collect_from(route, Duration::ZERO, &mut tally);
             }
             self.settle(cluster, &tally, now);
         }
     }
 
-    fn collect_from(&mut self, route: Route, now: Instant, tally: &mut Tally) {
+    /// Takes what came back on one route, having waited for it up to `wait`.
+    fn collect_from(&mut self, route: Route, wait: Duration, tally: &mut Tally) {
         let line = self.outlets[route.cluster as usize].line(route);
         let Some(producer) = line.existing() else { return };
-        producer.poll_all();
-        producer.take_reports(&mut self.reports);
+        producer.serve(wait, &mut self.reports);
         tally.refused |= producer.take_refused();
         if producer.is_fatal() {
             tally.broken = Some(route);
         }
-        self.apply(route, now, tally);
+        self.apply(route, Instant::now(), tally);
     }
 
     /// What became of records, in the window and in the figures.
@@ -160,7 +161,7 @@ impl Forwarder {
         let other_lane = self.figures.partitions.unwrap_or(0) as usize;
         let mut reports = std::mem::take(&mut self.reports);
         let line = self.outlets[route.cluster as usize].line(route);
-        for Report { token, result } in reports.drain(..) {
+        for Report { token, result, .. } in reports.drain(..) {
             let token = Token::from_usize(token);
             let lane = usize::from(token.lane);
             line.progress.came_back(lane, result.is_ok(), now);
@@ -264,18 +265,18 @@ impl Forwarder {
     pub(super) fn take_back(&mut self, cluster: Cluster, now: Instant) {
         let mut tally = Tally::default();
         for line in self.outlets[cluster as usize].lines() {
-            line.existing().into_iter().for_each(crate::kafka::Producer::purge);
+            line.existing().into_iter().for_each(Producer::purge);
         }
         let until = Instant::now() + TAKE_BACK;
-        let routes = || Route::ALL.into_iter().filter(|route| route.cluster == cluster);
+        let (together, alone) = (Route { cluster, alone: false }, Route { cluster, alone: true });
+        let mut wait = Duration::ZERO;
         loop {
-            routes().for_each(|route| self.collect_from(route, now, &mut tally));
+            self.collect_from(alone, Duration::ZERO, &mut tally);
+            self.collect_from(together, wait, &mut tally);
             if self.outlets[cluster as usize].outstanding() == 0 || Instant::now() >= until {
                 break;
             }
-            if let Some(producer) = self.outlets[cluster as usize].lines()[0].existing() {
-                producer.poll(BUSY);
-            }
+            wait = BUSY;
         }
         self.figures.of(cluster).acknowledged += tally.acknowledged;
         self.outlets[cluster as usize].retry.forgive();
@@ -293,7 +294,7 @@ impl Forwarder {
         self.close(route, producer, now);
     }
 
-    fn close(&mut self, route: Route, producer: crate::kafka::Producer, now: Instant) {
+    fn close(&mut self, route: Route, producer: Producer, now: Instant) {
         producer.close(&mut self.reports);
         let mut tally = Tally::default();
         self.apply(route, now, &mut tally);
@@ -369,11 +370,17 @@ impl Forwarder {
         self.settle(route.cluster, &tally, now);
     }
 
-    fn rest(&self) {
-        let lines = self.outlets.iter().flat_map(Outlet::lines);
-        let busiest = lines.max_by_key(|line| line.progress.outstanding());
-        match busiest.filter(|line| line.progress.outstanding() > 0).and_then(|line| line.existing()) {
-            Some(producer) => producer.poll(BUSY),
+    /// Waits for whatever comes first of what can come; a wait that is over early costs nothing but a look.
+    fn rest(&mut self) {
+        let held = |route: &Route| {
+            self.outlets[route.cluster as usize].lines()[usize::from(route.alone)].progress.outstanding()
+        };
+        match Route::ALL.into_iter().max_by_key(held).filter(|route| held(route) > 0) {
+            Some(route) => {
+                let mut tally = Tally::default();
+                self.collect_from(route, BUSY, &mut tally);
+                self.settle(route.cluster, &tally, Instant::now());
+            }
             None if self.window.waiting() > 0 => thread::park_timeout(WAITING),
             None => drop(self.reader.wait(IDLE)),
         }
@@ -412,7 +419,7 @@ impl Forwarder {
     fn publish(&mut self, now: Instant) {
         for cluster in Cluster::BOTH {
             let outlet = &self.outlets[cluster as usize];
-            let error = outlet.lines()[0].existing().map(crate::kafka::Producer::last_error).unwrap_or_default();
+            let error = outlet.lines()[0].existing().map(Producer::last_error).unwrap_or_default();
             let (outstanding, sight) = (outlet.outstanding(), outlet.sight(now));
             let state: BreakerState = self.router.state(cluster);
             let figures = self.figures.of(cluster);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kafka_producer::Producer;
 use rdkafka::ClientConfig;
 use tracing::error;
 
@@ -11,7 +12,7 @@ use super::retry::{Backoff, Retry};
 use super::router::Cluster;
 use super::window::Route;
 use crate::config::Kafka;
-use crate::kafka::{KafkaError, Producer, Role, client_config};
+use crate::kafka::{KafkaError, Role, client_config};
 
 /// First pause after records failed; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);

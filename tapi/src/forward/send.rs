@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::time::Instant;
 
+use kafka_producer::{Headers, Record};
 use local_buffer::{Reader, RecordId};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::{error, warn};
@@ -15,14 +16,11 @@ use super::figures::Snapshot;
 use super::outlet::Outlet;
 use super::router::{Cluster, Router};
 use super::window::{Route, State, Token, Window, after, bit};
-use crate::kafka::Record;
 
 const EVENTS: &CStr = c"events";
 const EVENTS_REJECTED: &CStr = c"events.rejected";
 const SOURCE: &CStr = c"source";
 const RECEIVED_AT: &CStr = c"receivedAt";
-/// librdkafka chooses.
-const ANY_PARTITION: i32 = -1;
 
 /// A producer that did not take a record for a reason other than a full queue.
 pub(super) type Trouble = (Route, RDKafkaErrorCode);
@@ -125,20 +123,19 @@ impl Sender<'_> {
         let (topic, partition, lane) = match (envelope.kind, envelope.message_id) {
             (Kind::Event, Some(id)) => {
                 let partition = partition_of(id, self.partitions);
-                (EVENTS, partition as i32, partition)
+                (EVENTS, Some(partition), partition)
             }
-            _ => (EVENTS_REJECTED, ANY_PARTITION, self.partitions.get()),
+            _ => (EVENTS_REJECTED, None, self.partitions.get()),
         };
         let mut decimal = itoa::Buffer::new();
+        let headers =
+            [(SOURCE, envelope.source.as_bytes()), (RECEIVED_AT, decimal.format(envelope.received_at_ms).as_bytes())];
         let record = Record {
             topic,
             partition,
             key: envelope.message_id.map(MessageId::as_bytes),
             value: envelope.value,
-            headers: [
-                (SOURCE, envelope.source.as_bytes()),
-                (RECEIVED_AT, decimal.format(envelope.received_at_ms).as_bytes()),
-            ],
+            headers: Headers::These(&headers),
         };
         let token = token.in_lane(lane as u16);
         let line = self.outlets[route.cluster as usize].line(route);
@@ -146,7 +143,7 @@ impl Sender<'_> {
         // SAFETY: the value lies in a batch of the window. The window notes this loan when it hears that the record was
         // sent, and neither changes nor frees a batch before every loan was given back, which happens when the report
         // was taken or the producer was closed. The producers are dropped before the window.
-        unsafe { producer.produce(record, token.to_usize()) }?;
+        unsafe { producer.produce(&record, token.to_usize()) }?;
         line.progress.handed_over(usize::from(token.lane), self.now);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use kafka_producer::Producer;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig as _};
@@ -15,7 +16,7 @@ use tracing::debug;
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
 use super::topics::{Facts, Settings};
-use super::{KafkaError, Producer, Role, client_config};
+use super::{KafkaError, Role, client_config};
 use crate::config::Kafka;
 use crate::forward::{Backoff, Cluster, chance};
 
@@ -158,11 +159,11 @@ impl Looker {
     }
 
     fn look(&mut self, stop: &Shutdown) -> Look {
-        let client = self.producer.inner().client();
+        let client = self.producer.client().client();
         let mut answer = Err("no answer".to_owned());
         for _ in 0..QUESTIONS_MAX {
             answer = client.fetch_metadata(Some(EVENTS), QUESTION).map_err(|error| error.to_string());
-            self.producer.poll_all();
+            self.producer.serve(Duration::ZERO, &mut Vec::new());
             if answer.is_ok() || self.producer.is_unreachable() || stop.is_triggered() {
                 break;
             }

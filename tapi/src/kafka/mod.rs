@@ -1,14 +1,13 @@
-//! Everything that speaks to Kafka: settings with their reasons, producers, and looking at a cluster before it is used.
+//! Everything that speaks to Kafka beside the producer itself: settings with their reasons, and looking at a cluster
+//! before it is used.
 
 mod contact;
 mod partitions;
-mod producer;
 mod settings;
 mod topics;
 
 pub use contact::{Board, Contacts};
 pub use partitions::Memory;
-pub use producer::{Producer, Record, Report};
 pub use settings::{Role, check, client_config};
 pub use topics::{Facts, Misfit, fit, warnings};
 

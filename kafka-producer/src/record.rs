@@ -1,0 +1,140 @@
+//! A record on its way out, and its form in librdkafka's call.
+
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+use rdkafka::bindings as rd;
+use rdkafka::bindings::rd_kafka_vtype_t as vtype;
+use rdkafka::message::BorrowedMessage;
+
+/// Most headers that [`Headers::These`] may have.
+pub const HEADERS_MAX: usize = 4;
+/// Topic, partition, flags, value, key, token, and the headers.
+const PARTS_MAX: usize = 6 + HEADERS_MAX;
+/// librdkafka chooses a partition.
+const ANY_PARTITION: i32 = -1;
+
+/// One record on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Where to.
+    pub topic: &'a CStr,
+    /// Its partition; `None` lets librdkafka choose one.
+    pub partition: Option<u32>,
+    /// Its key; copied.
+    pub key: Option<&'a [u8]>,
+    /// Its value; not copied.
+    pub value: &'a [u8],
+    /// Its headers; copied.
+    pub headers: Headers<'a>,
+}
+
+/// Headers of a record.
+#[derive(Debug, Clone, Copy)]
+pub enum Headers<'a> {
+    /// These names and values, [`HEADERS_MAX`] at most.
+    These(&'a [(&'a CStr, &'a [u8])]),
+    /// Those of a record that was consumed, and one more behind them.
+    Of(&'a BorrowedMessage<'a>, Option<(&'a CStr, &'a [u8])>),
+}
+
+/// A record as the list of tagged values that librdkafka takes.
+pub(crate) struct Parts {
+    list: [rd::rd_kafka_vu_t; PARTS_MAX],
+    count: usize,
+    /// Headers that librdkafka takes over when it takes the record.
+    headers: *mut rd::rd_kafka_headers_t,
+}
+
+impl Parts {
+    /// The parts of `record`, which they point into.
+    ///
+    /// # Panics
+    /// With more than [`HEADERS_MAX`] headers.
+    pub(crate) fn of(record: &Record<'_>, token: usize) -> Self {
+        let none = part(vtype::RD_KAFKA_VTYPE_END, Value { ptr: ptr::null_mut() });
+        let mut parts = Self { list: [none; PARTS_MAX], count: 0, headers: ptr::null_mut() };
+        parts.push(vtype::RD_KAFKA_VTYPE_TOPIC, Value { cstr: record.topic.as_ptr() });
+        let partition = record.partition.map_or(ANY_PARTITION, u32::cast_signed);
+        parts.push(vtype::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition });
+        // No flag: the value is lent.
+        parts.push(vtype::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: 0 });
+        parts.push(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: bytes(Some(record.value)) });
+        parts.push(vtype::RD_KAFKA_VTYPE_KEY, Value { mem: bytes(record.key) });
+        parts.push(vtype::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: ptr::without_provenance_mut(token) });
+        match record.headers {
+            Headers::These(headers) => {
+                assert!(headers.len() <= HEADERS_MAX, "{} headers", headers.len());
+                for (name, value) in headers {
+                    let (val, size) = (value.as_ptr().cast::<c_void>(), value.len().cast_signed());
+                    let header = rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 { name: name.as_ptr(), val, size };
+                    parts.push(vtype::RD_KAFKA_VTYPE_HEADER, Value { header });
+                }
+            }
+            Headers::Of(message, more) => {
+                parts.headers = copied(message, more);
+                if !parts.headers.is_null() {
+                    parts.push(vtype::RD_KAFKA_VTYPE_HEADERS, Value { headers: parts.headers });
+                }
+            }
+        }
+        parts
+    }
+
+    pub(crate) fn as_slice(&self) -> &[rd::rd_kafka_vu_t] {
+        &self.list[..self.count]
+    }
+
+    /// librdkafka has the record, and with it the headers.
+    pub(crate) fn taken(mut self) {
+        self.headers = ptr::null_mut();
+    }
+
+    fn push(&mut self, vtype: rd::rd_kafka_vtype_t, value: Value) {
+        self.list[self.count] = part(vtype, value);
+        self.count += 1;
+    }
+}
+
+impl Drop for Parts {
+    #[expect(unsafe_code, reason = "the headers are librdkafka's")]
+    fn drop(&mut self) {
+        if !self.headers.is_null() {
+            // SAFETY: they were made for this value, and nobody took them over.
+            unsafe { rd::rd_kafka_headers_destroy(self.headers) }
+        }
+    }
+}
+
+type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
+
+fn part(vtype: rd::rd_kafka_vtype_t, u: Value) -> rd::rd_kafka_vu_t {
+    rd::rd_kafka_vu_t { vtype, u }
+}
+
+fn bytes(bytes: Option<&[u8]>) -> rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    let (ptr, size) = bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr(), bytes.len()));
+    rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: ptr.cast_mut().cast(), size }
+}
+
+/// A copy of a consumed record's headers with one more; null for none.
+#[expect(unsafe_code, reason = "the safe way makes a copy for itself and one more for librdkafka")]
+fn copied(message: &BorrowedMessage<'_>, more: Option<(&CStr, &[u8])>) -> *mut rd::rd_kafka_headers_t {
+    let mut theirs = ptr::null_mut();
+    // SAFETY: the message is alive while it is borrowed; its headers are only read, and copied before it goes.
+    let headers = unsafe {
+        match rd::rd_kafka_message_headers(message.ptr(), &raw mut theirs) {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => rd::rd_kafka_headers_copy(theirs),
+            _ => ptr::null_mut(),
+        }
+    };
+    let Some((name, value)) = more else { return headers };
+    // SAFETY: the list is new or our own copy; name and value are copied into it.
+    unsafe {
+        let headers = if headers.is_null() { rd::rd_kafka_headers_new(1) } else { headers };
+        let (name, value, bytes) = (name.as_ptr(), value.as_ptr().cast(), value.len().cast_signed());
+        // It fails for a list that must not be written, which this is not.
+        rd::rd_kafka_header_add(headers, name, -1, value, bytes);
+        headers
+    }
+}
