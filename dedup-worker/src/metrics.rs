@@ -44,6 +44,7 @@ impl Collector for WorkerMetrics {
         let counters = &self.0.counters;
         for (name, help, counter) in [
             ("dedup_published_events", "Events written to the output.", &counters.published),
+            ("dedup_expired_events", "Of them, events older than the window.", &counters.expired),
             ("dedup_duplicate_events", "Events that had been written before.", &counters.duplicates),
             ("dedup_rejected_records", "Records set aside.", &counters.rejected),
             ("dedup_batches", "Transactions committed.", &counters.batches),
@@ -78,6 +79,10 @@ impl Collector for WorkerMetrics {
             out.gauge(&format!("dedup_{name}_lag_records"), "Records not read yet.", records)?;
             out.gauge(&format!("dedup_{name}_lag_seconds"), "Age of the oldest partition's place.", seconds)?;
             out.gauge(&format!("dedup_{name}_answers"), "1 while the input can be read.", answers)?;
+            if let Some(kept_ms) = watch.retention_ms() {
+                let help = "How long the input keeps a record; what is not read by then is lost.";
+                out.gauge(&format!("dedup_{name}_retention_seconds"), help, kept_ms / 1000)?;
+            }
         }
         Ok(())
     }
@@ -109,6 +114,7 @@ impl Admin for WorkerAdmin {
         let mut sections = vec![
             Section::new("events")
                 .row("published", count(&counters.published))
+                .row("older than the window", count(&counters.expired))
                 .row("duplicates dropped", count(&counters.duplicates))
                 .row("set aside", count(&counters.rejected))
                 .row("transactions", count(&counters.batches))

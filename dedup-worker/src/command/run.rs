@@ -115,7 +115,8 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
             return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
         }
         if watch.facts().is_some() {
-            suits(config, watch.cluster(), EVENTS)?;
+            let settings = suits(config, watch.cluster(), EVENTS)?;
+            watch.keeps_for(settings.retention_ms());
         }
     }
     if let [first, second] = watches
@@ -127,20 +128,21 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
 }
 
-/// Refuses a topic whose settings would break a promise, and warns of what weakens one.
-fn suits(config: &Config, cluster: &Cluster, topic: &str) -> Result<(), Failure> {
+/// Refuses a topic whose settings would break a promise, and warns of what weakens one. None are given where they are not
+/// told.
+fn suits(config: &Config, cluster: &Cluster, topic: &str) -> Result<TopicSettings, Failure> {
     let settings = match TopicSettings::ask(cluster, topic, TIMEOUT) {
         Ok(settings) => settings,
         Err(failure) => {
             warn!(cluster = cluster.name(), topic, %failure, "the topic's settings are unknown");
-            return Ok(());
+            return Ok(TopicSettings::default());
         }
     };
     for warning in settings.warnings(topic) {
         warn!(cluster = cluster.name(), "{warning}");
     }
     match settings.faults(topic, config.window().unwrap_or_default()) {
-        faults if faults.is_empty() => Ok(()),
+        faults if faults.is_empty() => Ok(settings),
         faults => Err(Failure::failed(format!("on the {} cluster: {}", cluster.name(), faults.join("; ")))),
     }
 }

@@ -76,6 +76,11 @@ impl TopicSettings {
         warnings
     }
 
+    /// How long a record is kept, milliseconds; `None` where that is unknown, or for ever.
+    pub fn retention_ms(&self) -> Option<u64> {
+        self.number("retention.ms").and_then(|ms| u64::try_from(ms).ok())
+    }
+
     fn number(&self, name: &str) -> Option<i64> {
         self.0.get(name)?.parse().ok()
     }

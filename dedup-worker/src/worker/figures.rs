@@ -30,6 +30,8 @@ pub enum State {
 pub struct Counters {
     /// Events written to the output.
     pub published: AtomicU64,
+    /// Of them, events older than the window, whose repeats may have been published too.
+    pub expired: AtomicU64,
     /// Events that had been written before.
     pub duplicates: AtomicU64,
     /// Records set aside.
@@ -121,9 +123,10 @@ impl PartitionFigures {
         lock(&self.seen).lags[input] = Some((records, behind_ms));
     }
 
-    pub(crate) fn batch(&self, fates: &[Fate]) {
+    pub(crate) fn batch(&self, fates: &[Fate], expired_count: u64) {
         let count = |counted: fn(&Fate) -> bool| fates.iter().filter(|fate| counted(fate)).count() as u64;
-        let Counters { published, duplicates, rejected, batches, .. } = &*self.counters;
+        let Counters { published, expired, duplicates, rejected, batches, .. } = &*self.counters;
+        expired.fetch_add(expired_count, Relaxed);
         published.fetch_add(count(|fate| matches!(fate, Fate::Published)), Relaxed);
         duplicates.fetch_add(count(|fate| matches!(fate, Fate::Dropped)), Relaxed);
         rejected.fetch_add(count(|fate| matches!(fate, Fate::SetAside(_))), Relaxed);

@@ -24,7 +24,7 @@ use wire::{DigestSeed, PartitionCount, Window};
 use super::clock::Clock;
 use super::crash::Crash;
 use super::fault::Fault;
-use super::figures::{PartitionFigures, State};
+use super::figures::{INPUTS, PartitionFigures, State};
 use super::input::Input;
 use super::positions::Positions;
 use super::publish::Publisher;
@@ -161,6 +161,7 @@ impl Owner<'_> {
             clock: Clock::resume(clock_ms, genesis.window.bucket_ms()),
             shadow_offset: 0,
             checkpoint_ms: clock_ms,
+            is_late: [false; INPUTS],
             publisher: Publisher::Shadow,
         };
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);

@@ -40,6 +40,8 @@ pub struct Job<'c> {
     pub records: Vec<BorrowedMessage<'c>>,
     /// What becomes of each.
     pub fates: Vec<Fate>,
+    /// Of those published, events older than the window.
+    pub expired: u64,
     /// What the index learns.
     pub decided: Option<DecidedBatch>,
     /// How far the inputs have been read with these.

@@ -9,13 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use service::Shutdown;
-use tracing::warn;
+use tracing::{error, warn};
 use wire::changelog::{Checkpoint, Genesis};
 
 use super::clock::Clock;
 use super::crash::{Crash, Step};
 use super::fault::Fault;
-use super::figures::PartitionFigures;
+use super::figures::{INPUTS, PartitionFigures};
 use super::input::{Cursor, Input, Taken, decode};
 use super::positions::Positions;
 use super::publish::{Fate, Job, Publisher};
@@ -65,6 +65,8 @@ pub struct Held {
     pub shadow_offset: u64,
     /// The clock at the newest checkpoint.
     pub checkpoint_ms: i64,
+    /// Inputs of which it was said that they are read too late.
+    pub is_late: [bool; INPUTS],
 }
 
 /// What the loop needs and does not change.
@@ -292,6 +294,7 @@ impl<'c> Run<'_, 'c> {
                 *fate = Fate::Dropped;
             }
         }
+        job.expired = self.verdicts.iter().filter(|verdict| **verdict == Verdict::Expired).count() as u64;
         job.decided = Some(decided);
         Ok(())
     }
@@ -329,7 +332,7 @@ impl<'c> Run<'_, 'c> {
         let clock_ms = decided.clock_ms();
         self.held.index.commit(decided, point);
         self.around.crash.at(Step::IndexUpdated);
-        self.around.figures.batch(&job.fates);
+        self.around.figures.batch(&job.fates, job.expired);
         if let Err(error) = self.held.index.maintain(clock_ms) {
             if error.remedy() != Remedy::Retry {
                 return Err(error.into());
@@ -366,7 +369,15 @@ impl<'c> Run<'_, 'c> {
         for ((place, input), cursor) in self.inputs.iter().zip(&self.cursors) {
             let end = input.reader().known_end().unwrap_or(cursor.next_offset);
             let behind_ms = if cursor.is_at_end { 0 } else { (self.around.wall_ms)() - cursor.reached_ms };
-            figures.lag_is(*place, end.saturating_sub(cursor.next_offset), behind_ms.max(0) as u64);
+            let behind_ms = behind_ms.max(0) as u64;
+            figures.lag_is(*place, end.saturating_sub(cursor.next_offset), behind_ms);
+            let watch = &self.around.watches[*place];
+            let is_late = watch.is_late(behind_ms);
+            if is_late && !self.held.is_late[*place] {
+                let (cluster, partition, behind_s) = (watch.cluster().name(), self.held.partition, behind_ms / 1000);
+                error!(cluster, partition, behind_s, "what waits is half way to being deleted before it is read");
+            }
+            self.held.is_late[*place] = is_late;
         }
         Ok(())
     }

@@ -40,12 +40,14 @@ pub struct Watch {
     state: Mutex<InputState>,
     /// Raised with every change of what can be read.
     changes: AtomicU64,
+    /// How long its topic keeps a record, milliseconds; 0 where that is unknown or for ever.
+    retention_ms: AtomicU64,
 }
 
 impl Watch {
     /// A watch over `cluster` that knows nothing yet.
     pub fn new(cluster: Cluster) -> Arc<Self> {
-        Arc::new(Self { cluster, state: Mutex::default(), changes: AtomicU64::new(0) })
+        Arc::new(Self { cluster, state: Mutex::default(), changes: AtomicU64::new(0), retention_ms: AtomicU64::new(0) })
     }
 
     /// The cluster.
@@ -85,6 +87,21 @@ impl Watch {
             InputState::Ready(facts) | InputState::Away(_, Some(facts)) => Some(facts),
             _ => None,
         }
+    }
+
+    /// How long the topic keeps a record, milliseconds; `None` where that is unknown, or for ever.
+    pub fn retention_ms(&self) -> Option<u64> {
+        Some(self.retention_ms.load(Relaxed)).filter(|ms| *ms > 0)
+    }
+
+    /// Enters how long the topic keeps a record.
+    pub fn keeps_for(&self, retention_ms: Option<u64>) {
+        self.retention_ms.store(retention_ms.unwrap_or(0), Relaxed);
+    }
+
+    /// Whether reading so far behind is an alarm: what waits is half way to being deleted before it is read.
+    pub fn is_late(&self, behind_ms: u64) -> bool {
+        self.retention_ms().is_some_and(|kept_ms| behind_ms > kept_ms / 2)
     }
 
     /// The cluster turned out not to answer: its log is opened again when it does.
@@ -148,6 +165,14 @@ mod tests {
 
     fn facts(topic: u8) -> TopicFacts {
         TopicFacts { cluster_id: "c".into(), topic_id: [topic; 16], partition_count: 8 }
+    }
+
+    #[test]
+    fn half_of_the_retention_is_an_alarm() {
+        let watch = Watch::new(Cluster::new("primary", "127.0.0.1:1", service::Properties::default()));
+        assert!(!watch.is_late(u64::MAX), "nobody knows how long it is kept");
+        watch.keeps_for(Some(1_000));
+        assert_eq!([500, 501].map(|behind_ms| watch.is_late(behind_ms)), [false, true]);
     }
 
     #[test]
