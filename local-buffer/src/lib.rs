@@ -76,6 +76,7 @@ mod format;
 mod golden;
 mod group;
 mod id;
+pub mod inspect;
 mod janitor;
 mod lock;
 mod memory;

@@ -28,7 +28,8 @@ use crate::storage::Storage;
 use crate::survey::{at, look_at_blocks, move_aside, oldest_ms, refuse_newer, survey};
 use crate::tail::Tail;
 
-const LOCK_FILE: &str = "lock";
+/// Name of the lock file.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// What an opening found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]

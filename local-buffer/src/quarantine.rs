@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
 
-use crate::format::{FORMAT_VERSION, put};
+use crate::format::{FORMAT_VERSION, array, put, u32_at, u64_at};
 use crate::id::{InstanceId, RecordId};
 use crate::lock::lock;
 use crate::storage::{Access, File, Storage};
@@ -29,7 +29,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    fn file_name(self) -> String {
+    pub(crate) fn file_name(self) -> String {
         match self {
             Self::Record(id) => format!("record-{:020}.q", id.get()),
             Self::Damage { generation, offset } => format!("damage-{generation:010}-{offset:010}.q"),
@@ -57,6 +57,62 @@ pub(crate) fn encode_header(item: Item, instance: InstanceId, reason: &str, cont
     let sum = crc32c::crc32c_append(crc32c::crc32c_append(sum, reason.as_bytes()), content);
     put(&mut header, 68, &sum.to_le_bytes());
     header
+}
+
+/// What the header of a quarantine file says, before anything is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) item: Item,
+    pub(crate) instance: InstanceId,
+    pub(crate) reason_bytes: usize,
+    pub(crate) content_bytes: u64,
+    checksum: u32,
+    /// Of the header itself, to be continued over reason and content.
+    sum: u32,
+}
+
+impl Header {
+    /// Whether reason and content, whose CRC-32C is continued from [`Header::start`], are those that were written.
+    pub(crate) fn checks(&self, sum: u32) -> bool {
+        self.checksum == sum
+    }
+
+    /// Where the checksum of reason and content starts from.
+    pub(crate) fn start(&self) -> u32 {
+        self.sum
+    }
+}
+
+/// Why the bytes are no header of a quarantine file that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHeader {
+    Damaged,
+    Newer(u32),
+}
+
+/// Reads a header. Its checksum covers all of the file, so that nothing of it is proven yet.
+pub(crate) fn decode_header(header: &[u8]) -> Result<Header, NoHeader> {
+    if header.len() < HEADER_BYTES || header[..8] != MAGIC {
+        return Err(NoHeader::Damaged);
+    }
+    match u32_at(header, 8) {
+        FORMAT_VERSION => {}
+        newer if newer > FORMAT_VERSION => return Err(NoHeader::Newer(newer)),
+        _ => return Err(NoHeader::Damaged),
+    }
+    let item = match u32_at(header, 12) {
+        1 => Item::Record(RecordId::from_u64(u64_at(header, 32))),
+        2 => Item::Damage { generation: u64_at(header, 40), offset: u64_at(header, 48) },
+        _ => return Err(NoHeader::Damaged),
+    };
+    Ok(Header {
+        item,
+        instance: InstanceId::from_bytes(array(header, 16)),
+        reason_bytes: u32_at(header, 56) as usize,
+        content_bytes: u64_at(header, 60),
+        checksum: u32_at(header, 68),
+        sum: crc32c::crc32c(&header[..68]),
+    })
 }
 
 /// The quarantine of a buffer.

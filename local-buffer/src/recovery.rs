@@ -74,7 +74,7 @@ pub(crate) enum BlocksSeen {
 }
 
 /// A segment file as it was found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SeenSegment {
     pub(crate) number: u64,
     pub(crate) bytes: u64,
@@ -84,7 +84,7 @@ pub(crate) struct SeenSegment {
 
 impl SeenSegment {
     /// The good slot with the higher sequence.
-    fn newest(&self) -> Option<&SegmentHeader> {
+    pub(crate) fn newest(&self) -> Option<&SegmentHeader> {
         self.slots.iter().filter_map(Slot::good).max_by_key(|header| header.sequence)
     }
 

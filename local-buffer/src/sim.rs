@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::lock::lock;
-use crate::storage::{Access, File, Storage};
+use crate::storage::{Access, File, InUse, Storage, WritePath};
 
 /// Sector of the simulated disk: a write is torn at its borders.
 const SECTOR_BYTES: usize = 512;
@@ -280,6 +280,14 @@ impl Storage for SimDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         // As on many a file system, this promises more than there is.
         Ok(u64::MAX)
+    }
+
+    fn in_use(&self, _: &str) -> InUse {
+        if self.locked.load(Ordering::SeqCst) { InUse::Unknown } else { InUse::No }
+    }
+
+    fn write_path(&self, _: &InUse, _: &str, _: Option<&str>) -> WritePath {
+        if self.direct { WritePath::DirectPossible } else { WritePath::PageCacheOnly }
     }
 }
 

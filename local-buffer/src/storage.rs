@@ -11,6 +11,10 @@ use rustix::fs::{Advice, OFlags};
 
 use crate::format::BLOCK_BYTES;
 
+mod holder;
+
+pub use holder::{Holder, InUse, WritePath};
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -41,6 +45,10 @@ pub(crate) trait Storage: Send + Sync {
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Any + Send + Sync>>>;
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// Who has locked a file, found out without touching the lock.
+    fn in_use(&self, name: &str) -> InUse;
+    /// How the user of the directory writes the files of a folder, or would write one like `sample`.
+    fn write_path(&self, user: &InUse, folder: &str, sample: Option<&str>) -> WritePath;
 }
 
 /// An open file.
@@ -66,11 +74,18 @@ pub(crate) fn write_durable(file: &dyn File, pieces: &[IoSlice<'_>], offset: u64
 /// A directory of a real file system.
 pub(crate) struct Disk {
     root: PathBuf,
+    /// Files that are only read keep their access times, if the system lets us.
+    traceless: bool,
 }
 
 impl Disk {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, traceless: false }
+    }
+
+    /// The same for a visitor.
+    pub(crate) fn traceless(root: PathBuf) -> Self {
+        Self { root, traceless: true }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -111,7 +126,14 @@ impl Storage for Disk {
         if access == Access::Direct {
             options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits() as i32);
         }
-        let file = options.open(self.path(name))?;
+        let quiet = self.traceless && access == Access::Read;
+        // Only the owner of a file may ask for that.
+        let quietly = || options.clone().custom_flags(OFlags::NOATIME.bits() as i32).open(self.path(name));
+        let file = match quiet.then(quietly) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            Some(Ok(file)) => file,
+            _ => options.open(self.path(name))?,
+        };
         if access == Access::Read {
             // Reading ahead of what is durable would fill the page cache with blocks that are about to be written.
             rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
@@ -143,6 +165,14 @@ impl Storage for Disk {
     fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.root)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn in_use(&self, name: &str) -> InUse {
+        holder::in_use(&self.path(name))
+    }
+
+    fn write_path(&self, user: &InUse, folder: &str, sample: Option<&str>) -> WritePath {
+        holder::write_path(user, &self.path(folder), sample.map(|name| self.path(name)).as_deref())
     }
 }
 

@@ -34,21 +34,26 @@ pub(crate) fn survey(storage: &dyn Storage) -> Result<Vec<SeenSegment>, OpenErro
             storage.remove(&format!("{SEGMENTS_DIR}/{name}")).map_err(at("remove", &name))?;
         }
         let Some(number) = parse_file_name(&name) else { continue };
-        let mut slots = [0; DATA_START as usize];
         let file = storage.open(&path(number), Access::Read).map_err(at("open", &name))?;
-        // An unreadable slot is a damaged one.
-        let read = |to: &mut [u8], at| match file.read_at(to, at) {
-            Ok(_) => {}
-            Err(_) => to.fill(0xff),
-        };
-        let (first, second) = slots.split_at_mut(BLOCK_BYTES);
-        read(first, 0);
-        read(second, BLOCK_BYTES as u64);
-        let slots = [SegmentHeader::decode(first), SegmentHeader::decode(second)];
+        let slots = read_slots(&*file);
         refuse_newer(&name, &slots)?;
         seen.push(SeenSegment { number, bytes, slots, blocks: BlocksSeen::NotLooked });
     }
     Ok(seen)
+}
+
+/// The header slots of a segment file.
+pub(crate) fn read_slots(file: &dyn File) -> [Slot<SegmentHeader>; 2] {
+    let mut slots = [0; DATA_START as usize];
+    // An unreadable slot is a damaged one.
+    let read = |to: &mut [u8], at| match file.read_at(to, at) {
+        Ok(_) => {}
+        Err(_) => to.fill(0xff),
+    };
+    let (first, second) = slots.split_at_mut(BLOCK_BYTES);
+    read(first, 0);
+    read(second, BLOCK_BYTES as u64);
+    [SegmentHeader::decode(first), SegmentHeader::decode(second)]
 }
 
 /// The highest generation in the blocks of a segment.
