@@ -38,6 +38,7 @@
 mod admin;
 mod auth;
 mod body;
+pub mod buffer;
 mod client_ip;
 mod commits;
 pub mod config;

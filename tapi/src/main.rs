@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tapi::buffer::BufferCommand;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,6 +27,9 @@ TAPI_ and the key in upper case, as TAPI_LISTEN=0.0.0.0:8080 or TAPI_BUFFER_BYTE
   tapi check-config --config tapi.toml     what is wrong, or what is in force and where it came from
   curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
 
+  tapi buffer inspect                      what waits in the local buffer, how old it is, what was set aside
+  tapi buffer --help                       verify, dump, repair, reinject
+
   curl -X POST '127.0.0.1:9090/kafka/pin?cluster=secondary'    use one cluster alone; POST /kafka/release ends it
 
 SIGTERM drains and exits with 0; SIGHUP reads write keys and limits again.
@@ -37,6 +41,8 @@ enum Command {
     Run(Settings),
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),
+    /// Look into a local buffer, check it, repair it, and bring back what was set aside.
+    Buffer(BufferCommand),
 }
 
 #[derive(clap::Args)]
@@ -50,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(settings) => tapi::run(settings.config),
         Command::CheckConfig(settings) => tapi::check_config(settings.config.as_deref()),
+        Command::Buffer(command) => command.run(),
     };
     service::exit::report("tapi", outcome)
 }

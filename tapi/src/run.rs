@@ -12,7 +12,8 @@ use crate::kafka;
 use crate::metrics::Metrics;
 use crate::server::{Running, Server};
 
-fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
+/// The settings of a file and the environment.
+pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
     config::load(file, config::process_environment()).map_err(Failure::usage)
 }
 

@@ -12,7 +12,7 @@ use crate::client::{AUTH, Client, event};
 /// Nobody listens there: these tests are about what works without Kafka.
 const NO_KAFKA: [(&str, &str); 2] = [("TAPI_KAFKA_PRIMARY", "127.0.0.1:1"), ("TAPI_KAFKA_SECONDARY", "127.0.0.1:2")];
 
-fn tapi(arguments: &[&str]) -> Command {
+pub(crate) fn tapi(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapi"));
     command
         .args(arguments)
@@ -24,21 +24,21 @@ fn tapi(arguments: &[&str]) -> Command {
     command
 }
 
-fn output(command: &mut Command) -> (i32, String, String) {
+pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 /// A running program; killed when dropped.
-struct Program {
-    child: Child,
-    ingest: SocketAddr,
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) ingest: SocketAddr,
     admin: SocketAddr,
 }
 
 impl Program {
-    fn start(config: &Path, data: &Path) -> Self {
+    pub(crate) fn start(config: &Path, data: &Path) -> Self {
         let mut child = tapi(&["run", "--config", config.to_str().unwrap()])
             .env("TAPI_LISTEN", "127.0.0.1:0")
             .env("TAPI_ADMIN_LISTEN", "127.0.0.1:0")
@@ -58,7 +58,7 @@ impl Program {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn post(&self, key: &str, id: &str) -> u16 {
+    pub(crate) fn post(&self, key: &str, id: &str) -> u16 {
         Client::connect(self.ingest).request(&format!("POST /v1/track?writeKey={key}"), "", event(id).as_bytes()).status
     }
 }

@@ -1,9 +1,11 @@
-//! The server over real sockets: what each kind of client sends, what it gets back, and what is in the buffer then.
+//! The server over real sockets: what each kind of client sends, what it gets back, and what is in the buffer then; and
+//! the program's tools, on real files.
 
 mod answers;
 mod binary;
 mod bodies;
 mod browsers;
+mod buffer;
 mod client;
 mod connections;
 mod harness;
