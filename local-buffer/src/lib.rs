@@ -33,7 +33,8 @@
 //! | while a segment is made | a file with another name | removed |
 //! | while a segment is freed or begun | one of two headers | the other one counts, or the blocks tell |
 //!
-//! `FORMAT.md` has the bytes and every case of recovery; the tests beside the code hold both to it.
+//! `FORMAT.md` has the bytes and every case of recovery; the tests beside the code hold both to it. [`inspect`] looks into
+//! a directory, also while a process uses it.
 //!
 //! # Not promised
 //!

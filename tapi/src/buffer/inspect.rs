@@ -55,11 +55,11 @@ struct Quarantine {
     records: u64,
     damage: u64,
     segments: u64,
-    reasons: Vec<Reason>,
+    reasons: Vec<Cause>,
 }
 
 #[derive(Serialize)]
-struct Reason {
+struct Cause {
     reason: String,
     files: u64,
     bytes: u64,
@@ -85,7 +85,7 @@ impl Shown {
             InUse::Unknown => ("unknown", None, None),
         };
         let quarantine = overview.quarantine;
-        let reason = |counted: local_buffer::inspect::ReasonCount| Reason {
+        let reason = |counted: local_buffer::inspect::ReasonCount| Cause {
             reason: counted.reason,
             files: counted.files,
             bytes: counted.bytes,
@@ -169,7 +169,7 @@ impl Shown {
         lines.extend(text::table(2, head, &rows));
         if !self.quarantine.reasons.is_empty() {
             lines.push(String::new());
-            let row = |reason: &Reason| {
+            let row = |reason: &Cause| {
                 let known = if reason.reason.is_empty() { "(not readable)" } else { &reason.reason };
                 [known.to_owned(), text::count(reason.files), text::bytes(reason.bytes)]
             };

@@ -19,7 +19,6 @@ impl Place {
 }
 
 /// What went wrong, as the process ends with it.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn failure(error: InspectError) -> Failure {
     match error {
         InspectError::NotFound { .. } | InspectError::NoBuffer { .. } | InspectError::Floor { .. } => {

@@ -20,12 +20,12 @@ struct Shown {
     bytes: u64,
     refused_files: u64,
     skipped_files: u64,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<ShownFile>,
 }
 
-/// Fields that an outcome does not have are left out.
+/// What became of a file; fields that it does not have are left out.
 #[derive(Serialize, Default)]
-struct Outcome {
+struct ShownFile {
     file: String,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub(super) fn run(dir: &Path, choice: &Choice, json: bool) -> Result<(), Failure
     let accept =
         &mut |record: &[u8]| Envelope::decode(record).map(drop).map_err(|error| format!("no envelope: {error}"));
     let mut outcomes = Vec::new();
-    let done = work.run(dir, accept, &mut |outcome| outcomes.push(Outcome::of(outcome)));
+    let done = work.run(dir, accept, &mut |outcome| outcomes.push(ShownFile::of(outcome)));
     let mut output = Output::new();
     // What was done before a failure is printed all the same: it is done.
     let counts = done.as_ref().copied().unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) fn run(dir: &Path, choice: &Choice, json: bool) -> Result<(), Failure
             outcomes,
         })?;
     } else {
-        outcomes.iter().filter_map(Outcome::line).try_for_each(|line| output.line(line))?;
+        outcomes.iter().filter_map(ShownFile::line).try_for_each(|line| output.line(line))?;
         let (records, files) = (text::counted(counts.records, "record"), text::counted(counts.files, "file"));
         output.line(format!("{records} of {files} ({}) will be drained again", text::bytes(counts.bytes)))?;
         if counts.skipped > 0 {
@@ -84,7 +84,7 @@ fn name(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-impl Outcome {
+impl ShownFile {
     fn of(outcome: &FileOutcome) -> Self {
         match outcome {
             FileOutcome::Reinjected { file, records, first, refused_records, moved_to } => Self {

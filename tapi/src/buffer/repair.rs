@@ -18,7 +18,7 @@ use super::{damage, text};
 struct Shown {
     dir: String,
     dry_run: bool,
-    actions: Vec<Action>,
+    actions: Vec<ShownAction>,
     #[serde(flatten)]
     result: Option<Outcome>,
 }
@@ -34,9 +34,9 @@ struct Outcome {
     verified: verify::Shown,
 }
 
-/// Fields that an action does not have are left out.
+/// An action; fields that it does not have are left out.
 #[derive(Serialize, Default)]
-struct Action {
+struct ShownAction {
     action: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<String>,
@@ -83,7 +83,7 @@ pub(super) fn run(dir: &Path, dry_run: bool, floor: Option<u64>, json: bool) -> 
 
 impl Shown {
     fn planned(dir: &Path, actions: &[RepairAction]) -> Self {
-        let actions = actions.iter().map(Action::of).collect();
+        let actions = actions.iter().map(ShownAction::of).collect();
         Self { dir: dir.display().to_string(), dry_run: true, actions, result: None }
     }
 
@@ -130,7 +130,7 @@ impl Outcome {
     }
 }
 
-impl Action {
+impl ShownAction {
     fn of(action: &RepairAction) -> Self {
         let file = |action, file: &String| Self { action, file: Some(file.clone()), ..Self::default() };
         match action {

@@ -73,7 +73,9 @@ pub(super) fn table<const N: usize>(left: usize, head: [&str; N], rows: &[[Strin
         let mut line = String::new();
         for (index, cell) in cells.into_iter().enumerate() {
             let width = widths[index];
-            line += &if index < left { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
+            let space = " ".repeat(width - cell.chars().count());
+            let pieces = if index < left { [cell, &space, "  "] } else { [&space, cell, "  "] };
+            line.extend(pieces);
         }
         line.trim_end().to_owned()
     };
