@@ -71,8 +71,8 @@ impl Ring {
         records
     }
 
-    /// The highest generation of any block, and the bytes of each group of a higher one than `after`, in their order.
-    pub(crate) fn groups(&self, after: u64) -> (u64, Vec<usize>) {
+    /// Generation and first block of the newest group, and the bytes of each one newer than `after`, in their order.
+    pub(crate) fn groups(&self, after: (u64, u32)) -> ((u64, u32), Vec<usize>) {
         let mut blocks = Vec::new();
         for path in segments(self.folder.path()) {
             let bytes = fs::read(path).expect("a segment");
@@ -81,9 +81,9 @@ impl Ring {
                 (u64::from_le_bytes(block[8..16].try_into().expect("8 bytes")), number(20), number(16))
             }));
         }
-        blocks.retain(|(generation, ..)| *generation > after);
+        blocks.retain(|(generation, group, _)| (*generation, *group) > after);
         blocks.sort_unstable();
-        let newest = blocks.last().map_or(after, |(generation, ..)| *generation);
+        let newest = blocks.last().map_or(after, |(generation, group, _)| (*generation, *group));
         let groups = blocks.chunk_by(|one, next| (one.0, one.1) == (next.0, next.1));
         (newest, groups.map(|blocks| blocks.len() * 4096).collect())
     }

@@ -20,7 +20,7 @@ pub(crate) fn small() -> Vec<Row> {
     let mut floor = Floor::new(FLOOR_FILES, ring.stats().direct_io);
     let (appender, record) = (ring.queue.appender(), payload(RECORD_BYTES));
     let appends = ROUND_BYTES / (RECORD_BYTES as u64 + 60);
-    let (mut rates, mut floors, mut newest) = (Vec::new(), Vec::new(), ring.groups(0).0);
+    let (mut rates, mut floors, mut newest) = (Vec::new(), Vec::new(), ring.groups((0, 0)).0);
     for round in 0..ROUNDS {
         let before = ring.stats();
         let seen = appenders::run(&appender, APPENDERS, appends, |appender| appender.append(&record));
@@ -46,7 +46,7 @@ pub(crate) fn batches() -> Vec<Row> {
     let (appender, record) = (ring.queue.appender(), payload(BATCH_RECORD_BYTES));
     let batch_bytes = (BATCH_RECORDS * BATCH_RECORD_BYTES) as u64;
     let appends = ROUND_BYTES * 9 / 10 / batch_bytes;
-    let (mut rates, mut floors, mut newest) = (Vec::new(), Vec::new(), ring.groups(0).0);
+    let (mut rates, mut floors, mut newest) = (Vec::new(), Vec::new(), ring.groups((0, 0)).0);
     for round in 0..ROUNDS {
         let before = ring.stats();
         let seen = appenders::run(&appender, BATCHES_IN_FLIGHT, appends, |appender| {
