@@ -1,5 +1,6 @@
 //! The bare loop: writes that are synced when they return, over files of zeros, in given sizes. The same flags, the same
-//! kind of file, nothing else.
+//! kind of file, nothing else. The bytes come from as much memory as the buffer cycles through: the same 4 MiB again and
+//! again would come out of the processor's cache, which no data that somebody has just sent does.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -13,6 +14,8 @@ use crate::ring::{SEGMENT_BYTES, folder, payload};
 
 const BLOCK_BYTES: usize = 4096;
 const WRITE_BYTES_MAX: usize = 4 << 20;
+/// Default bounds of what waits for the disk and of what is kept for the reader.
+const MEMORY_BYTES: usize = 32 << 20;
 
 /// Files to write over, one after the other.
 pub(crate) struct Floor {
@@ -20,6 +23,7 @@ pub(crate) struct Floor {
     files: Vec<File>,
     memory: Vec<u8>,
     start: usize,
+    from: usize,
     file: usize,
     at: u64,
 }
@@ -38,9 +42,9 @@ impl Floor {
             OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path).expect("the file")
         };
         let files = (0..files).map(make).collect();
-        let memory = payload(WRITE_BYTES_MAX + BLOCK_BYTES);
+        let memory = payload(MEMORY_BYTES + BLOCK_BYTES);
         let start = memory.as_ptr().align_offset(BLOCK_BYTES);
-        Self { _folder: folder, files, memory, start, file: 0, at: 2 * BLOCK_BYTES as u64 }
+        Self { _folder: folder, files, memory, start, from: 0, file: 0, at: 2 * BLOCK_BYTES as u64 }
     }
 
     /// Writes pieces of these sizes behind each other.
@@ -51,7 +55,11 @@ impl Floor {
                 self.file = (self.file + 1) % self.files.len();
                 self.at = 2 * BLOCK_BYTES as u64;
             }
-            let memory = &self.memory[self.start..self.start + bytes];
+            if self.from + bytes > MEMORY_BYTES {
+                self.from = 0;
+            }
+            let memory = &self.memory[self.start + self.from..][..*bytes];
+            self.from += bytes;
             self.files[self.file].write_all_at(memory, self.at).expect("it is written");
             self.at += *bytes as u64;
         }

@@ -80,7 +80,7 @@ impl Drop for SlowDisk {
 fn program() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../local-buffer/tests/forgetful-disk/Cargo.toml");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").to_owned();
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest);
     let status = cargo.arg("--target-dir").arg(&target).status().expect("cargo runs");
     assert!(status.success(), "the slow disk does not build: {status}");
