@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use benches::record::Row;
-use local_buffer::{Options, Queue};
+use local_buffer::{Appender, Options, Queue};
 
 use crate::appenders;
 use crate::ring::{folder, payload};
@@ -15,7 +15,8 @@ use crate::{ROUNDS, median, per_second};
 const SYNC: Duration = Duration::from_millis(20);
 const APPENDERS: usize = 2_000;
 const RECORD_BYTES: usize = 1 << 10;
-const APPENDS: u64 = 100_000;
+const WARM_UP_APPENDS: u64 = 10_000;
+const APPENDS: u64 = 200_000;
 
 /// `buffer_slow_disk` and `buffer_slow_disk_p99`.
 pub(crate) fn appenders() -> Vec<Row> {
@@ -23,12 +24,14 @@ pub(crate) fn appenders() -> Vec<Row> {
     let Some(_disk) = SlowDisk::mount(folder.path()) else { return Vec::new() };
     let (mut rates, mut p99s) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let options = Options { segment_bytes: 256 << 20, bytes_max: 1 << 30, ..Options::default() };
+        let options = Options { bytes_max: 1 << 30, ..Options::default() };
         let (queue, _) = Queue::open(folder.path().join(format!("{round}")), options).expect("it opens");
         let (appender, record) = (queue.appender(), payload(RECORD_BYTES));
-        let seen = appenders::run(&appender, APPENDERS, APPENDS, |appender| appender.append(&record));
+        let append = |appender: &Appender| appender.append(&record);
+        appenders::run(&appender, APPENDERS, WARM_UP_APPENDS, append);
+        let seen = appenders::run(&appender, APPENDERS, APPENDS, append);
         let stats = queue.stats();
-        assert_eq!(stats.durable_end, APPENDS);
+        assert_eq!(stats.durable_end, WARM_UP_APPENDS + APPENDS);
         let sync = stats.write_ns as f64 / stats.groups as f64 / 1e6;
         assert!(sync >= SYNC.as_secs_f64() * 1e3, "a write took {sync:.1} ms: the disk is not slow");
         rates.push(per_second(APPENDS, seen.elapsed));

@@ -21,7 +21,7 @@ impl Volume {
         let folder = tempfile::tempdir().expect("a folder");
         let image = folder.path().join("image");
         File::create(&image).and_then(|image| image.set_len(bytes)).expect("a sparse file");
-        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image).status();
+        let made = Command::new(mkfs()).args(["-q", "-F", "-m", "0"]).arg(&image).status();
         match made {
             Ok(status) => assert!(status.success(), "mkfs.ext4: {status}"),
             Err(error) => return unavailable(&format!("mkfs.ext4: {error}")),
@@ -93,6 +93,11 @@ impl Drop for Volume {
         // Lazy: a failed test may have left files open.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
+}
+
+/// Debian keeps it where only root's search path looks.
+fn mkfs() -> &'static str {
+    if Path::new("/sbin/mkfs.ext4").exists() { "/sbin/mkfs.ext4" } else { "mkfs.ext4" }
 }
 
 fn run(command: &mut Command) {

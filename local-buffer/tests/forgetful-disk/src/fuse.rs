@@ -103,17 +103,14 @@ impl Disk {
         let power = state.change()?;
         let size = state.tree.file_mut(number.0).ok_or(Errno::ENOENT)?.seen().len() as u64;
         state.room_for((offset + bytes.len() as u64).saturating_sub(size))?;
-        let (writes, sum) = if through && flags.0 & libc::O_DIRECT != 0 {
-            (&mut state.counts.direct_writes, bytes.len() as u64)
+        let counts = &mut state.counts;
+        let (writes, written) = if through && flags.0 & libc::O_DIRECT != 0 {
+            (&mut counts.direct_writes, &mut counts.direct_bytes)
         } else {
-            (&mut state.counts.cached_writes, bytes.len() as u64)
+            (&mut counts.cached_writes, &mut counts.cached_bytes)
         };
         *writes += 1;
-        if through && flags.0 & libc::O_DIRECT != 0 {
-            state.counts.direct_bytes += sum;
-        } else {
-            state.counts.cached_bytes += sum;
-        }
+        *written += bytes.len() as u64;
         let synced = through && power == Power::On;
         state.tree.file_mut(number.0).ok_or(Errno::ENOENT)?.write(offset as usize, bytes, synced);
         if power == Power::GoesNow { Err(Errno::EIO) } else { Ok(bytes.len() as u32) }

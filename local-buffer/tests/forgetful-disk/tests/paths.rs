@@ -172,3 +172,37 @@ fn a_failing_sync_is_an_error_to_all_that_wait_and_to_all_that_come_until_it_is_
         assert_eq!(all, [b"good".to_vec(), b"again".to_vec()], "{direct_io:?}");
     }
 }
+
+#[test]
+fn a_disk_that_hangs_takes_what_memory_may_hold_then_says_busy_and_loses_nothing_when_it_wakes() {
+    for direct_io in [DirectIo::Auto, DirectIo::Off] {
+        let (disk, dir) = (Disk::new(), tempfile::tempdir().expect("a mount point"));
+        let Some(_mounted) = mount(&disk, dir.path()) else { return };
+        let (mut queue, _) = Queue::open(dir.path().join("buffer"), options(direct_io)).expect("it opens");
+        let appender = queue.appender();
+        append(&appender, b"the disk answers");
+        eventually("the spare segment", || (queue.stats().segments_ready > 0).then_some(()));
+        disk.set_hangs(true);
+        let first = appender.append(&[2; 10_000]).expect("taken");
+        eventually("the sync hangs", || (disk.hanging() > 0).then_some(()));
+        let mut taken = 2;
+        let refused = loop {
+            match appender.append(&[2; 10_000]) {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, AppendError::Busy);
+        assert!(queue.stats().pending_bytes <= 1 << 20, "{} bytes wait", queue.stats().pending_bytes);
+        assert_eq!(appender.subscribe().check(&first), None, "neither durable nor failed");
+        disk.set_hangs(false);
+        first.wait(&appender).expect("it becomes durable after all");
+        append(&appender, b"and goes on");
+        let mut reader = queue.take_reader().expect("the first to ask");
+        let (mut batch, mut read) = (Batch::new(), 0);
+        while reader.read(&mut batch, 1000, 1 << 20).expect("it reads") > 0 {
+            read += batch.len();
+        }
+        assert_eq!(read, taken + 1, "{direct_io:?}");
+    }
+}
