@@ -12,6 +12,8 @@ export TESTS_SDK_DIR := $(CACHE)/sdk
 export PATH := /usr/lib/ccache:$(PATH):$(HOME)/.cargo/bin
 
 BUILD := cargo build --workspace --release --locked
+# The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
+FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
 .PHONY: help run test lint bench chaos fuzz kafka kafka-stop print-target-dir install
 
@@ -29,10 +31,13 @@ test: ## build and run every test
 	@scripts/install test
 	@$(BUILD)
 	@cargo test --workspace --release --locked
+	@cargo test --release $(FORGETFUL_DISK)
 
 lint: install ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --workspace --release --all-targets --locked -- -D warnings
+	@cargo fmt --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --check
+	@cargo clippy --release --all-targets $(FORGETFUL_DISK) -- -D warnings
 
 bench: install ## every bench, each beside its floor
 	@$(BUILD)
@@ -41,6 +46,8 @@ bench: install ## every bench, each beside its floor
 chaos: ## the scenarios in their long form (about an hour)
 	@scripts/install test
 	@$(BUILD)
+	@TESTS_CHAOS=1 cargo test --release $(FORGETFUL_DISK)
+	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --test real_disks
 	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios -- --include-ignored
 
 fuzz: ## fuzz targets of every decoder

@@ -14,7 +14,7 @@
 //! 1. [`Appender::append`] copies it, in the form it will have on disk, into the group that is being filled, and gives
 //!    a [`Pending`]. It never waits for the disk: it refuses instead ([`AppendError`]).
 //! 2. The writer thread writes and syncs the group in one call, as soon as the write before it is done. Groups are so
-//!    large as the disk is slow; there is no timer.
+//!    large as the disk is slow; only a slow disk is waited for, for a part of the time that it takes itself.
 //! 3. The durable end moves. Each [`Subscription`] is woken once, and gives a [`Durable`] for each `Pending` below it:
 //!    only that is proof that a record will survive.
 //! 4. The [`Reader`] delivers records in order, from memory while it keeps up, and takes acknowledgements. The floor

@@ -76,6 +76,10 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, dir: &Path, options: &Options) ->
     }
     let lock = storage.lock(LOCK_FILE).map_err(at("lock", LOCK_FILE))?;
     let lock: Arc<dyn Any + Send + Sync> = Arc::from(lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?);
+    // A process that was killed may have given a name and not synced it; what follows relies on the names it finds.
+    for name in ["", SEGMENTS_DIR, QUARANTINE_DIR] {
+        storage.sync_dir(name).map_err(at("sync", name))?;
+    }
 
     let Found { directory, instance, floor_slots, seen } = look(&**storage)?;
     let seed = BlockSeed::of(instance);

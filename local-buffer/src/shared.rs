@@ -109,6 +109,10 @@ impl Shared {
 
     fn recycle(&self, segment: &Segment, floor: RecordId) -> std::io::Result<()> {
         let vacant = segment.free(&self.files, floor)?;
+        if vacant.file.writes_through() {
+            // What a reader from disk has left in the page cache would have to be thrown out by the writer, block by block.
+            let _ = vacant.file.forget_cached();
+        }
         if vacant.bytes == self.bounds.segment_bytes {
             let mut tail = lock(&self.tail);
             tail.full = None;

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::fs::{self, File as StdFile, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use rustix::fs::{Advice, OFlags};
@@ -30,7 +30,7 @@ pub(crate) enum Access {
 
 /// A directory and the files in it. Names are relative to it.
 pub(crate) trait Storage: Send + Sync {
-    /// Makes a directory and those above it; one that exists is fine.
+    /// Makes a directory and those above it, durably; one that exists is fine, but its name may not be durable yet.
     fn create_dir(&self, name: &str) -> io::Result<()>;
     /// Names and sizes of the files of a directory.
     fn list(&self, dir: &str) -> io::Result<Vec<(String, u64)>>;
@@ -96,15 +96,27 @@ impl Disk {
 impl Storage for Disk {
     fn create_dir(&self, name: &str) -> io::Result<()> {
         let path = self.path(name);
-        if path.is_dir() {
-            return Ok(());
-        }
         fs::create_dir_all(&path)?;
-        // The new name lies in the directory above.
-        path.parent().map_or(Ok(()), |parent| {
-            let parent = if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() };
-            StdFile::open(parent)?.sync_all()
-        })
+        // Names lie in the directory above. A process that was killed may have made any of them and synced none.
+        let path = path.canonicalize()?;
+        let device = path.metadata()?.dev();
+        for above in path.ancestors().skip(1) {
+            let synced = StdFile::open(above).and_then(|above| {
+                // A mount point is not a name of this file system.
+                if above.metadata()?.dev() == device { above.sync_all().map(|()| true) } else { Ok(false) }
+            });
+            match synced {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Whoever may not read it has not made a name in it.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+                Err(error) => return Err(error),
+            }
+            if !name.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<(String, u64)>> {

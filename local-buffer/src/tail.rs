@@ -167,6 +167,11 @@ impl Tail {
         Ok(Taken { first, end: self.next, wake_writer, wants_segment })
     }
 
+    /// Whether the next group for the disk is one that more records may still come into.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.phase == Phase::Open && self.sealed.is_empty() && !self.filling.is_empty()
+    }
+
     /// The next group for the disk, oldest first; what is being filled counts when nothing else is there.
     pub(crate) fn take_group(&mut self) -> Option<Sealed> {
         if self.sealed.is_empty() {

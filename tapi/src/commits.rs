@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use local_buffer::{AppendError, Appender, Durable, Pending, RecordId, Subscription, SyncFailed};
+use local_buffer::{AppendError, Appender, Durable, Pending, RecordId, Subscription};
 use tokio::sync::{Mutex, Notify};
 
 use crate::body::Reservation;
@@ -20,6 +20,9 @@ use crate::reject::Reject;
 
 /// Pause between attempts to append where nothing becomes durable in between: the buffer may be waiting for its next file.
 const RETRY: Duration = Duration::from_millis(5);
+/// How often in the time that a request waits for the disk those that have waited for all of it are looked for: one
+/// timer for each thread, so that a request needs none.
+const LOOKS: u32 = 8;
 
 /// Microseconds since the Unix epoch.
 pub(crate) fn clock_us() -> i64 {
@@ -36,14 +39,27 @@ pub(crate) struct Commits {
     /// Only its first tries to append.
     line: Mutex<()>,
     durable_us: Cell<i64>,
+    /// How long a request waits for the disk.
+    timeout: Duration,
+    /// Looks so far for those who have waited too long.
+    looks: Cell<u64>,
 }
 
 /// Requests in the order of their records.
 #[derive(Default)]
 struct Waiting {
-    queue: VecDeque<(RecordId, Waker)>,
+    queue: VecDeque<Waiter>,
     /// Ticket of the first in the queue.
     first: u64,
+    /// Those with lower tickets who have not heard that they are durable have waited too long.
+    given_up: u64,
+}
+
+struct Waiter {
+    end: RecordId,
+    waker: Waker,
+    /// Looks when the wait began.
+    since: u64,
 }
 
 /// What has become of a request's records.
@@ -62,7 +78,8 @@ pub(crate) struct Parked {
 }
 
 impl Commits {
-    pub(crate) fn new(appender: Appender) -> Self {
+    /// `timeout`: how long a request waits for the disk, be it for room or for its sync.
+    pub(crate) fn new(appender: Appender, timeout: Duration) -> Self {
         Self {
             subscription: RefCell::new(appender.subscribe()),
             appender,
@@ -70,13 +87,27 @@ impl Commits {
             advanced: Notify::new(),
             line: Mutex::new(()),
             durable_us: Cell::new(0),
+            timeout,
+            looks: Cell::new(0),
         }
     }
 
-    /// Runs as long as the thread serves: wakes whoever has become durable.
+    /// Runs as long as the thread serves: wakes whoever has become durable, and whoever has waited too long for that.
     pub(crate) async fn follow(&self) {
+        let interval = (self.timeout / LOOKS).max(Duration::from_millis(1));
+        let mut look = std::pin::pin!(tokio::time::sleep(interval));
         loop {
-            let advanced = poll_fn(|context| self.subscription.borrow_mut().poll_advanced(context)).await;
+            let advanced = poll_fn(|context| {
+                if let Poll::Ready(advanced) = self.subscription.borrow_mut().poll_advanced(context) {
+                    return Poll::Ready(Some(advanced));
+                }
+                look.as_mut().poll(context).map(|()| None)
+            });
+            let Some(advanced) = advanced.await else {
+                self.give_up();
+                look.as_mut().reset(tokio::time::Instant::now() + interval);
+                continue;
+            };
             self.durable_us.set(clock_us());
             self.advanced.notify_waiters();
             match advanced {
@@ -87,12 +118,16 @@ impl Commits {
     }
 
     fn wake_below(&self, end: RecordId) {
+        self.waiting.borrow_mut().wake_while(|waiter| waiter.end <= end);
+    }
+
+    /// Lets those go who have waited too long: the disk hangs. Their records may still become durable.
+    fn give_up(&self) {
+        self.looks.set(self.looks.get() + 1);
         let mut waiting = self.waiting.borrow_mut();
-        while waiting.queue.front().is_some_and(|(record, _)| *record <= end) {
-            waiting.first += 1;
-            if let Some((_, waker)) = waiting.queue.pop_front() {
-                waker.wake();
-            }
+        // Whoever came between two looks has waited for a part of the first interval only.
+        if waiting.wake_while(|waiter| waiter.since + u64::from(LOOKS) < self.looks.get()) > 0 {
+            waiting.given_up = waiting.first;
         }
     }
 
@@ -144,7 +179,7 @@ impl Commits {
     }
 
     /// Appends as soon as there is room, behind those who came before.
-    pub(crate) async fn append_parked(&self, parked: Parked, timeout: Duration) -> Result<Pending, Reject> {
+    pub(crate) async fn append_parked(&self, parked: Parked) -> Result<Pending, Reject> {
         let append = async {
             let _first = self.line.lock().await;
             let mut parked = parked;
@@ -164,12 +199,26 @@ impl Commits {
                 let _ = tokio::time::timeout(RETRY, advanced).await;
             }
         };
-        tokio::time::timeout(timeout, append).await.unwrap_or(Err(Reject::BufferFull))
+        tokio::time::timeout(self.timeout, append).await.unwrap_or(Err(Reject::BufferFull))
     }
 
-    /// Resolves when the records are durable, or never will be.
+    /// Resolves when the records are durable, or never will be, or have not become so in time.
     pub(crate) fn durable(&self, pending: Pending) -> WaitDurable<'_> {
         WaitDurable { commits: self, pending, ticket: None }
+    }
+}
+
+impl Waiting {
+    /// Wakes from the front, and gives the number of those woken.
+    fn wake_while(&mut self, due: impl Fn(&Waiter) -> bool) -> u64 {
+        let before = self.first;
+        while self.queue.front().is_some_and(&due) {
+            self.first += 1;
+            if let Some(waiter) = self.queue.pop_front() {
+                waiter.waker.wake();
+            }
+        }
+        self.first - before
     }
 }
 
@@ -204,23 +253,64 @@ pub(crate) struct WaitDurable<'a> {
 }
 
 impl Future for WaitDurable<'_> {
-    type Output = Result<Durable, SyncFailed>;
+    type Output = Result<Durable, Reject>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(known) = self.commits.subscription.borrow().check(&self.pending) {
-            return Poll::Ready(known);
+            return Poll::Ready(known.map_err(|_| Reject::BufferFailed));
         }
         let mut waiting = self.commits.waiting.borrow_mut();
+        if self.ticket.is_some_and(|ticket| ticket < waiting.given_up) {
+            return Poll::Ready(Err(Reject::BufferStalled));
+        }
         let first = waiting.first;
         let place = self.ticket.and_then(|ticket| ticket.checked_sub(first));
-        if let Some((_, waker)) = place.and_then(|index| waiting.queue.get_mut(index as usize)) {
-            waker.clone_from(context.waker());
+        if let Some(waiter) = place.and_then(|index| waiting.queue.get_mut(index as usize)) {
+            waiter.waker.clone_from(context.waker());
         } else {
             let ticket = first + waiting.queue.len() as u64;
-            waiting.queue.push_back((self.pending.end(), context.waker().clone()));
+            let (end, waker, since) = (self.pending.end(), context.waker().clone(), self.commits.looks.get());
+            waiting.queue.push_back(Waiter { end, waker, since });
             drop(waiting);
             self.ticket = Some(ticket);
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use local_buffer::{Options, Queue};
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(80);
+
+    #[test]
+    fn a_disk_that_never_answers_is_a_refusal_after_the_timeout_and_not_before() {
+        let (taken, hanging) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (other, _) = Queue::open(taken.path(), Options::default()).unwrap();
+        let (queue, _) = Queue::open(hanging.path(), Options::default()).unwrap();
+        // What another buffer has taken never becomes durable in this one, as if its disk hung.
+        let never = other.appender().append_batch(std::iter::repeat_n(b"x".as_slice(), 1_000)).unwrap();
+        let soon = queue.appender().append(b"x").unwrap();
+        let commits = std::rc::Rc::new(Commits::new(queue.appender(), TIMEOUT));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let follower = std::rc::Rc::clone(&commits);
+            let follow = tokio::task::spawn_local(async move { follower.follow().await });
+            assert!(commits.durable(soon).await.is_ok());
+            for _ in 0..3 {
+                let begun = Instant::now();
+                assert_eq!(commits.durable(never).await.err(), Some(Reject::BufferStalled));
+                assert!(begun.elapsed() >= TIMEOUT, "after {:?}", begun.elapsed());
+                let after = commits.appender.append(b"y").unwrap();
+                assert!(commits.durable(after).await.is_ok(), "those who come later are not given up with them");
+            }
+            follow.abort();
+        });
     }
 }

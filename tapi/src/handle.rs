@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -36,7 +35,6 @@ pub(crate) struct Context {
     pub(crate) pool: Rc<Pool>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
-    pub(crate) append_timeout: Duration,
     pub(crate) tools: RefCell<Tools>,
 }
 
@@ -109,7 +107,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
                 context.metrics.stored(context.commits.durable_us() - received_us);
                 Answer::Stored(proof)
             }
-            Err(_) => Answer::refused(Reject::BufferFailed),
+            Err(reject) => Answer::refused(reject),
         },
         Outcome::Known(answer) => answer,
     };
@@ -144,7 +142,7 @@ async fn take(
         Some(Appended::Pending(pending)) => pending,
         Some(Appended::Parked(parked)) => {
             // Rare and large, so it does not make every request's future larger.
-            let append = Box::pin(context.commits.append_parked(parked, context.append_timeout));
+            let append = Box::pin(context.commits.append_parked(parked));
             append.await.map_err(Answer::refused)?
         }
         None => return Ok(Outcome::Known(Answer::NothingToStore)),

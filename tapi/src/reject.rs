@@ -54,6 +54,8 @@ rejects! {
     BufferFull => 503, "buffer_full", "The server cannot store more events at the moment; retry later.";
     /// The local buffer failed to write or sync.
     BufferFailed => 503, "buffer_failed", "The server cannot store events at the moment; retry later.";
+    /// The disk did not answer in time; the events may still be stored.
+    BufferStalled => 503, "buffer_stalled", "The server could not store the events in time; retry later.";
     /// The process is stopping.
     ShuttingDown => 503, "shutting_down", "The server is shutting down; retry later.";
     /// The request did not arrive in time.

@@ -51,7 +51,7 @@ impl Answer {
     /// A refusal with the usual wait.
     pub(crate) fn refused(reject: Reject) -> Self {
         let retry_after_s = match reject {
-            Reject::BufferFull => 5,
+            Reject::BufferFull | Reject::BufferStalled => 5,
             Reject::BufferFailed => 30,
             _ => 1,
         };

@@ -49,11 +49,10 @@ impl Thread {
         let Self { runtime, listener, mut live, limits, connections_max, in_flight, appender, metrics } = self;
         let context = Rc::new(Context {
             live: RefCell::new(Arc::clone(&live.borrow_and_update())),
-            commits: Commits::new(appender),
+            commits: Commits::new(appender, Duration::from_millis(limits.append_timeout_ms)),
             pool: Rc::new(Pool::new(in_flight)),
             connections: Connections::new(),
             metrics,
-            append_timeout: Duration::from_millis(limits.append_timeout_ms),
             tools: RefCell::new(Tools::new()),
         });
         let tasks = LocalSet::new();

@@ -53,8 +53,8 @@ pub struct Limits {
     /// Time without a request after which a connection closes, milliseconds. Default 300,000: SDKs that lose a
     /// connection in the moment of reuse count it as a failed attempt, so it is long.
     pub idle_timeout_ms: u64,
-    /// Time a request waits while the disk is behind, milliseconds. Default 5,000, below the shortest client timeout
-    /// (8 s); then 503.
+    /// Time a request waits for room while the disk is behind, and for its sync, milliseconds. Default 5,000, below the
+    /// shortest client timeout (8 s); then 503. What was on its way to a disk that hangs may still become durable.
     pub append_timeout_ms: u64,
     /// Time for requests in flight at a stop, milliseconds. Default 8,000; then their connections close.
     pub shutdown_timeout_ms: u64,
