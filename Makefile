@@ -13,7 +13,7 @@ export PATH := /usr/lib/ccache:$(PATH):$(HOME)/.cargo/bin
 
 BUILD := cargo build --workspace --release --locked
 
-.PHONY: help run test lint bench chaos fuzz kafka kafka-stop print-target-dir install
+.PHONY: help run test lint bench chaos fuzz loom miri mutations kafka kafka-stop print-target-dir install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -41,10 +41,21 @@ bench: install ## every bench, each beside its floor
 chaos: ## the scenarios in their long form (about an hour)
 	@scripts/install test
 	@$(BUILD)
+	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --lib
+	@$(MAKE) --no-print-directory mutations loom
 	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios -- --include-ignored
 
-fuzz: ## fuzz targets of every decoder
-	@echo "make fuzz: the fuzz targets are not there yet." >&2; exit 2
+fuzz: install ## every decoder against a fuzzer, a minute each (FUZZ_SECONDS)
+	@fuzz/run
+
+loom: install ## the buffer's hand-off between threads, in every order that they can take
+	@RUSTFLAGS="--cfg loom" cargo test -p local-buffer --release --locked --lib --target-dir "$$CARGO_TARGET_DIR/loom" -- --nocapture handoff_test
+
+mutations: install ## breaks the buffer in each way of local-buffer/MUTATIONS.md and expects a test to notice
+	@local-buffer/mutations/run
+
+miri: ## the buffer under miri; needs: rustup toolchain install nightly --component miri,rust-src
+	@local-buffer/miri
 
 kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
 	@scripts/install kafka

@@ -51,7 +51,7 @@ fn next_group(shared: &Shared) -> Option<Sealed> {
     }
 }
 
-fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) -> io::Result<()> {
+pub(crate) fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) -> io::Result<()> {
     let Sealed { mut group, segment, activates } = sealed;
     let started = Instant::now();
     if let Some(header) = activates {
