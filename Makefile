@@ -15,7 +15,7 @@ BUILD := cargo build --workspace --release --locked
 # The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
 FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
-.PHONY: help run test lint bench chaos fuzz kafka kafka-stop print-target-dir install
+.PHONY: help run test lint bench chaos fuzz loom miri mutations kafka kafka-stop print-target-dir install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -48,10 +48,21 @@ chaos: ## the scenarios in their long form (about an hour)
 	@$(BUILD)
 	@TESTS_CHAOS=1 cargo test --release $(FORGETFUL_DISK)
 	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --test real_disks
+	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --lib
+	@$(MAKE) --no-print-directory mutations loom
 	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios -- --include-ignored
 
-fuzz: ## fuzz targets of every decoder
-	@echo "make fuzz: the fuzz targets are not there yet." >&2; exit 2
+fuzz: install ## every decoder against a fuzzer, a minute each (FUZZ_SECONDS)
+	@fuzz/run
+
+loom: install ## the buffer's hand-off between threads, in every order that they can take
+	@RUSTFLAGS="--cfg loom" cargo test -p local-buffer --release --locked --lib --target-dir "$$CARGO_TARGET_DIR/loom" -- --nocapture handoff_test
+
+mutations: install ## breaks the buffer in each way of local-buffer/MUTATIONS.md and expects a test to notice
+	@local-buffer/mutations/run
+
+miri: ## the buffer under miri; needs: rustup toolchain install nightly --component miri,rust-src
+	@local-buffer/miri
 
 kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
 	@scripts/install kafka

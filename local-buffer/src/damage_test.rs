@@ -1,4 +1,5 @@
-//! Damage of a small buffer: it opens, and everything that was not hit comes out.
+//! Damage of a buffer with its threads: it opens, and everything that was not hit comes out. `proof/damage.rs` has every
+//! damage of a kind to a smaller one.
 
 use std::path::Path;
 
@@ -7,9 +8,6 @@ use crate::sim::SimDisk;
 use crate::{
     AppendError, Appender, Batch, DirectIo, FloorCase, Options, Queue, RecordId, RecoveryReport, SegmentCase, Stats,
 };
-
-/// One byte in so many is flipped; `BUFFER_EVERY_BIT` asks for each bit of each byte.
-const FLIP_EVERY: usize = 11;
 
 fn options() -> Options {
     Options {
@@ -96,55 +94,6 @@ fn segment_names(disk: &SimDisk) -> Vec<String> {
 fn live_segment(disk: &SimDisk) -> String {
     let holds = |name: &String| disk.content(name)[DATA_START as usize..].iter().any(|byte| *byte != 0);
     segment_names(disk).into_iter().find(holds).unwrap()
-}
-
-#[test]
-fn a_flipped_bit_costs_at_most_the_record_it_hits_and_leaves_its_bytes_in_the_quarantine() {
-    let good = buffer(20, 0);
-    let all: Vec<u64> = (0..=20).collect();
-    assert_eq!(drain(&good.copy()).ids, all);
-    let name = live_segment(&good);
-    let bytes = good.content(&name);
-    let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    let every_bit = std::env::var_os("BUFFER_EVERY_BIT").is_some();
-    let flips = (0..used.next_multiple_of(BLOCK_BYTES)).flat_map(|at| (0..8).map(move |bit| (at, bit)));
-    let flips = flips.filter(|(at, bit)| every_bit || (at % FLIP_EVERY == 0 && *bit == at / FLIP_EVERY % 8));
-    let (mut hits, mut count) = (0, 0);
-    for (at, bit) in flips {
-        let disk = good.copy();
-        disk.tamper(&name, |bytes| bytes[at] ^= 1 << bit);
-        let outcome = drain(&disk);
-        let missing: Vec<_> = all.iter().filter(|id| !outcome.ids.contains(id)).collect();
-        assert!(missing.len() <= 1, "byte {at} bit {bit}: lost {missing:?}");
-        count += 1;
-        if !missing.is_empty() {
-            hits += 1;
-            assert!(at >= DATA_START as usize);
-            assert!(outcome.stats.damaged_pieces > 0, "byte {at} bit {bit} was not counted");
-            let flipped = bytes[at] ^ (1 << bit);
-            let kept = disk.names().into_iter().filter(|name| name.starts_with("quarantine/damage"));
-            let kept: Vec<_> = kept.map(|name| disk.content(&name)).collect();
-            assert!(kept.iter().any(|file| file.contains(&flipped)), "byte {at} bit {bit} is not in the quarantine");
-        }
-    }
-    assert!(hits * 3 > count, "{hits} of {count} flips hit a record");
-}
-
-#[test]
-fn a_segment_cut_off_anywhere_gives_what_lies_before_the_cut() {
-    let good = buffer(20, 0);
-    let name = live_segment(&good);
-    let mut before = 0;
-    for at in (0..40_960).step_by(97).chain([262_143]) {
-        let disk = good.copy();
-        disk.tamper(&name, |bytes| bytes.truncate(at));
-        let ids = drain(&disk).ids;
-        let prefix: Vec<u64> = (0..ids.len() as u64).collect();
-        assert_eq!(ids, prefix, "cut at {at}");
-        assert!(ids.len() >= before, "a longer file gives less: cut at {at}");
-        before = ids.len();
-    }
-    assert_eq!(before, 21);
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //! requests hangs on it, plain threads only if there are any, and the reader only if it sleeps.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use crate::append::{Durable, Pending};
 use crate::error::SyncFailed;
 use crate::id::RecordId;
 use crate::lock::lock;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{Condvar, Mutex};
 
 /// The durable end and its audience.
 pub(crate) struct DurableEnd {
@@ -39,6 +40,8 @@ impl Sleepers {
             return true;
         }
         self.count.fetch_add(1, Ordering::SeqCst);
+        // Either this thread sees what the waker has changed, or the waker sees that it sleeps.
+        fence(Ordering::SeqCst);
         let mut gate = lock(&self.gate);
         let held = loop {
             if holds() {
@@ -61,6 +64,7 @@ impl Sleepers {
     }
 
     fn wake(&self) {
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) > 0 {
             // A sleeper that found the condition false holds the gate until it sleeps.
             drop(lock(&self.gate));

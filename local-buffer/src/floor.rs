@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use crate::format::BLOCK_BYTES;
 use crate::id::{InstanceId, RecordId};
 use crate::memory::Chunk;
-use crate::slot::{FloorSlot, SLOTS_BYTES, Slot};
+use crate::slot::{FloorSlot, SLOTS_BYTES, Slot, read_slot_bytes};
 use crate::storage::{Access, File, Storage, write_durable};
 
 /// Name of the floor file.
@@ -13,15 +13,14 @@ pub(crate) const FLOOR_FILE: &str = "floor";
 
 /// The slots of the floor file as they were found; blank if there is none.
 pub(crate) fn read(storage: &dyn Storage) -> io::Result<[Slot<FloorSlot>; 2]> {
-    let mut bytes = [0; SLOTS_BYTES as usize];
-    match storage.open(FLOOR_FILE, Access::Read) {
-        Ok(file) => {
-            file.read_at(&mut bytes, 0)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let bytes = match storage.open(FLOOR_FILE, Access::Read) {
+        Ok(file) => read_slot_bytes(&*file)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => [0; SLOTS_BYTES as usize],
         Err(error) => return Err(error),
-    }
-    Ok([FloorSlot::decode(&bytes[..BLOCK_BYTES]), FloorSlot::decode(&bytes[BLOCK_BYTES..])])
+    };
+    let slot =
+        |number: usize| FloorSlot::decode(&bytes[number * BLOCK_BYTES..]).in_its_place(number, |slot| slot.sequence);
+    Ok([slot(0), slot(1)])
 }
 
 /// The open floor file.
@@ -64,6 +63,10 @@ impl FloorFile {
                 generation: start.generation,
             };
             floor.write(start.floor)?;
+            if seen.iter().all(|slot| slot.good().is_none()) {
+                // The other slot may have been unreadable for this once, and hold an older floor with a higher sequence.
+                floor.write(start.floor)?;
+            }
             io::Result::Ok((floor, access))
         };
         if direct {

@@ -2,8 +2,8 @@
 //! the floor durable now and then. With nothing to do it sleeps without a timer.
 
 use std::io;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::FullCause;
@@ -11,6 +11,7 @@ use crate::lock::lock;
 use crate::segment::Vacant;
 use crate::shared::Shared;
 use crate::stats::add;
+use crate::sync::{Condvar, Mutex};
 
 /// The floor is written at most this often. A crash in between costs reading some records twice.
 const FLOOR_INTERVAL: Duration = Duration::from_millis(100);

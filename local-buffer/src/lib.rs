@@ -69,23 +69,30 @@ mod append;
 mod batch;
 #[cfg(test)]
 mod damage_test;
+#[cfg(any(test, fuzzing))]
+mod driven;
 mod durable;
 mod error;
 mod floor;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod group;
+#[cfg(all(test, loom))]
+mod handoff_test;
 mod id;
 pub mod inspect;
 mod janitor;
 mod lock;
 mod memory;
 mod meta;
-#[cfg(test)]
-mod model_test;
 mod open;
 mod options;
+#[cfg(test)]
+mod proof;
 mod quarantine;
 mod queue;
 #[cfg(test)]
@@ -96,12 +103,13 @@ mod salvage;
 mod scan;
 mod segment;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod sim;
 mod slot;
 mod stats;
 mod storage;
 mod survey;
+mod sync;
 mod tail;
 mod thread;
 mod walk;

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use crate::format::BLOCK_BYTES;
 use crate::id::InstanceId;
-use crate::slot::{MetaSlot, SLOTS_BYTES, Slot};
+use crate::slot::{MetaSlot, SLOTS_BYTES, Slot, read_slot_bytes};
 use crate::storage::{Access, Storage};
 use crate::writer::now_ms;
 
@@ -13,15 +13,21 @@ pub(crate) const META_FILE: &str = "meta";
 
 /// The slots of the meta file as they were found; blank if there is none.
 pub(crate) fn read(storage: &dyn Storage) -> io::Result<[Slot<MetaSlot>; 2]> {
-    let mut bytes = [0; SLOTS_BYTES as usize];
-    match storage.open(META_FILE, Access::Read) {
-        Ok(file) => {
-            file.read_at(&mut bytes, 0)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let bytes = match storage.open(META_FILE, Access::Read) {
+        Ok(file) => read_slot_bytes(&*file)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => [0; SLOTS_BYTES as usize],
         Err(error) => return Err(error),
-    }
+    };
     Ok([MetaSlot::decode(&bytes[..BLOCK_BYTES]), MetaSlot::decode(&bytes[BLOCK_BYTES..])])
+}
+
+/// Fails if there is a meta file and the disk cannot read it.
+pub(crate) fn try_read(storage: &dyn Storage) -> io::Result<()> {
+    match storage.open(META_FILE, Access::Read) {
+        Ok(file) => file.read_at(&mut [0; SLOTS_BYTES as usize], 0).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes the meta file, durably.

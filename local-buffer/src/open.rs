@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use crate::durable::DurableEnd;
@@ -16,7 +16,7 @@ use crate::format::BlockSeed;
 use crate::id::{InstanceId, RecordId};
 use crate::janitor::JanitorSignal;
 use crate::meta::{self, META_FILE};
-use crate::options::{Bounds, DirectIo, Options, SyncPolicy};
+use crate::options::{Bounds, DirectIo, SyncPolicy};
 use crate::quarantine::{QUARANTINE_DIR, Quarantine};
 use crate::recovery::{self, DirectoryCase, FloorCase, Plan, SeenSegment, SegmentCase, TailCase};
 use crate::salvage::Salvage;
@@ -25,7 +25,8 @@ use crate::shared::{Live, Shared};
 use crate::slot::{FloorSlot, Slot};
 use crate::stats::{Counters, add};
 use crate::storage::Storage;
-use crate::survey::{at, look_at_blocks, move_aside, oldest_ms, refuse_newer, survey};
+use crate::survey::{at, look_at_blocks, move_aside, move_strange, oldest_ms, refuse_newer, survey};
+use crate::sync::Condvar;
 use crate::tail::Tail;
 
 /// Name of the lock file.
@@ -68,15 +69,19 @@ pub(crate) struct Opened {
     pub(crate) next_number: u64,
 }
 
-pub(crate) fn open(storage: &Arc<dyn Storage>, dir: &Path, options: &Options) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    storage: &Arc<dyn Storage>,
+    dir: &Path,
+    bounds: Bounds,
+    direct_io: DirectIo,
+) -> Result<Opened, OpenError> {
     let started = Instant::now();
-    let bounds = Bounds::of(options)?;
     for name in ["", SEGMENTS_DIR, QUARANTINE_DIR] {
         storage.create_dir(name).map_err(at("create", name))?;
     }
     let lock = storage.lock(LOCK_FILE).map_err(at("lock", LOCK_FILE))?;
     let lock: Arc<dyn Any + Send + Sync> = Arc::from(lock.ok_or_else(|| OpenError::Locked { dir: dir.to_path_buf() })?);
-    // A process that was killed may have given a name and not synced it; what follows relies on the names it finds.
+    // A process that was killed, or whose sync failed, leaves names that are seen and not safe. What follows relies on them.
     for name in ["", SEGMENTS_DIR, QUARANTINE_DIR] {
         storage.sync_dir(name).map_err(at("sync", name))?;
     }
@@ -93,7 +98,8 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, dir: &Path, options: &Options) ->
     // A generation is never given twice: the one that this opening may use is durable before any block has it.
     let generation = plan.generation + 1;
     let start = FloorSlot { sequence: 0, instance, floor: plan.floor, generation };
-    let direct = options.direct_io == DirectIo::Auto && options.sync != SyncPolicy::Never;
+    let direct = direct_io == DirectIo::Auto && bounds.sync != SyncPolicy::Never;
+    move_strange(&**storage, FLOOR_FILE, &floor_slots)?;
     let (floor_file, access) =
         FloorFile::open(&**storage, &floor_slots, start, direct).map_err(at("write", FLOOR_FILE))?;
     let files = Files { storage: Arc::clone(storage), access, instance, seed };
@@ -117,8 +123,7 @@ pub(crate) fn open(storage: &Arc<dyn Storage>, dir: &Path, options: &Options) ->
     let mut live = Live::default();
     for kept in &plan.live {
         let name = file_name(kept.number);
-        let found = (kept.generation, kept.sequence);
-        let segment = Segment::found(&files, kept.number, kept.bytes, found, kept.end).map_err(at("open", &name))?;
+        let segment = Segment::found(&files, kept).map_err(at("open", &name))?;
         live.push(Arc::new(segment));
     }
     let end = salvage.end_of(&mut live).map_err(at("read", SEGMENTS_DIR))?;
@@ -189,11 +194,15 @@ fn look(storage: &dyn Storage) -> Result<Found, OpenError> {
     let meta_instances = meta_slots.map(|slot| slot.good().map(|meta| meta.instance));
     let floor_instances = floor_slots.map(|slot| slot.good().map(|floor| floor.instance));
     let (directory, instance) = recovery::instance(meta_instances, floor_instances, &seen);
-    let instance = match instance {
-        Some(known) => known,
-        None => meta::new_instance().map_err(at("name", META_FILE))?,
+    let instance = if let Some(known) = instance {
+        known
+    } else {
+        // What cannot be read at this moment is no reason to begin a new buffer.
+        meta::try_read(storage).map_err(at("read", META_FILE))?;
+        meta::new_instance().map_err(at("name", META_FILE))?
     };
     if meta_instances != [Some(instance); 2] {
+        move_strange(storage, META_FILE, &meta_slots)?;
         meta::write(storage, instance).map_err(at("write", META_FILE))?;
     }
     let seed = BlockSeed::of(instance);

@@ -12,6 +12,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 pub const PENDING_BYTES_MIN: usize = 4 * CHUNK_BYTES;
 /// The most that goes to disk in one write. A larger write is no faster and makes the first record of it wait.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Memory for durable groups that were not read yet.
+const RECENT_BYTES: usize = 16 << 20;
 
 /// How to open a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub(crate) struct Bounds {
     pub(crate) group_bytes_max: usize,
     pub(crate) record_bytes_max: usize,
     pub(crate) pending_chunks_max: usize,
+    pub(crate) recent_chunks: usize,
     pub(crate) sync: SyncPolicy,
 }
 
@@ -105,7 +108,17 @@ impl Bounds {
         let group_bytes_max = GROUP_BYTES_MAX.min(pending_chunks_max / 2 * CHUNK_BYTES).min(segment_data_bytes);
         let record_bytes_max = payload_bytes_max(group_bytes_max / BLOCK_BYTES).min(options.record_bytes_max as usize);
         let bytes_max = options.bytes_max;
-        Ok(Self { segment_bytes, bytes_max, group_bytes_max, record_bytes_max, pending_chunks_max, sync: options.sync })
+        let recent_chunks = RECENT_BYTES / CHUNK_BYTES;
+        let sync = options.sync;
+        Ok(Self {
+            segment_bytes,
+            bytes_max,
+            group_bytes_max,
+            record_bytes_max,
+            pending_chunks_max,
+            recent_chunks,
+            sync,
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! What nobody can read or take, kept with its place and the reason: one file each, durable when `put` returns.
 
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::format::{FORMAT_VERSION, array, put, u32_at, u64_at};
 use crate::id::{InstanceId, RecordId};
 use crate::lock::lock;
 use crate::storage::{Access, File, Storage};
+use crate::sync::Mutex;
 
 /// Folder of the quarantine.
 pub(crate) const QUARANTINE_DIR: &str = "quarantine";
@@ -146,7 +147,8 @@ impl Quarantine {
         let size = (HEADER_BYTES + reason.len() + content.len()) as u64;
         let name = format!("{QUARANTINE_DIR}/{}", item.file_name());
         match self.storage.open(&name, Access::Read) {
-            Ok(_) => return Ok(false),
+            // Perhaps from a time when its name did not become safe.
+            Ok(_) => return self.storage.sync_dir(QUARANTINE_DIR).map(|()| false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }

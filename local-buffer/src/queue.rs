@@ -11,7 +11,7 @@ use crate::error::{CloseError, OpenError};
 use crate::id::{InstanceId, RecordId};
 use crate::lock::lock;
 use crate::open::{Opened, RecoveryReport, open};
-use crate::options::Options;
+use crate::options::{Bounds, DirectIo, Options};
 use crate::reader::Reader;
 use crate::shared::Shared;
 use crate::stats::{Monitor, Stats};
@@ -50,7 +50,17 @@ impl Queue {
         dir: &Path,
         options: &Options,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let Opened { shared, lock, report, next_number } = open(storage, dir, options)?;
+        Self::open_bounded(storage, dir, Bounds::of(options)?, options.direct_io)
+    }
+
+    /// Tests pass bounds that no options give.
+    pub(crate) fn open_bounded(
+        storage: &Arc<dyn Storage>,
+        dir: &Path,
+        bounds: Bounds,
+        direct_io: DirectIo,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let Opened { shared, lock, report, next_number } = open(storage, dir, bounds, direct_io)?;
         let reader = Some(Reader::new(Arc::clone(&shared), Arc::clone(&lock)));
         let mut queue = Self { shared, _lock: lock, reader, writer: None, janitor: None };
         let shared = Arc::clone(&queue.shared);

@@ -170,15 +170,15 @@ fn a_failed_sync_refuses_everything_until_the_buffer_is_opened_again() {
         drop(reader);
         assert!(queue.close().is_err());
 
-        // The page cache still has the doubtful record: it is written again, and then survives the power cut.
-        disk.take_writes();
+        // A direct write whose sync failed can be read, and nobody knows how long: it is written again, and then
+        // survives the power cut. The page cache has the doubtful record too, but the disk never will: it is not used.
         let (queue, report) = Queue::open_on(&disk.storage(), Path::new("sim"), &options()).unwrap();
-        assert_eq!(report.carried_records, 2);
-        assert_eq!(report.next_id.get(), 2);
+        let wanted =
+            if direct { vec![(0, b"good".to_vec()), (1, b"doubtful".to_vec())] } else { vec![(0, b"good".to_vec())] };
+        assert_eq!(report.carried_records, wanted.len() as u64);
         drop(queue);
-        let mut queue = open_with(&disk.reboot(1), &options());
-        let all = read_all(&mut queue.take_reader().unwrap());
-        assert_eq!(all, [(0, b"good".to_vec()), (1, b"doubtful".to_vec())]);
+        let mut queue = open_with(&disk.reboot(0), &options());
+        assert_eq!(read_all(&mut queue.take_reader().unwrap()), wanted);
     }
 }
 

@@ -276,6 +276,10 @@ impl Reader {
                 self.offset = scan.at();
                 Ok(Step::Moved)
             }
+            Item::Record(found) if found.header.id >= segment.end_id => {
+                self.offset = found.end;
+                Ok(Step::Moved)
+            }
             Item::Record(found) if found.header.bytes as usize > room => {
                 scan.put_back(before, found.header.id);
                 Ok(Step::Enough)

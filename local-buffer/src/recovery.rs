@@ -88,12 +88,17 @@ impl SeenSegment {
         self.slots.iter().filter_map(Slot::good).max_by_key(|header| header.sequence)
     }
 
+    /// The generation that it was last begun with, if it is in use; 0 if not.
+    pub(crate) fn active_generation(&self) -> u64 {
+        self.newest().filter(|header| header.state == SegmentState::Active).map_or(0, |header| header.generation)
+    }
+
     /// Whether the header leaves open what the segment holds.
     pub(crate) fn needs_look(&self) -> bool {
-        let damaged = self.slots.contains(&Slot::Damaged);
+        let one_lost = self.slots.iter().any(|slot| slot.good().is_none());
         match self.newest() {
             None => true,
-            Some(newest) => newest.state == SegmentState::Free && damaged,
+            Some(newest) => newest.state == SegmentState::Free && one_lost,
         }
     }
 }
@@ -109,6 +114,8 @@ pub(crate) struct Kept {
     pub(crate) first: Option<RecordId>,
     /// Where its records end, from the header of the next one.
     pub(crate) end: Option<u64>,
+    /// All its records have lower ids, from the same. What has not was written again there: it may be in doubt here.
+    pub(crate) end_id: Option<RecordId>,
 }
 
 /// A segment to be used again.
@@ -171,7 +178,8 @@ pub(crate) fn classify(seen: &SeenSegment, instance: InstanceId) -> SegmentCase 
     match (seen.blocks, newest) {
         (BlocksSeen::Generation(found), Some(free)) if found > free.generation => SegmentCase::HeaderRebuilt,
         (BlocksSeen::Generation(_), None) => SegmentCase::HeaderRebuilt,
-        (BlocksSeen::Unreadable, None) => SegmentCase::Unreadable,
+        (BlocksSeen::Unreadable, _) => SegmentCase::Unreadable,
+        (BlocksSeen::Blank, None) if seen.slots.contains(&Slot::Damaged) => SegmentCase::Unreadable,
         _ => SegmentCase::HeaderTorn,
     }
 }
@@ -200,12 +208,12 @@ pub(crate) fn plan(
             }
             SegmentCase::Live | SegmentCase::Drained => {
                 let first = newest.map(|header| header.first);
-                let kept = Kept { number, bytes, generation: known, sequence, first, end: None };
+                let kept = Kept { number, bytes, generation: known, sequence, first, end: None, end_id: None };
                 chain.push((kept, newest.copied(), case));
             }
             SegmentCase::HeaderRebuilt => {
                 let generation = if let BlocksSeen::Generation(found) = segment.blocks { found } else { known };
-                let kept = Kept { number, bytes, generation, sequence, first: None, end: None };
+                let kept = Kept { number, bytes, generation, sequence, first: None, end: None, end_id: None };
                 chain.push((kept, None, case));
             }
         }
@@ -233,6 +241,7 @@ pub(crate) fn plan(
     for (index, (mut kept, header, _)) in chain.into_iter().enumerate() {
         plan.generation = plan.generation.max(kept.generation);
         let next = headers.get(index + 1).copied().flatten();
+        kept.end_id = next.map(|next| next.first);
         kept.end = next.filter(|next| next.previous_generation == kept.generation).map(|next| next.previous_end);
         if let Some(header) = header {
             let before = header.previous_generation;
@@ -298,16 +307,19 @@ mod tests {
         use BlocksSeen::{Blank, Generation, NotLooked, Unreadable};
         let foreign = Slot::Good(SegmentHeader { instance: OTHER, ..header(SegmentState::Active, 2, 9, 0) });
         let rows = [
-            ([free(1, 0), Slot::Blank], NotLooked, SegmentCase::Free),
+            ([free(2, 0), free(1, 0)], NotLooked, SegmentCase::Free),
+            ([free(1, 0), Slot::Blank], Blank, SegmentCase::HeaderTorn),
+            ([free(1, 0), Slot::Blank], Generation(1), SegmentCase::HeaderRebuilt),
             ([free(3, 5), active(5, 10, 0)], NotLooked, SegmentCase::Free),
             ([active(5, 10, 0), free(1, 4)], NotLooked, SegmentCase::Live),
             ([active(5, 10, 0), Slot::Damaged], NotLooked, SegmentCase::Live),
             ([Slot::Damaged, free(1, 4)], Generation(5), SegmentCase::HeaderRebuilt),
             ([Slot::Damaged, free(1, 4)], Generation(4), SegmentCase::HeaderTorn),
             ([Slot::Damaged, free(1, 0)], Blank, SegmentCase::HeaderTorn),
-            ([Slot::Damaged, free(1, 0)], Unreadable, SegmentCase::HeaderTorn),
+            ([Slot::Damaged, free(1, 0)], Unreadable, SegmentCase::Unreadable),
             ([Slot::Damaged, Slot::Damaged], Generation(1), SegmentCase::HeaderRebuilt),
             ([Slot::Damaged, Slot::Blank], Unreadable, SegmentCase::Unreadable),
+            ([Slot::Damaged, Slot::Damaged], Blank, SegmentCase::Unreadable),
             ([Slot::Blank, Slot::Blank], Blank, SegmentCase::HeaderTorn),
             ([foreign, free(1, 4)], NotLooked, SegmentCase::Foreign),
         ];

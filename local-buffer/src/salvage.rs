@@ -156,7 +156,9 @@ impl Salvage<'_> {
         let last = &carry.segment;
         let generation = tail.take_generation();
         let end = Place { generation: last.generation, offset: carry.from as u64 };
-        let previous = Previous { end, end_id: carry.first };
+        // If all come along nothing above the floor is missed when the old segment is gone.
+        let end_id = if carry.all { self.floor.min(carry.first) } else { carry.first };
+        let previous = Previous { end, end_id };
         let (segment, header) = vacant.activate(self.files, generation, carry.first, Some(previous));
         let mut group = Group::new(0, segment.seed);
         group.begin(Place { generation, offset: DATA_START }, segment.seed, carry.first);

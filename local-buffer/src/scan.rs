@@ -4,15 +4,11 @@ use std::io;
 
 use crate::format::{BLOCK_BYTES, BlockHeader, BlockSeed, RecordKind, RecordSeed, header_place};
 use crate::id::RecordId;
-use crate::storage::File;
+use crate::storage::{File, UNREADABLE, is_unreadable};
 use crate::walk::{BlockLook, Blocks, Found, Parsed, candidates, look, record_at};
 
 /// Read at once: large enough that a read costs little beside its bytes, small enough to stay in the processor's cache.
 const READ_BYTES: usize = 256 << 10;
-
-/// What stands for a byte that cannot be read: a block of them is neither current nor blank.
-const UNREADABLE: u8 = 0xff;
-const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// How far a segment's records go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +231,7 @@ impl Window {
         let bytes = &mut self.bytes[..to - from];
         match file.read_at(bytes, from as u64) {
             Ok(read) => bytes[read..].fill(0),
-            Err(error) if error.raw_os_error() == Some(EIO) => {
+            Err(error) if is_unreadable(&error) => {
                 // The disk cannot read some of it: that is damage to those blocks, not to the rest.
                 for (number, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
                     match file.read_at(block, (from + number * BLOCK_BYTES) as u64) {

@@ -5,15 +5,16 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::format::{BLOCK_BYTES, BlockSeed, RecordSeed};
 use crate::group::Place;
 use crate::id::{InstanceId, RecordId};
 use crate::memory::{CHUNK_BYTES, Chunk};
+use crate::recovery::Kept;
 use crate::scan::Extent;
 use crate::slot::{SegmentHeader, SegmentState};
 use crate::storage::{Access, File, Storage, write_durable};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Folder of the segments.
 pub(crate) const SEGMENTS_DIR: &str = "segments";
@@ -72,6 +73,8 @@ pub(crate) struct Segment {
     /// Where its durable records end; only ever grows, and not at all once the next segment is begun.
     durable_end: AtomicU64,
     extent_known: AtomicBool,
+    /// Found records with this id or a higher one do not count: the next segment has them.
+    pub(crate) end_id: RecordId,
 }
 
 impl Segment {
@@ -91,14 +94,8 @@ impl Segment {
     }
 
     /// A segment that was found with records in it. Without an end all of the file is looked at.
-    pub(crate) fn found(
-        files: &Files,
-        number: u64,
-        bytes: u64,
-        seen: (u64, u64),
-        end: Option<u64>,
-    ) -> io::Result<Self> {
-        let (generation, sequence) = seen;
+    pub(crate) fn found(files: &Files, kept: &Kept) -> io::Result<Self> {
+        let Kept { number, bytes, generation, sequence, end, end_id, .. } = *kept;
         let seed = files.seed.records(generation);
         let file = files.storage.open(&path(number), files.access)?;
         let durable_end = AtomicU64::new(end.unwrap_or(bytes));
@@ -111,6 +108,7 @@ impl Segment {
             file,
             durable_end,
             extent_known: AtomicBool::new(end.is_some()),
+            end_id: end_id.unwrap_or(RecordId::from_u64(u64::MAX)),
         })
     }
 
@@ -163,6 +161,8 @@ impl Vacant {
             file.forget_cached()?;
             let file = storage.open(&unfinished, files.access)?;
             let mut vacant = Self { number, bytes, sequence: 0, generation: 0, file };
+            // Both slots, so that a blank one is damage ever after.
+            vacant.mark(files, RecordId::ZERO)?;
             vacant.mark(files, RecordId::ZERO)?;
             storage.rename(&unfinished, &path(number))?;
             storage.sync_dir(SEGMENTS_DIR)?;
@@ -223,6 +223,7 @@ impl Vacant {
             file: self.file,
             durable_end: AtomicU64::new(crate::format::DATA_START),
             extent_known: AtomicBool::new(true),
+            end_id: RecordId::from_u64(u64::MAX),
         };
         (segment, header)
     }

@@ -1,8 +1,8 @@
 //! What the threads of a buffer share.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 
 use crate::durable::DurableEnd;
 use crate::floor::FloorFile;
@@ -13,6 +13,7 @@ use crate::options::Bounds;
 use crate::quarantine::Quarantine;
 use crate::segment::{Files, Segment};
 use crate::stats::Counters;
+use crate::sync::{Condvar, Mutex};
 use crate::tail::Tail;
 
 /// What the threads of a buffer share. Locks are taken one at a time, but for `floor_file`, under which `live` and then

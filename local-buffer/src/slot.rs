@@ -1,7 +1,10 @@
 //! The slots in which a segment, the floor and the name of a buffer are kept: two of each, so that one is always whole.
 
+use std::io;
+
 use crate::format::{BLOCK_BYTES, Block, FORMAT_VERSION, array, put, u32_at, u64_at};
 use crate::id::{InstanceId, RecordId};
+use crate::storage::{File, UNREADABLE, is_unreadable};
 
 /// Size of a file that is nothing but two slots.
 pub(crate) const SLOTS_BYTES: u64 = 2 * BLOCK_BYTES as u64;
@@ -30,6 +33,16 @@ impl<T> Slot<T> {
         match self {
             Self::Good(value) => Some(value),
             _ => None,
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    /// One whose sequence belongs into the other slot was not written there, and is damage.
+    pub(crate) fn in_its_place(self, number: usize, sequence: impl Fn(&T) -> u64) -> Self {
+        match self {
+            Self::Good(value) if sequence(&value) % 2 != number as u64 => Self::Damaged,
+            slot => slot,
         }
     }
 }
@@ -169,6 +182,19 @@ impl MetaSlot {
             Some(Self { instance: InstanceId::from_bytes(array(block, 16)), created_ms: u64_at(block, 32) })
         })
     }
+}
+
+/// The bytes of the two slots of a file. One that the disk cannot read is a damaged one.
+pub(crate) fn read_slot_bytes(file: &dyn File) -> io::Result<[u8; SLOTS_BYTES as usize]> {
+    let mut bytes = [0; SLOTS_BYTES as usize];
+    for (number, slot) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
+        match file.read_at(slot, (number * BLOCK_BYTES) as u64) {
+            Ok(_) => {}
+            Err(error) if is_unreadable(&error) => slot.fill(UNREADABLE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }
 
 /// A slot's checksum stands in its last four bytes and covers those before.

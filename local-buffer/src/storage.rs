@@ -15,6 +15,14 @@ mod holder;
 
 pub use holder::{Holder, InUse, WritePath};
 
+/// What stands for a byte that the disk cannot read: a block of them is neither current nor blank.
+pub(crate) const UNREADABLE: u8 = 0xff;
+
+/// Whether a read failed because of the bytes that were to be read: that is damage to them, and to no others.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -208,32 +216,8 @@ impl File for DiskFile {
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let mut done = 0;
-        // The common case is one call that writes all.
-        while done < bytes {
-            let result = if done == 0 {
-                rustix::io::pwritev(&self.file, pieces, offset)
-            } else {
-                let (piece, inside) = piece_at(pieces, done);
-                rustix::io::pwrite(&self.file, &pieces[piece][inside..], offset + done as u64)
-            };
-            match result {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                // After a short direct write the rest must start at a block again.
-                Ok(count) if self.writes_through && done + count < bytes => {
-                    let next = (done + count) / BLOCK_BYTES * BLOCK_BYTES;
-                    if next <= done {
-                        return Err(io::ErrorKind::WriteZero.into());
-                    }
-                    done = next;
-                }
-                Ok(count) => done += count,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        let write = |pieces: &[IoSlice<'_>], offset| rustix::io::pwritev(&self.file, pieces, offset);
+        write_whole(pieces, offset, self.writes_through, write)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -247,6 +231,41 @@ impl File for DiskFile {
     fn forget_cached(&self) -> io::Result<()> {
         Ok(rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed)?)
     }
+}
+
+/// Writes all pieces, with as many calls as that takes; `direct` ones start at a block.
+fn write_whole(
+    pieces: &[IoSlice<'_>],
+    offset: u64,
+    direct: bool,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> rustix::io::Result<usize>,
+) -> io::Result<()> {
+    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut done = 0;
+    // The common case is one call that writes all.
+    while done < bytes {
+        let result = if done == 0 {
+            write(pieces, offset)
+        } else {
+            let (piece, inside) = piece_at(pieces, done);
+            write(&[IoSlice::new(&pieces[piece][inside..])], offset + done as u64)
+        };
+        match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // After a short direct write the rest must start at a block again.
+            Ok(count) if direct && done + count < bytes => {
+                let next = (done + count) / BLOCK_BYTES * BLOCK_BYTES;
+                if next <= done {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                done = next;
+            }
+            Ok(count) => done += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The piece, and the place in it, where byte `at` of all pieces stands.
@@ -271,6 +290,44 @@ mod tests {
         assert_eq!(piece_at(&pieces, 2), (0, 2));
         assert_eq!(piece_at(&pieces, 3), (2, 0));
         assert_eq!(piece_at(&pieces, 4), (2, 1));
+    }
+
+    #[test]
+    fn a_write_is_whole_however_short_the_calls_that_make_it_are() {
+        let content: Vec<u8> = (0..5 * BLOCK_BYTES).map(|at| (at / 7) as u8).collect();
+        let pieces: Vec<_> = content.chunks(2 * BLOCK_BYTES).map(IoSlice::new).collect();
+        for (direct, short) in [(false, 1), (false, 4097), (true, BLOCK_BYTES), (true, BLOCK_BYTES + 512), (true, 9000)]
+        {
+            let (mut file, mut calls) = (vec![0; content.len()], 0);
+            let write = |pieces: &[IoSlice<'_>], offset: u64| {
+                calls += 1;
+                if calls % 3 == 0 {
+                    return Err(rustix::io::Errno::INTR);
+                }
+                assert!(!direct || offset.is_multiple_of(BLOCK_BYTES as u64), "unaligned");
+                let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).take(short).collect();
+                file[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+                Ok(bytes.len())
+            };
+            write_whole(&pieces, 0, direct, write).unwrap();
+            assert!(file == content && calls > 2, "direct {direct}, {short} bytes a call");
+        }
+        let refuse =
+            |result: rustix::io::Result<usize>| write_whole(&pieces, 0, true, |_, _| result).unwrap_err().kind();
+        assert_eq!(refuse(Ok(0)), io::ErrorKind::WriteZero);
+        assert_eq!(refuse(Ok(512)), io::ErrorKind::WriteZero);
+        assert_eq!(refuse(Err(rustix::io::Errno::NOSPC)), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn folders_above_are_made_and_what_is_there_is_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path().join("a/b/c"));
+        for _ in 0..2 {
+            disk.create_dir("").unwrap();
+            disk.create_dir("segments").unwrap();
+        }
+        assert!(dir.path().join("a/b/c/segments").is_dir());
     }
 
     #[test]

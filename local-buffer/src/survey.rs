@@ -8,8 +8,8 @@ use crate::memory::CHUNK_BYTES;
 use crate::quarantine::QUARANTINE_DIR;
 use crate::recovery::{BlocksSeen, SeenSegment};
 use crate::segment::{Files, SEGMENTS_DIR, Segment, file_name, parse_file_name, path};
-use crate::slot::{SegmentHeader, Slot};
-use crate::storage::{Access, File, Storage};
+use crate::slot::{SLOTS_BYTES, SegmentHeader, Slot, read_slot_bytes};
+use crate::storage::{Access, File, Storage, UNREADABLE};
 
 /// Gives an I/O error its operation and file.
 pub(crate) fn at<'a>(action: &'static str, file: &'a str) -> impl Fn(io::Error) -> OpenError + 'a {
@@ -39,21 +39,31 @@ pub(crate) fn survey(storage: &dyn Storage) -> Result<Vec<SeenSegment>, OpenErro
         refuse_newer(&name, &slots)?;
         seen.push(SeenSegment { number, bytes, slots, blocks: BlocksSeen::NotLooked });
     }
+    if let Some(newest) = seen.iter_mut().max_by_key(|segment| segment.active_generation()) {
+        let name = file_name(newest.number);
+        newest.slots = settled_headers(storage, newest.number).map_err(at("read", &name))?;
+    }
     Ok(seen)
 }
 
-/// The header slots of a segment file.
+/// The header slots of a segment file. One that cannot be read is a damaged one.
 pub(crate) fn read_slots(file: &dyn File) -> [Slot<SegmentHeader>; 2] {
-    let mut slots = [0; DATA_START as usize];
-    // An unreadable slot is a damaged one.
-    let read = |to: &mut [u8], at| match file.read_at(to, at) {
-        Ok(_) => {}
-        Err(_) => to.fill(0xff),
+    let bytes = read_slot_bytes(file).unwrap_or([UNREADABLE; SLOTS_BYTES as usize]);
+    let slot = |number: usize| {
+        SegmentHeader::decode(&bytes[number * BLOCK_BYTES..]).in_its_place(number, |header| header.sequence)
     };
-    let (first, second) = slots.split_at_mut(BLOCK_BYTES);
-    read(first, 0);
-    read(second, BLOCK_BYTES as u64);
-    [SegmentHeader::decode(first), SegmentHeader::decode(second)]
+    [slot(0), slot(1)]
+}
+
+/// The headers of the newest segment as the disk has them. Its header may have been written and never synced, and says
+/// that the segments before it are done: they must not be given up for what a power cut may still take away.
+fn settled_headers(storage: &dyn Storage, number: u64) -> io::Result<[Slot<SegmentHeader>; 2]> {
+    let file = storage.open(&path(number), Access::Write)?;
+    if let Err(error) = file.sync() {
+        tracing::warn!(%error, "the newest segment could not be synced");
+    }
+    file.forget_cached()?;
+    Ok(read_slots(&*file))
 }
 
 /// The highest generation in the blocks of a segment.
@@ -77,12 +87,32 @@ pub(crate) fn look_at_blocks(storage: &dyn Storage, segment: &SeenSegment, seed:
         }
         at += read as u64;
     }
-    let blank = blank && segment.slots.iter().all(|slot| *slot == Slot::Blank);
     Ok(match generation {
         Some(generation) => BlocksSeen::Generation(generation),
         None if blank => BlocksSeen::Blank,
         None => BlocksSeen::Unreadable,
     })
+}
+
+/// Moves a file into the quarantine that stands in the place of `meta` or `floor` and has no slot of theirs: a segment
+/// under a wrong name would be overwritten otherwise.
+pub(crate) fn move_strange<T>(storage: &dyn Storage, name: &str, slots: &[Slot<T>; 2]) -> Result<(), OpenError> {
+    let strange =
+        slots.iter().all(|slot| slot.good().is_none()) && slots.iter().any(|slot| !matches!(slot, Slot::Blank));
+    if !strange {
+        return Ok(());
+    }
+    let there = storage.list(QUARANTINE_DIR).map_err(at("list", QUARANTINE_DIR))?;
+    let number = (0..there.len()).find(|number| there.iter().all(|(file, _)| *file != strange_name(name, *number)));
+    let to = format!("{QUARANTINE_DIR}/{}", strange_name(name, number.unwrap_or(there.len())));
+    tracing::error!(file = name, "a file that is not what its name says was set aside");
+    storage.rename(name, &to).map_err(at("set aside", name))?;
+    storage.sync_dir(QUARANTINE_DIR).map_err(at("sync", QUARANTINE_DIR))?;
+    storage.sync_dir("").map_err(at("sync", ""))
+}
+
+fn strange_name(name: &str, number: usize) -> String {
+    format!("{name}-{number:010}")
 }
 
 /// Moves whole files into the quarantine; `generation` keeps the names of different openings apart.

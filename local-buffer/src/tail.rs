@@ -16,9 +16,6 @@ use crate::options::{Bounds, SyncPolicy};
 use crate::segment::{Files, Previous, Segment, Vacant};
 use crate::slot::SegmentHeader;
 
-/// Memory for durable groups that were not read yet.
-const RECENT_BYTES: usize = 16 << 20;
-
 /// What a sealed group needs besides its bytes.
 pub(crate) struct Sealed {
     pub(crate) group: Group,
@@ -78,7 +75,7 @@ pub(crate) struct Taken {
 
 impl Tail {
     pub(crate) fn new(bounds: Bounds, next: RecordId, next_generation: u64, previous: Option<Previous>) -> Self {
-        let chunks = bounds.pending_chunks_max + RECENT_BYTES / CHUNK_BYTES;
+        let chunks = bounds.pending_chunks_max + bounds.recent_chunks;
         // A group has at least one chunk, so there are never more groups than chunks, beside the one being filled.
         let seed = RecordSeed::default();
         let group_chunks_max = bounds.group_bytes_max.div_ceil(CHUNK_BYTES);

@@ -89,7 +89,7 @@ fn linger(shared: &Shared, last_write: Duration) {
 }
 
 /// Makes a group durable; gives the time that took.
-fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) -> io::Result<Duration> {
+pub(crate) fn write(shared: &Shared, sealed: Sealed, current: &mut Option<Arc<Segment>>) -> io::Result<Duration> {
     let Sealed { mut group, segment, activates } = sealed;
     let started = Instant::now();
     if let Some(header) = activates {

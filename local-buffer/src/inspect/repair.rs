@@ -20,7 +20,7 @@ use crate::floor::FLOOR_FILE;
 use crate::id::{InstanceId, RecordId};
 use crate::meta::{self, META_FILE};
 use crate::open::{Opened, RecoveryReport, open};
-use crate::options::GROUP_BYTES_MAX;
+use crate::options::{Bounds, GROUP_BYTES_MAX};
 use crate::reader::Reader;
 use crate::recovery::{DirectoryCase, FloorCase, SegmentCase};
 use crate::segment::path;
@@ -216,7 +216,8 @@ pub(super) fn repair_on(
     };
     let options = workplace::options(&Snapshot::take(&ReadOnly(Arc::clone(storage)))?, 0);
     let user = storage.in_use(crate::open::LOCK_FILE);
-    let opened = open(storage, dir, &options).map_err(|error| InspectError::opening(error, &user))?;
+    let opened = Bounds::of(&options).and_then(|bounds| open(storage, dir, bounds, options.direct_io));
+    let opened = opened.map_err(|error| InspectError::opening(error, &user))?;
     let Opened { shared, lock, report: recovery, .. } = opened;
     let mut reader = Reader::new(Arc::clone(&shared), lock);
     let (mut batch, mut readable_records, mut end) = (Batch::new(), 0, None);

@@ -8,6 +8,7 @@ mod browsers;
 mod buffer;
 mod client;
 mod connections;
+mod fuzz_corpus;
 mod harness;
 mod keys;
 mod metrics;
