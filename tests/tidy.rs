@@ -41,6 +41,9 @@ const MAY_DEPEND: [(&str, &[&str]); 13] = [
     ("anyhow", &["service", "tapi", "dedup-worker", "standalone", "loadtest", "benches", "tests"]),
 ];
 
+/// Documents with a table whose last column names the test that proves each row.
+const TABLES_OF_TESTS: [(&str, &str); 2] = [("dedup-worker", "src/lib.rs"), ("dedup-worker", "STORE.md")];
+
 /// A text that only some files of some crates may contain, outside of comments and tests.
 struct Rule {
     why: &'static str,
@@ -131,6 +134,18 @@ fn every_unsafe_block_says_why_it_is_sound() {
 }
 
 #[test]
+fn every_test_that_a_table_names_is_there() {
+    for (crate_name, document) in TABLES_OF_TESTS {
+        let text = read(&root().join(crate_name).join(document));
+        let tests: BTreeSet<String> = sources(&[crate_name]).iter().flat_map(|path| tests_in(&read(path))).collect();
+        let named = tests_named(&text);
+        assert!(!named.is_empty(), "{crate_name}/{document} names no test");
+        let missing: Vec<_> = named.difference(&tests).collect();
+        assert!(missing.is_empty(), "{crate_name}/{document} names tests that are not there: {missing:#?}");
+    }
+}
+
+#[test]
 fn the_checks_find_what_they_look_for() {
     let text = "//! std::fs in prose\nuse std::fs; // trailing\n#[cfg(test)]\nmod tests {\n    use std::env;\n}\n";
     assert!(code(text).contains("use std::fs;"));
@@ -138,7 +153,36 @@ fn the_checks_find_what_they_look_for() {
     assert_eq!(test_modules("#[cfg(test)]\nmod golden;\nmod real;\n"), BTreeSet::from(["golden".to_owned()]));
     let manifest = "[package]\nname = \"x\"\n[dependencies]\na.workspace = true\nb = { version = \"1\" }\n# c = 1\n\n[dev-dependencies]\nd = \"1\"\n";
     assert_eq!(dependencies(manifest), BTreeSet::from(["a".to_owned(), "b".to_owned(), "d".to_owned()]));
+    assert_eq!(tests_in("#[test]\nfn one() {\n#[test]\n#[ignore]\nfn two() {\nfn no() {\n").len(), 2);
+    let table = "//! `no`\n//! | `no` | b |\n//! |---|---|\n//! | killed | `one_dies`, `two_die` (`tests/x_y.rs`) |\n";
+    assert_eq!(tests_named(table), BTreeSet::from(["one_dies".to_owned(), "two_die".to_owned()]));
     assert!(sources(&["tests"]).iter().any(|path| path.ends_with("tests/tidy.rs")));
+}
+
+/// Names of the tests in a source.
+fn tests_in(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim) {
+        if line == "#[test]" {
+            is_test = true;
+        } else if let Some(name) = line.strip_prefix("fn ").and_then(|rest| rest.split('(').next()) {
+            if is_test {
+                names.insert(name.to_owned());
+            }
+            is_test = false;
+        }
+    }
+    names
+}
+
+/// Names in backticks in the last columns of a document's tables, those of files left out.
+fn tests_named(text: &str) -> BTreeSet<String> {
+    let rows = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix('|')?.strip_suffix('|'));
+    let cells = rows.filter_map(|row| row.rsplit('|').next());
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_name = |name: &&str| name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    quoted.filter(is_name).map(str::to_owned).collect()
 }
 
 fn violations(rule: &Rule) -> Vec<String> {

@@ -13,14 +13,15 @@ use service::{Problem, Properties, Settings};
 use wire::Window;
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 
+use crate::crash::{Crash, Step};
 use crate::kafka::Cluster;
-use crate::worker::crash::Crash;
 use crate::worker::pump::BatchLimits;
 
 /// Fewer open digests than one batch can bring would seal at every batch.
 const OPEN_DIGESTS_MIN: usize = 65_536;
-/// Shortest session that brokers accept by default.
-const SESSION_TIMEOUT_MS_MIN: u64 = 6_000;
+/// Shortest session that a worker's thread can keep up on a busy machine. Brokers take none below 6,000 unless their
+/// `group.min.session.timeout.ms` says so.
+const SESSION_TIMEOUT_MS_MIN: u64 = 2_000;
 /// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
 const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
 /// Properties that the promises rest on, and what to do instead.
@@ -47,7 +48,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Directory of the indexes, used by one process at a time. Default `./data/dedup`. Its loss costs a replay.
     pub data: PathBuf,
-    /// For tests: end the process without cleaning up at a point of its loop, `STEP:PASS`. Default empty, never.
+    /// For tests: kill the process at a step of its work, `STEP:PASS`, or stop it, `pause-STEP:PASS`. Default empty,
+    /// never. The steps are those of [`Step`].
     pub crash_at: String,
     /// Logs on stderr.
     pub log: Logging,
@@ -73,7 +75,8 @@ pub struct Kafka {
     pub output: String,
     /// The group in which workers share the partitions. Default `dedup-worker`.
     pub group: String,
-    /// Time after which a worker that went silent is replaced. Default 10,000; at least 6,000, as brokers want it.
+    /// Time after which a worker that went silent is replaced. Default 10,000; at least 2,000, and 6,000 where the
+    /// brokers' `group.min.session.timeout.ms` is what it is by default.
     pub session_timeout_ms: u64,
     /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
     /// dead worker left open, if nobody takes the partition over before.
@@ -218,9 +221,10 @@ impl Settings for Config {
         check(open < OPEN_DIGESTS_MIN, "index.open_digests_max", at_least(OPEN_DIGESTS_MIN as u64));
         let lengths = "must be at least 1 s, 1 bucket and 1 bucket of margin, together 366 buckets at most";
         check(self.window().is_none(), "window.bucket_s", lengths.into());
+        let steps = Step::ALL.map(Step::name).join(", ");
         let step =
-            "must be empty, or produced, before-commit, committed or index-updated with a number from 1: `committed:3`";
-        check(Crash::parse(&self.crash_at).is_none(), "crash_at", step.into());
+            format!("must be empty, or a step and a number from 1, `committed:3` or `pause-committed:3`: {steps}");
+        check(Crash::parse(&self.crash_at).is_none(), "crash_at", step);
         problems.extend(self.log.problem().map(|message| Problem::new("log.filter", message)));
         problems
     }
@@ -265,7 +269,13 @@ impl Config {
 
     /// Settings of an index.
     pub fn index_options(&self) -> crate::Options {
-        crate::Options { open_digests_max: self.index.open_digests_max, ..crate::Options::default() }
+        let open_digests_max = self.index.open_digests_max;
+        crate::Options { open_digests_max, crash: self.crash(), ..crate::Options::default() }
+    }
+
+    /// Where to die or to stop, for tests.
+    pub fn crash(&self) -> Crash {
+        Crash::parse(&self.crash_at).unwrap_or_default()
     }
 
     /// Size of batches.
@@ -288,6 +298,9 @@ mod tests {
         assert_eq!(example.value, Config::default());
         let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
         assert_eq!(unsaid, Vec::<String>::new());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let unsaid = Step::ALL.map(Step::name).into_iter().find(|step| !text.contains(step));
+        assert_eq!(unsaid, None, "every step at which to die is named");
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl Fingerprint {
         bytes
     }
 
+    /// The digest of this fingerprint whose lower bits are 0.
+    pub(crate) fn to_digest(self) -> Digest {
+        Digest(self.0 << BUCKET_BITS)
+    }
+
     /// The fingerprint whose value is `bits`, those above 96 ignored.
     pub(crate) fn from_bits(bits: u128) -> Self {
         Self(bits & (u128::MAX >> BUCKET_BITS))

@@ -14,22 +14,31 @@
 //!
 //! | crash or fault at this point | is left | the next owner | proved by (`tests/kafka`) |
 //! |---|---|---|---|
-//! | before the fence, or before the genesis is committed | nothing, or an aborted genesis | begins at the fence; a changelog in which nothing was ever committed is empty | `killed_at_every_step` |
-//! | after the output records, before the changelog record | an open transaction | its fence aborts it; no reader sees it; the inputs are read again from the stored position | `killed_at_every_step` |
-//! | after the changelog record, before the commit | the same | the same | `killed_at_every_step` |
-//! | commit asked for, answer unknown | a transaction committed or aborted | reads the changelog up to the end it measured behind the fence, which says which; nothing is decided again before | `killed_under_load`, `an_output_that_was_away_is_used_again_when_it_returns` |
-//! | after the commit, before the index knows | the index behind the changelog | replays from the end of what the index covers | `killed_at_every_step` |
-//! | while a run is sealed | a run file that was not taken, or one that was | the store drops or keeps it whole; the rest is replayed | `tests/index/crash.rs` |
-//! | batch N fails while N + 1 is decided | two batches in memory | neither counts; both are read and decided again | `killed_under_load` |
-//! | during a restore or a rebuild | the runs sealed so far | goes on behind them | `rebuild_goes_on_where_it_was_killed` |
-//! | frozen, replaced, awake again | a fence that is no longer its own | its commit is refused; it asks the group, which says no | `a_frozen_worker_is_fenced` |
-//! | a worker joins or leaves | nothing: it commits, then lets go | takes over at once | `workers_share_the_partitions_and_take_over_from_each_other` |
-//! | index deleted, damaged, of another changelog, ahead of it | nothing that can be believed | makes it again from the changelog | `an_index_that_is_gone_is_made_again` |
-//! | changelog emptied or made anew | output, perhaps an index, and no memory | refuses, and says which commands there are | `an_emptied_changelog_is_refused` |
+//! | before the fence is taken | nothing | takes it | `killed_at_every_step_of_a_takeover` |
+//! | the fence taken; the group asked again, the changelog's end measured, some of it replayed, the checkpoint not written | a fence that nobody holds, the runs sealed so far | takes the fence anew and goes on behind those runs | `killed_at_every_step_of_a_takeover` |
+//! | before the genesis, or a checkpoint, is committed | an aborted record | begins at the fence; a changelog in which nothing was ever committed is empty | `killed_at_every_step_of_a_batch` |
+//! | decided, nothing sent | a batch in memory | reads the inputs again from the stored position | `killed_at_every_step_of_a_batch` |
+//! | after the output records, before the changelog record | an open transaction | its fence aborts it; no reader sees it; the inputs are read again | `killed_at_every_step_of_a_batch` |
+//! | after the changelog record, before the commit | the same | the same | `killed_at_every_step_of_a_batch` |
+//! | commit asked for, answer unknown: the connection cut, the broker frozen or killed | a transaction committed or aborted | reads the changelog up to the end it measured behind the fence, which says which; nothing is decided again before | `a_commit_without_an_answer_is_looked_up_in_the_changelog`, `a_commit_into_a_frozen_broker_is_looked_up_in_the_changelog`, `a_broker_killed_under_a_worker_costs_and_doubles_nothing` |
+//! | after the commit, before the index knows | the index behind the changelog | replays from the end of what the index covers | `killed_at_every_step_of_a_batch` |
+//! | while a run is sealed: its file written and not taken, or taken and nothing in memory knows | a run file, or a run | the store drops or keeps it whole; the rest is replayed | `killed_half_way_through_the_index_write` |
+//! | batch N aborted while N + 1, with repeats of it, is decided | two batches in memory | neither counts; both are read and decided again | `repeats_of_a_batch_that_is_aborted_come_out` |
+//! | at any moment, under load | any of the above | as above | `killed_under_load` |
+//! | during a rebuild of the index | the runs sealed so far | goes on behind them | `rebuild_goes_on_where_it_was_killed` |
+//! | stopped at any of these steps, replaced, awake again | a fence that is no longer its own | its commit is refused, and it asks the group, which says no; one that takes the fence before it asks gives it up again, and the rightful owner begins anew | `a_worker_that_stood_still_at_any_step_while_a_rival_took_over_does_no_harm`, `a_frozen_worker_is_fenced` |
+//! | a worker joins, leaves or dies | nothing, or an open transaction | who leaves commits, then lets go; takes over at once, or when the session has run out | `workers_share_the_partitions_and_take_over_from_each_other`, `workers_come_and_go_under_load` |
+//! | index deleted, damaged, of another changelog, ahead of it | nothing that can be believed | makes it again from the changelog | `an_index_that_is_gone_is_made_again`, `an_index_with_flipped_bits_is_made_again` |
+//! | changelog emptied, or made anew, also under a worker | output, perhaps an index, and no memory | takes back what would go into the new one; refuses, and says which commands there are | `an_emptied_changelog_is_refused`, `a_changelog_made_anew_under_a_worker_stops_it` |
+//! | changelog cut back inside the window | a part of the memory | goes on where its index has the rest; refuses where there is none | `a_changelog_cut_back_to_the_middle_is_refused_to_whoever_has_no_index` |
+//! | a rebuild of the changelog killed | an old changelog, or a new one, whose newest record has a mark | refuses until the rebuild was run again | `a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again` |
 //! | input topic made anew | a position of a log that is gone | reads the new log from its earliest record | `an_input_made_anew_is_read_from_its_earliest_record` |
+//! | the inputs' names swapped in the settings | positions of both | reads on: a position names its cluster | `inputs_swapped_in_the_settings_are_read_on_where_each_was` |
+//! | partitions added to a topic of one cluster | keys that lead elsewhere there | does not read that cluster; refuses where it is the changelog | `a_cluster_that_changes_its_count_is_no_longer_read`, `partitions_added_to_the_output_cluster_are_never_used` |
+//! | a record that is no event, or too large to be written again | a record that nobody can decide | sets it aside in the transaction of its batch | `poison_among_good_records_is_set_aside_and_holds_nothing_up` |
 //! | an input cluster away | the other one | works on the other, and holds the window's clock back by a day at most | `an_input_that_is_away_at_the_start_is_picked_up_when_it_returns` |
-//! | the output cluster away | inputs that wait | tries again with growing pauses; the window's clock stands | `an_output_that_was_away_is_used_again_when_it_returns` |
-//! | a rebuild of the changelog killed | a genesis and batches without a checkpoint | refuses until the rebuild was run again | `a_changelog_that_is_gone_is_made_again_from_the_output` |
+//! | the output cluster away, for longer than the window if need be | inputs that wait | tries again with growing pauses; the window's clock stands, and then follows the inputs, so each verdict is what it would have been | `an_output_that_was_away_is_used_again_when_it_returns`, `an_output_away_for_longer_than_the_window_changes_no_verdict`, `a_backlog_longer_than_the_window_is_decided_as_it_came` |
+//! | hosts whose clocks are days off | events of other days | enters them at the window's edge, and so does every replay and rebuild | `hosts_whose_clocks_are_off_are_heard_once` |
 //!
 //! Not promised: order between the two inputs; a bound on how long an event waits while no worker runs, except the inputs'
 //! retention; that a record which is no event reaches the output (it goes to `events.rejected`, with a header `reason`).
@@ -93,13 +102,14 @@
 //! # Where to look
 //!
 //! [`worker`] has the program's picture, [`kafka`] everything that is said to librdkafka, [`command`] one file for each
-//! command, [`config`] the settings. In the index, `decide` is the truth table, `partition` the order of events, `open` the digests in memory, `filter` the two kinds of
+//! command, [`config`] the settings, [`crash`] the steps at which tests kill or stop it. In the index, `decide` is the truth table, `partition` the order of events, `open` the digests in memory, `filter` the two kinds of
 //! filter, `sealed` the runs and how they come and go, `run` their bytes, `store` RocksDB with a reason for every
 //! option. `STORE.md` has the tables of bytes and what a crash at each step leaves; `examples/measure.rs` the figures.
 
 mod batch;
 pub mod command;
 pub mod config;
+pub mod crash;
 mod decide;
 mod error;
 mod filter;

@@ -39,8 +39,8 @@ enum Command {
         /// Decide and count, publish nothing. Uses its own group and directory and disturbs nobody.
         #[arg(long)]
         shadow: bool,
-        /// Begin where the changelog is empty although there is output or an index. What was published before is not
-        /// known then, and is published again when it is repeated.
+        /// Begin where the changelog is empty although there is output or an index, or where its beginning is gone. What
+        /// was published before is not known then, and is published again when it is repeated.
         #[arg(long)]
         begin_anew: bool,
     },

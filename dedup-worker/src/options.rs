@@ -1,5 +1,7 @@
 //! What can be set on an index.
 
+use crate::crash::Crash;
+
 /// Settings of one partition's index. The defaults serve a partition of up to some ten million events a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -12,10 +14,12 @@ pub struct Options {
     /// [`IndexError::Full`](crate::IndexError::Full); 8,388,608 by default. It is reached only where sealing fails, on
     /// a full disk, or where nobody calls `maintain`. A single batch is always accepted into an empty table.
     pub unsealed_digests_max: usize,
+    /// For tests: where to die. By default nowhere.
+    pub crash: Crash,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { open_digests_max: 1 << 21, unsealed_digests_max: 1 << 23 }
+        Self { open_digests_max: 1 << 21, unsealed_digests_max: 1 << 23, crash: Crash::default() }
     }
 }

@@ -1,6 +1,7 @@
 //! The index of one partition, and the batches decided against it that the changelog does not have yet.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 
 use wire::changelog::{Batch, Genesis};
@@ -308,7 +309,7 @@ impl Partition {
         for pending in self.pending.iter().rev() {
             pending.undo(&mut self.open);
         }
-        let sealing = self.sealed.seal(&self.open, to, self.applied_clock_ms);
+        let sealing = self.sealed.seal(&self.open, to, self.applied_clock_ms, self.options.crash);
         // An earlier attempt that had worked after all may cover less than what is open by now.
         if self.sealed.covered() == self.applied {
             self.open.clear();
@@ -333,6 +334,28 @@ impl Partition {
     pub fn lookup(&self, digest: Digest) -> Result<Option<Bucket>, IndexError> {
         let fingerprint = Fingerprint::of(digest);
         Ok(self.open.find(fingerprint).max(self.sealed.find_newest(fingerprint)?))
+    }
+
+    /// The changelog offsets that each sealed run covers, the oldest run first. For tools.
+    pub fn runs(&self) -> Vec<Range<u64>> {
+        self.sealed.covered_by_run().collect()
+    }
+
+    /// Gives every identity of the run at a place of [`runs`](Self::runs), as [`kept_of`](Self::kept_of) it, to `visit`
+    /// in ascending order, with its bucket. For tools.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`] or [`IndexError::Store`] where the run could not be read.
+    ///
+    /// # Panics
+    /// Where there is no such run.
+    pub fn read_run(&self, place: usize, mut visit: impl FnMut(Digest, Bucket)) -> Result<(), IndexError> {
+        self.sealed.scan(place, |entry| visit(entry.fingerprint().to_digest(), entry.bucket()))
+    }
+
+    /// What the index keeps of a digest: all but its lower 32 bits.
+    pub fn kept_of(digest: Digest) -> Digest {
+        Fingerprint::of(digest).to_digest()
     }
 
     /// What the index holds and has done.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use wire::Bucket;
 
+use crate::crash::{Crash, Step};
 use crate::error::IndexError;
 use crate::filter::blocked::Probe;
 use crate::filter::groups::Groups;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
 use crate::open::OpenTable;
 use crate::point::ChangelogPoint;
@@ -152,6 +153,16 @@ impl Sealed {
         Ok(newest)
     }
 
+    /// What each run covers, the oldest first.
+    pub(crate) fn covered_by_run(&self) -> impl Iterator<Item = Range<u64>> {
+        self.runs.iter().map(|run| run.meta.from_offset..run.meta.to.next_offset)
+    }
+
+    /// Gives every identity of the run at a place in that order to `visit`, ascending.
+    pub(crate) fn scan(&self, place: usize, visit: impl FnMut(Entry)) -> Result<(), IndexError> {
+        self.store()?.scan(&self.runs[place].meta, visit).map(|_| ())
+    }
+
     /// Those of a group's runs that have not been dropped, the newest first.
     fn runs_of(&self, group: Range<u32>) -> impl Iterator<Item = &Run> {
         let first = self.first_sequence();
@@ -160,16 +171,28 @@ impl Sealed {
     }
 
     /// Seals the whole of `open`, which the changelog has between the end of the last run and `to`.
-    pub(crate) fn seal(&mut self, open: &OpenTable, to: ChangelogPoint, clock_ms: i64) -> Result<Sealing, IndexError> {
+    pub(crate) fn seal(
+        &mut self,
+        open: &OpenTable,
+        to: ChangelogPoint,
+        clock_ms: i64,
+        crash: Crash,
+    ) -> Result<Sealing, IndexError> {
         let from_offset = self.covered().map_or(0, |point| point.next_offset);
         let meta = describe(self.home.tag(), self.next_sequence(), from_offset, to, clock_ms, open);
         let file = self.home.run_file(meta.sequence);
-        let sealed = self.write_and_ingest(&meta, open, file.clone());
+        let sealed = self.write_and_ingest(&meta, open, file.clone(), crash);
         home::remove_run_file(&file);
         sealed
     }
 
-    fn write_and_ingest(&mut self, meta: &RunMeta, open: &OpenTable, file: PathBuf) -> Result<Sealing, IndexError> {
+    fn write_and_ingest(
+        &mut self,
+        meta: &RunMeta,
+        open: &OpenTable,
+        file: PathBuf,
+        crash: Crash,
+    ) -> Result<Sealing, IndexError> {
         let count = meta.count as usize;
         self.groups.make_room(count, self.digests).map_err(no_memory)?;
         let (filter, file_bytes) = store::write_run(&file, meta, open.iter())?;
@@ -182,7 +205,9 @@ impl Sealed {
             self.groups.make_room(count, self.digests).map_err(no_memory)?;
         }
         self.doubtful = true;
+        crash.at(Step::RunWritten);
         self.store()?.ingest(file)?;
+        crash.at(Step::RunTaken);
         #[cfg(test)]
         if std::mem::take(&mut self.fails_after_ingest) {
             return Err(IndexError::Store { operation: "ingest run", detail: "so the test says".into() });

@@ -17,7 +17,7 @@ use super::{begin, facts, probe};
 use crate::Partition;
 use crate::config::Config;
 use crate::worker::owner::index_dir;
-use crate::worker::restore::{Changelog, Progress};
+use crate::worker::restore::{Beginning, Changelog, Progress};
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
@@ -75,7 +75,8 @@ fn index(config: &Config) -> Result<(), Failure> {
             let mut before = Progress::default();
             let mut is_first = true;
             let dir = index_dir(&config.data, partition);
-            let restored = changelog.restore(&dir, &config.index_options(), genesis, &mut |progress| {
+            let options = config.index_options();
+            let restored = changelog.restore(&dir, &options, genesis, Beginning::MustBeThere, &mut |progress| {
                 if progress.from == before.from && std::mem::take(&mut is_first) {
                     bar.expect(progress.end - progress.from);
                 }

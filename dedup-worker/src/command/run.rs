@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::kafka::{Cluster, Probe, TopicSettings};
 use crate::metrics::WorkerAdmin;
 use crate::worker::Worker;
-use crate::worker::crash::Crash;
 use crate::worker::figures::Figures;
 use crate::worker::owner::Plan;
 use crate::worker::watch::{InputState, Watch};
@@ -69,7 +68,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         is_shadow: options.shadow,
         may_begin_anew: options.begin_anew,
         wall_ms: now_ms,
-        crash: Crash::parse(&config.crash_at).unwrap_or_default(),
+        crash: config.crash(),
     };
     let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
     let worker = Worker::start(plan, &group, session_timeout, figures, shutdown.clone()).map_err(Failure::failed)?;

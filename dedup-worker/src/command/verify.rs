@@ -6,6 +6,7 @@ use service::Failure;
 use wire::changelog::Record;
 use wire::topic::EVENTS_INDEX;
 
+use super::audit::Audit;
 use super::bar::Bar;
 use super::status::newest;
 use super::{begin, facts, probe};
@@ -13,11 +14,8 @@ use crate::Partition;
 use crate::worker::owner::index_dir;
 use crate::worker::restore::{Changelog, Progress, log_id};
 
-/// Differences printed for one partition; more are only counted.
-const PRINTED_MAX: u64 = 20;
-
-/// Looks up every identity of the changelog, as far as the index covers it, in the index of this data folder. The worker
-/// whose folder it is must not be running.
+/// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
+/// what is missing, and what nobody ever published. The worker whose folder it is must not be running.
 ///
 /// # Errors
 /// Where there is a difference; where changelog or index cannot be read.
@@ -45,11 +43,10 @@ pub fn verify(file: Option<&Path>) -> Result<(), Failure> {
         partitions += 1;
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));
-        let (mut before, mut missing) = (Progress::default(), 0_u64);
-        let clock_ms = newest(&changelog)?.map_or(genesis.created_ms, |(_, clock_ms)| clock_ms);
         // What has expired may be gone.
-        let oldest = genesis.window.oldest(clock_ms);
-        let mut entries = 0;
+        let clock_ms = newest(&changelog)?.map_or(genesis.created_ms, |(_, clock_ms)| clock_ms);
+        let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms));
+        let mut before = Progress::default();
         let mut tell = |progress: Progress| {
             bar.advance(&mut before, progress);
             Ok(())
@@ -59,31 +56,14 @@ pub fn verify(file: Option<&Path>) -> Result<(), Failure> {
                 return Ok(false);
             }
             if let Record::Batch(batch) = record {
-                for (digest, bucket) in batch.entries.iter() {
-                    entries += 1;
-                    // Newer is right too: the identity was published again after it had expired.
-                    if bucket >= oldest && index.lookup(digest)?.is_none_or(|found| found < bucket) {
-                        missing += 1;
-                        if missing <= PRINTED_MAX {
-                            let (hex, day) = (digest.0, bucket.0);
-                            println!(
-                                "partition {partition}: {hex:032x}, offset {offset}, bucket {day}, is not in the index"
-                            );
-                        }
-                    }
-                }
+                audit.enter(offset, &batch)?;
             }
             Ok(true)
         });
         read.map_err(Failure::failed)?;
-        differences += missing;
-        compared += entries;
-        // Every identity that is sealed came with an entry; unless the entry has been deleted since.
-        let sealed = index.stats().sealed_digests;
-        if sealed > entries && marks.low == 0 {
-            differences += 1;
-            println!("partition {partition}: the index holds {sealed} identities, the changelog only {entries}");
-        }
+        audit.finish().map_err(Failure::failed)?;
+        differences += audit.differences;
+        compared += audit.compared;
     }
     bar.finish();
     println!("{compared} identities of {partitions} partitions compared, {differences} differences");

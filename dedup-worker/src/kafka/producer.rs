@@ -93,6 +93,11 @@ impl Producer {
             .set("acks", "all")
             .set("linger.ms", LINGER_MS)
             .set("queue.buffering.max.messages", "200000");
+        // librdkafka makes no producer that could wait longer for an answer than its transaction lives.
+        let socket_ms = config.get("socket.timeout.ms").and_then(|ms| ms.parse::<u128>().ok());
+        if socket_ms.is_some_and(|ms| ms > timeout.as_millis()) {
+            config.set("socket.timeout.ms", &timeout_ms);
+        }
         if config.get("compression.type").is_none() {
             config.set("compression.type", "lz4");
         }

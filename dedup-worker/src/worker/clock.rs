@@ -1,7 +1,9 @@
 //! The window's clock: how far the inputs have been read, not what time it is.
 //!
-//! The clock is the append time of the newest record read of the slower input. An input that is read to its end stands
-//! at now. So a worker that was away, or whose output cluster was, comes back with a clock that stands where it was, and
+//! The clock is the append time of the next record of the slower input. An input that is read to its end stands at now.
+//! A batch is decided at the clock of its oldest record, and holds none that was appended more than a bucket later: a
+//! batch that reached over days would judge its first events by a window that has moved on, and one read far ahead of
+//! the clock would enter its events too early. So a worker that was away, or whose output cluster was, comes back with a clock that stands where it was, and
 //! the events that waited meet the window that they would have met.
 //!
 //! An input that cannot be read at all holds the clock too, because it may hold repeats; but not for longer than one
@@ -13,7 +15,7 @@
 pub enum Reached {
     /// To its end: nothing is waiting.
     End,
-    /// To the record that was appended then, milliseconds since the Unix epoch, and more is there.
+    /// The next record was appended then, milliseconds since the Unix epoch, or not before.
     Behind(i64),
     /// It cannot be asked. It was last known to be read to what was appended then.
     Away(i64),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 use tracing::error;
 use wire::changelog::Position;
 use wire::partition::partition_of;
@@ -13,10 +13,14 @@ use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
 use super::clock::Reached;
 use super::fault::Fault;
 use crate::Candidate;
-use crate::kafka::{Cluster, Isolation, LogReader, Probe, Read, TopicFacts};
+use crate::kafka::{Cluster, Isolation, LogReader, Probe, Read, TopicFacts, headers};
 
 /// Time to ask for the earliest offset of an input that no longer has the one to be read.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of one record, key, value and headers together, that can be written again: what Kafka takes by default is
+/// 1,000,000, less what a reason adds. An event of the ingest has a thirtieth of it.
+const RECORD_BYTES_MAX: usize = 900_000;
 
 /// Why a record is no event that can be decided. The text goes into the `reason` header of `events.rejected`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum Undecodable {
     Partition,
     /// No value.
     Value,
+    /// It is too large to be written again, so it is set aside without its value.
+    Size,
 }
 
 impl Undecodable {
@@ -42,31 +48,45 @@ impl Undecodable {
             Self::ReceivedAt => "receivedAt",
             Self::Partition => "partition",
             Self::Value => "value",
+            Self::Size => "size",
         }
     }
 }
 
-/// Reads a record as an event.
-///
-/// # Errors
-/// Which part is not as it must be.
+/// Reads a record as an event, and says how many bytes it has, or which part is not as it must be.
 pub fn decode(
     record: &BorrowedMessage<'_>,
     partition: u32,
     count: PartitionCount,
     seed: DigestSeed,
+) -> (usize, Result<Candidate, Undecodable>) {
+    let mut bytes = record.key_len() + record.payload_len();
+    let (mut source, mut received_at_ms) = (None, None);
+    for (name, value) in headers(record) {
+        bytes += name.len() + value.map_or(0, <[u8]>::len);
+        if name == SOURCE_HEADER.as_bytes() {
+            source = value.and_then(SourceId::try_new);
+        } else if name == RECEIVED_AT_HEADER.as_bytes() {
+            received_at_ms = value.and_then(decimal);
+        }
+    }
+    if bytes > RECORD_BYTES_MAX {
+        return (bytes, Err(Undecodable::Size));
+    }
+    (bytes, candidate(record, partition, count, seed, source, received_at_ms))
+}
+
+fn candidate(
+    record: &BorrowedMessage<'_>,
+    partition: u32,
+    count: PartitionCount,
+    seed: DigestSeed,
+    source: Option<SourceId<'_>>,
+    received_at_ms: Option<i64>,
 ) -> Result<Candidate, Undecodable> {
     let message_id = record.key().and_then(MessageId::try_new).ok_or(Undecodable::MessageId)?;
     if partition_of(message_id, count) != partition {
         return Err(Undecodable::Partition);
-    }
-    let (mut source, mut received_at_ms) = (None, None);
-    for header in record.headers().into_iter().flat_map(|headers| headers.iter()) {
-        match header.key {
-            SOURCE_HEADER => source = header.value.and_then(SourceId::try_new),
-            RECEIVED_AT_HEADER => received_at_ms = header.value.and_then(decimal),
-            _ => {}
-        }
     }
     let source = source.ok_or(Undecodable::Source)?;
     let received_at_ms = received_at_ms.ok_or(Undecodable::ReceivedAt)?;
@@ -81,6 +101,7 @@ fn decimal(text: &[u8]) -> Option<i64> {
 }
 
 /// One partition of one input.
+#[derive(Debug)]
 pub struct Input {
     reader: LogReader,
     facts: TopicFacts,
@@ -180,7 +201,7 @@ impl Input {
                             let (cluster, partition, from) = (self.cluster, self.partition, record.offset());
                             error!(cluster, partition, missing, before = from, "records of the input are missing");
                         }
-                        cursor.reached_ms = cursor.reached_ms.max(record.timestamp().to_millis().unwrap_or(0));
+                        cursor.reached_ms = cursor.reached_ms.max(appended_ms(&record));
                         return Taken::Record(record);
                     }
                     Met::Proof => {}
@@ -246,6 +267,11 @@ impl Cursor {
             (false, _) => Reached::Away(self.reached_ms),
         }
     }
+}
+
+/// When a record was appended, milliseconds since the Unix epoch.
+pub fn appended_ms(record: &BorrowedMessage<'_>) -> i64 {
+    record.timestamp().to_millis().unwrap_or(0)
 }
 
 /// Leader epoch under which a record was written, -1 where the broker did not say.

@@ -12,7 +12,6 @@
 //! What a crash leaves at each step is the table on the crate's front page.
 
 pub mod clock;
-pub mod crash;
 pub mod fault;
 pub mod figures;
 pub mod group;
@@ -21,11 +20,14 @@ pub mod owner;
 pub mod positions;
 pub mod publish;
 pub mod pump;
+pub mod reading;
+pub mod remaking;
 pub mod restore;
 pub mod waker;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -164,7 +166,10 @@ impl Table {
             if let Some(before) = before {
                 let _ = before.join();
             }
-            table.work(partition, &stopped, woken);
+            // A thread that only ended would leave the partition to nobody: the group goes on believing in this worker.
+            if catch_unwind(AssertUnwindSafe(|| table.work(partition, &stopped, woken))).is_err() {
+                table.refuse(format!("partition {partition}: a bug in this program; what it said stands above"));
+            }
             done.trigger();
         });
         match thread {

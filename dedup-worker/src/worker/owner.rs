@@ -22,16 +22,16 @@ use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::{DigestSeed, PartitionCount, Window};
 
 use super::clock::Clock;
-use super::crash::Crash;
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures, State};
 use super::input::Input;
 use super::positions::Positions;
 use super::publish::Publisher;
 use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
-use super::restore::{Changelog, Progress, Restored};
+use super::restore::{Beginning, Changelog, Progress, Restored};
 use super::waker::Waker;
 use super::watch::Watch;
+use crate::crash::{Crash, Step};
 use crate::kafka::{Cluster, Probe, Producer, TopicFacts};
 use crate::{Options, Partition};
 
@@ -63,7 +63,8 @@ pub struct Plan {
     pub partition_count: PartitionCount,
     /// Nothing is published.
     pub is_shadow: bool,
-    /// An empty changelog beside output or an index is begun anew; else it is refused.
+    /// An empty changelog beside output or an index is begun anew, and one whose beginning is gone is taken as it is; else
+    /// both are refused.
     pub may_begin_anew: bool,
     /// The wall clock, milliseconds since the Unix epoch.
     pub wall_ms: fn() -> i64,
@@ -143,9 +144,13 @@ impl Owner<'_> {
     fn hold(&self) -> Result<(), Fault> {
         let (plan, partition) = (self.plan, self.partition);
         self.is_confirmed()?;
+        plan.crash.at(Step::Fencing);
         let publisher = self.fence()?;
+        plan.crash.at(Step::Fenced);
         self.is_confirmed()?;
+        plan.crash.at(Step::Confirmed);
         let mut restored = self.restore(&publisher)?;
+        plan.crash.at(Step::Restored);
         let Restored { genesis, clock_ms, records, .. } = restored;
         let counters = self.figures.counters();
         counters.replayed.fetch_add(records, Relaxed);
@@ -166,6 +171,7 @@ impl Owner<'_> {
         };
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);
         checkpoint(&mut held, &publisher)?;
+        plan.crash.at(Step::Checkpointed);
         held.publisher = publisher;
         counters.takeovers.fetch_add(1, Relaxed);
         info!(partition, records, "the partition is taken over");
@@ -216,7 +222,7 @@ impl Owner<'_> {
         }
         let id = transactional_id(self.partition);
         let producer = Producer::fence(&self.plan.output, &id, self.plan.transaction_timeout)?;
-        Ok(Publisher::Kafka { producer, partition: self.partition, crash: self.plan.crash })
+        Ok(Publisher::Kafka { producer, partition: self.partition, end: 0.into(), crash: self.plan.crash })
     }
 
     /// Measures the changelog's end and brings the index there. An empty changelog gets its genesis first.
@@ -228,6 +234,9 @@ impl Owner<'_> {
         let dir = plan.index_dir(partition);
         let tell = &mut |progress: Progress| {
             self.figures.state_is(State::Restoring(progress));
+            if progress.offset > progress.from {
+                plan.crash.at(Step::Restoring);
+            }
             if self.stop.is_triggered() { Err(Fault::Released) } else { Ok(()) }
         };
         let measure = || -> Result<Changelog<'_>, Fault> {
@@ -235,6 +244,7 @@ impl Owner<'_> {
             Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks })
         };
         let mut changelog = measure()?;
+        plan.crash.at(Step::Measured);
         let genesis = match changelog.genesis(tell) {
             Ok(Some(genesis)) => genesis,
             Ok(None) if plan.is_shadow => {
@@ -253,7 +263,9 @@ impl Owner<'_> {
             }
             Err(fault) => return Err(fault),
         };
-        let restored = changelog.restore(&dir, &plan.options, genesis, tell)?;
+        let beginning = if plan.may_begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
+        let restored = changelog.restore(&dir, &plan.options, genesis, beginning, tell)?;
+        publisher.changelog_ends_at(changelog.marks.high);
         let count = restored.genesis.partition_count;
         if count != plan.partition_count {
             return Err(Fault::Refused(format!(

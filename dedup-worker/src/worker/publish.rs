@@ -4,15 +4,17 @@
 //! aside, and the input positions in the changelog record come into being together with the commit, or not at all.
 
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use kafka_producer::Headers;
 use rdkafka::Message as _;
 use rdkafka::message::BorrowedMessage;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
+use wire::limits::MESSAGE_ID_BYTES_MAX;
 
-use super::crash::{Crash, Step};
 use super::input::Undecodable;
 use super::positions::Positions;
+use crate::crash::{Crash, Step};
 use crate::kafka::{KafkaFailure, Kind, Outgoing, Producer};
 use crate::{ChangelogPoint, DecidedBatch};
 
@@ -57,6 +59,8 @@ pub enum Publisher {
         producer: Producer,
         /// The partition.
         partition: u32,
+        /// Where the changelog ends, as far as this producer knows.
+        end: AtomicU64,
         /// For tests.
         crash: Crash,
     },
@@ -65,12 +69,19 @@ pub enum Publisher {
 }
 
 impl Publisher {
+    /// Says where the changelog was found to end. A record that lands before it lands in another log, and is taken back.
+    pub fn changelog_ends_at(&self, offset: u64) {
+        if let Self::Kafka { end, .. } = self {
+            end.store(offset, Relaxed);
+        }
+    }
+
     /// Writes a batch in one transaction and says where the changelog stands after it. `scratch` is overwritten.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
     pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, KafkaFailure> {
-        let Self::Kafka { producer, partition, crash } = self else { return Ok(None) };
+        let Self::Kafka { producer, partition, end: changelog_end, crash } = self else { return Ok(None) };
         producer.begin()?;
         let records = job.records.iter().zip(&job.fates);
         let delivered = producer.send(records.filter_map(|(record, fate)| outgoing(record, *fate, *partition)))?;
@@ -80,7 +91,7 @@ impl Publisher {
         let (clock_ms, entries) = job.decided.as_ref().map_or((0, &[][..]), |d| (d.clock_ms(), d.entries()));
         let output = OutputRange { log: 0, start, end };
         encode_batch(scratch, *partition, clock_ms, job.positions.as_slice(), output, entries);
-        commit(producer, *partition, scratch, *crash).map(Some)
+        commit(producer, *partition, scratch, changelog_end, *crash).map(Some)
     }
 
     /// Writes the genesis of a changelog that has none.
@@ -88,11 +99,11 @@ impl Publisher {
     /// # Errors
     /// Anything but a confirmed commit.
     pub fn genesis(&self, genesis: &Genesis) -> Result<(), KafkaFailure> {
-        let Self::Kafka { producer, partition, crash } = self else { return Ok(()) };
+        let Self::Kafka { producer, partition, end, crash } = self else { return Ok(()) };
         let mut record = Vec::new();
         encode_genesis(&mut record, *partition, genesis);
         producer.begin()?;
-        commit(producer, *partition, &record, *crash).map(|_| ())
+        commit(producer, *partition, &record, end, *crash).map(|_| ())
     }
 
     /// Writes a checkpoint and says where the changelog stands after it.
@@ -100,41 +111,52 @@ impl Publisher {
     /// # Errors
     /// Anything but a confirmed commit.
     pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<ChangelogPoint>, KafkaFailure> {
-        let Self::Kafka { producer, partition, crash } = self else { return Ok(None) };
+        let Self::Kafka { producer, partition, end, crash } = self else { return Ok(None) };
         let mut record = Vec::new();
         encode_checkpoint(&mut record, *partition, checkpoint);
         producer.begin()?;
-        commit(producer, *partition, &record, *crash).map(Some)
+        commit(producer, *partition, &record, end, *crash).map(Some)
     }
 }
 
 /// What is sent of a record; nothing of one that had been published before.
 fn outgoing<'a>(record: &'a BorrowedMessage<'_>, fate: Fate, partition: u32) -> Option<Outgoing<'a>> {
+    let (mut key, mut value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
     let (kind, topic, partition, headers) = match fate {
         Fate::Dropped => return None,
         Fate::Published => (Kind::Output, EVENTS_DEDUPED, Some(partition), Headers::Of(record, None)),
+        Fate::SetAside(Undecodable::Size) => {
+            (key, value) = (&key[..key.len().min(MESSAGE_ID_BYTES_MAX)], &[]);
+            (Kind::Rejected, EVENTS_REJECTED, None, Headers::These(&[(REASON_HEADER, b"size")]))
+        }
         Fate::SetAside(why) => {
             let reason = (REASON_HEADER, why.reason().as_bytes());
             (Kind::Rejected, EVENTS_REJECTED, None, Headers::Of(record, Some(reason)))
         }
     };
-    let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
     Some(Outgoing { kind, topic, partition, key, value, headers })
 }
 
-/// Adds the changelog record to the transaction that was begun, and commits.
+/// Adds the changelog record to the transaction that was begun, and commits. `end` is where the changelog is known to
+/// end, and is moved on.
 pub(crate) fn commit(
     producer: &Producer,
     partition: u32,
     record: &[u8],
+    end: &AtomicU64,
     crash: Crash,
 ) -> Result<ChangelogPoint, KafkaFailure> {
     let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
     let outgoing = Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers };
     let offset = producer.send([outgoing])?.changelog;
     let offset = offset.ok_or_else(|| KafkaFailure::new("produce", "the changelog record was not acknowledged"))?;
+    if offset < end.load(Relaxed) {
+        let (end, what) = (end.load(Relaxed), "the changelog's end went back; it is another one by the same name");
+        return Err(KafkaFailure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
+    }
     crash.at(Step::BeforeCommit);
     producer.commit()?;
+    end.store(offset + 1, Relaxed);
     crash.at(Step::Committed);
     Ok(ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) })
 }

@@ -13,14 +13,15 @@ use tracing::{error, warn};
 use wire::changelog::{Checkpoint, Genesis};
 
 use super::clock::Clock;
-use super::crash::{Crash, Step};
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures};
-use super::input::{Cursor, Input, Taken, decode};
+use super::input::{Input, Taken, Undecodable, decode};
 use super::positions::Positions;
 use super::publish::{Fate, Job, Publisher};
+use super::reading::{Looked, Reading};
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
+use crate::crash::{Crash, Step};
 use crate::error::Remedy;
 use crate::kafka::KafkaFailure;
 use crate::{Candidate, ChangelogPoint, Partition, Verdict};
@@ -125,14 +126,12 @@ pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_
                 waker.wake();
             }
         });
-        let cursors = inputs.iter().map(|(_, input)| input.cursor()).collect();
         let run = Run {
             held,
-            inputs,
+            reading: Reading::of(inputs),
             around,
             publisher,
             is_shadow,
-            cursors,
             jobs,
             done,
             in_flight: false,
@@ -154,11 +153,10 @@ pub fn changes(watches: &[std::sync::Arc<Watch>]) -> u64 {
 
 struct Run<'r, 'c> {
     held: &'r mut Held,
-    inputs: &'c [(usize, Input)],
+    reading: Reading<'c>,
     around: &'r Surroundings<'r>,
     publisher: &'c Publisher,
     is_shadow: bool,
-    cursors: Vec<Cursor>,
     jobs: SyncSender<Job<'c>>,
     done: Receiver<Done<'c>>,
     in_flight: bool,
@@ -187,13 +185,9 @@ impl<'c> Run<'_, 'c> {
                 self.look_after()?;
                 continue;
             }
-            let answers = self.answers();
-            let reached = self.cursors.iter().zip(&answers).map(|(cursor, answers)| cursor.reached(*answers));
-            let clock_ms = self.held.clock.advance(reached, (self.around.wall_ms)());
-            self.decide(&mut job, clock_ms)?;
-            for ((_, input), cursor) in self.inputs.iter().zip(&self.cursors) {
-                self.held.positions.advance(input.facts(), cursor.leader_epoch, cursor.next_offset);
-            }
+            self.decide(&mut job)?;
+            self.reading.enter(&mut self.held.positions);
+            self.around.crash.at(Step::Decided);
             job.positions.clone_from(&self.held.positions);
             self.finish()?;
             if self.jobs.send(job).is_err() {
@@ -212,6 +206,7 @@ impl<'c> Run<'_, 'c> {
         let begun = Instant::now();
         let mut first = None;
         let mut bytes = 0;
+        let mut until_ms = 0;
         loop {
             if self.around.stop.is_triggered() {
                 return Ok(Some(End::Stopped));
@@ -220,22 +215,39 @@ impl<'c> Run<'_, 'c> {
                 return Ok(Some(End::InputsChanged));
             }
             let before = job.records.len();
-            for place in self.slower_first() {
-                let (inputs, cursor) = (self.inputs, &mut self.cursors[place]);
+            if before == 0 {
+                match self.reading.look() {
+                    Looked::Waiting => until_ms = self.begin_batch(),
+                    Looked::Nothing => {}
+                    Looked::Cut(index) => return Ok(Some(End::InputCut(index))),
+                }
+            }
+            for index in 0..self.reading.len() {
                 for _ in 0..BURST {
-                    let record = match inputs[place].1.take(cursor) {
+                    let record = match self.reading.take(index, until_ms) {
                         Taken::Record(record) => record,
                         Taken::Nothing => break,
-                        Taken::Cut => return Ok(Some(End::InputCut(place))),
+                        Taken::Cut => return Ok(Some(End::InputCut(index))),
                     };
-                    bytes += rdkafka::Message::payload(&record).map_or(0, <[u8]>::len);
                     let Genesis { partition_count, seed, .. } = self.held.genesis;
-                    match decode(&record, self.held.partition, partition_count, seed) {
+                    let (record_bytes, decoded) = decode(&record, self.held.partition, partition_count, seed);
+                    bytes += record_bytes;
+                    match decoded {
                         Ok(candidate) => {
                             self.candidates.push(candidate);
                             job.fates.push(Fate::Published);
                         }
-                        Err(why) => job.fates.push(Fate::SetAside(why)),
+                        Err(why) => {
+                            if why == Undecodable::Size {
+                                let (cluster, partition) = (self.reading.cluster(index), self.held.partition);
+                                let offset = rdkafka::Message::offset(&record);
+                                error!(
+                                    cluster,
+                                    partition, offset, record_bytes, "a record is set aside without its value"
+                                );
+                            }
+                            job.fates.push(Fate::SetAside(why));
+                        }
                     }
                     job.records.push(record);
                     if job.records.len() >= limits.records_max || bytes >= limits.bytes_max {
@@ -258,21 +270,23 @@ impl<'c> Run<'_, 'c> {
         }
     }
 
-    /// The inputs, the one that is further behind first, so that a batch's clock fits all of it.
-    fn slower_first(&self) -> impl Iterator<Item = usize> + use<> {
-        let count = self.cursors.len();
-        let time = |place: usize| self.cursors.get(place).map_or(i64::MAX, |cursor| cursor.reached_ms);
-        let turned = count == 2 && time(1) < time(0);
-        (0..count).map(move |place| if turned { count - 1 - place } else { place })
+    /// Moves the clock to the oldest record that is there, and says until when those of its batch were appended.
+    fn begin_batch(&mut self) -> i64 {
+        let wall_ms = (self.around.wall_ms)();
+        self.advance_clock(wall_ms);
+        let until_ms = self.held.clock.now_ms().saturating_add(self.held.genesis.window.bucket_ms() as i64);
+        // What claims to be from the future is of now.
+        if until_ms >= wall_ms { i64::MAX } else { until_ms }
     }
 
-    fn answers(&self) -> Vec<bool> {
-        let answers = |(place, _): &(usize, Input)| matches!(self.around.watches[*place].state(), InputState::Ready(_));
-        self.inputs.iter().map(answers).collect()
+    fn advance_clock(&mut self, wall_ms: i64) {
+        let answers = |place: usize| matches!(self.around.watches[place].state(), InputState::Ready(_));
+        self.held.clock.advance(self.reading.reached(answers), wall_ms);
     }
 
     /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that.
-    fn decide(&mut self, job: &mut Job<'c>, clock_ms: i64) -> Result<(), Fault> {
+    fn decide(&mut self, job: &mut Job<'c>) -> Result<(), Fault> {
+        let clock_ms = self.held.clock.now_ms();
         let decided = loop {
             match self.held.index.decide(&self.candidates, clock_ms, &mut self.verdicts) {
                 Ok(decided) => break decided,
@@ -349,9 +363,7 @@ impl<'c> Run<'_, 'c> {
     fn look_after(&mut self) -> Result<(), Fault> {
         self.looked_after = Instant::now();
         if !self.in_flight {
-            let answers = self.answers();
-            let reached = self.cursors.iter().zip(&answers).map(|(cursor, answers)| cursor.reached(*answers));
-            self.held.clock.advance(reached, (self.around.wall_ms)());
+            self.advance_clock((self.around.wall_ms)());
         }
         let clock_ms = self.held.clock.now_ms();
         let bucket_ms = self.held.genesis.window.bucket_ms() as i64;
@@ -366,18 +378,16 @@ impl<'c> Run<'_, 'c> {
         }
         let figures = self.around.figures;
         figures.index_is(self.held.index.stats(), clock_ms);
-        for ((place, input), cursor) in self.inputs.iter().zip(&self.cursors) {
-            let end = input.reader().known_end().unwrap_or(cursor.next_offset);
-            let behind_ms = if cursor.is_at_end { 0 } else { (self.around.wall_ms)() - cursor.reached_ms };
-            let behind_ms = behind_ms.max(0) as u64;
-            figures.lag_is(*place, end.saturating_sub(cursor.next_offset), behind_ms);
-            let watch = &self.around.watches[*place];
+        for (place, records, since_ms) in self.reading.lags() {
+            let behind_ms = since_ms.map_or(0, |since_ms| (self.around.wall_ms)() - since_ms).max(0) as u64;
+            figures.lag_is(place, records, behind_ms);
+            let watch = &self.around.watches[place];
             let is_late = watch.is_late(behind_ms);
-            if is_late && !self.held.is_late[*place] {
+            if is_late && !self.held.is_late[place] {
                 let (cluster, partition, behind_s) = (watch.cluster().name(), self.held.partition, behind_ms / 1000);
                 error!(cluster, partition, behind_s, "what waits is half way to being deleted before it is read");
             }
-            self.held.is_late[*place] = is_late;
+            self.held.is_late[place] = is_late;
         }
         Ok(())
     }

@@ -5,19 +5,22 @@
 //! | the changelog holds the record that the index says it ends with | only what comes after it is replayed |
 //! | it does not: cut back, restored, made anew, expired | the index is thrown away and made from the first record |
 //! | records, but neither a genesis nor a checkpoint | refused: nobody can say what the digests mean |
-//! | batches behind a genesis without a checkpoint | refused: a rebuild of the changelog was interrupted |
+//! | neither an index nor the changelog's beginning, and the window reaches back behind its first record | refused: records of the window are gone |
+//! | a newest record with the [mark](super::remaking) | refused: a rebuild of the changelog was interrupted |
 //! | fewer records than the end that was measured, after all waiting | a fault with a name, never "go on" |
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::Message as _;
+use wire::Window;
 use wire::changelog::{Genesis, Position, Record, checksum_of};
 use wire::topic::EVENTS_INDEX;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fault::Fault;
 use super::positions::Positions;
+use super::remaking;
 use crate::kafka::{Cluster, Isolation, LogReader, Read, TopicFacts, Watermarks};
 use crate::{ChangelogPoint, Options, Partition};
 
@@ -26,6 +29,9 @@ use crate::{ChangelogPoint, Options, Partition};
 const STALL: Duration = Duration::from_secs(90);
 /// Time of one poll, and so until a stop is seen.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Offsets before the end among which the newest record is looked for first: records and the marks of transactions.
+const TAIL_OFFSETS: u64 = 64;
 
 /// The changelog of one partition, as it was when its end was measured.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +63,15 @@ pub struct Restored {
     pub records: u64,
 }
 
+/// What is to be done where records of the window are gone from the changelog's beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// It is refused: what they published would be published again.
+    MustBeThere,
+    /// What is left is taken for all there was.
+    MayBeGone,
+}
+
 /// How far a replay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -80,6 +95,15 @@ pub type Apply<'a> = &'a mut dyn FnMut(u64, &[u8], Record<'_>) -> Result<bool, F
 pub fn log_id(facts: &TopicFacts, partition: u32) -> [u8; 16] {
     let name = [facts.cluster_id.as_bytes(), &facts.topic_id, &partition.to_le_bytes()].concat();
     xxh3_128(&name).to_le_bytes()
+}
+
+/// The window's clock at a record.
+fn clock_of(record: &Record<'_>) -> i64 {
+    match record {
+        Record::Genesis(genesis) => genesis.created_ms,
+        Record::Batch(batch) => batch.clock_ms,
+        Record::Checkpoint(checkpoint) => checkpoint.clock_ms,
+    }
 }
 
 impl Changelog<'_> {
@@ -116,18 +140,70 @@ impl Changelog<'_> {
     ///
     /// # Errors
     /// [`Fault`]; see the table above.
-    pub fn restore(&self, dir: &Path, options: &Options, genesis: Genesis, tell: Tell<'_>) -> Result<Restored, Fault> {
-        let mistrust = match self.replay(dir, options, genesis, tell) {
+    pub fn restore(
+        &self,
+        dir: &Path,
+        options: &Options,
+        genesis: Genesis,
+        beginning: Beginning,
+        tell: Tell<'_>,
+    ) -> Result<Restored, Fault> {
+        let mistrust = match self.replay(dir, options, genesis, beginning, tell) {
             Ok(restored) => return Ok(restored),
             Err(Fault::Index(reason)) => reason,
             Err(fault) => return Err(fault),
         };
         Partition::destroy(dir)?;
-        let restored = self.replay(dir, options, genesis, tell)?;
+        let restored = self.replay(dir, options, genesis, beginning, tell)?;
         Ok(Restored { thrown_away: Some(mistrust), ..restored })
     }
 
-    fn replay(&self, dir: &Path, options: &Options, genesis: Genesis, tell: Tell<'_>) -> Result<Restored, Fault> {
+    /// Refuses a changelog of which records are gone that the window still reaches. Retention takes only older ones, and
+    /// leaves a checkpoint or a batch at the beginning; so does who cuts it, or makes it anew under a live worker.
+    fn reaches_back(&self, window: Window, tell: Tell<'_>) -> Result<(), Fault> {
+        let mut begins_ms = None;
+        self.read(self.marks.low, tell, &mut |_, _, record| {
+            begins_ms = (!matches!(record, Record::Genesis(_))).then_some(clock_of(&record));
+            Ok(false)
+        })?;
+        let Some(begins_ms) = begins_ms else { return Ok(()) };
+        let clock_ms = self.newest_clock_ms(tell)?.unwrap_or(begins_ms);
+        if window.at(begins_ms) <= window.oldest(clock_ms) {
+            return Ok(());
+        }
+        Err(Fault::Refused(format!(
+            "{EVENTS_INDEX} {} begins in the middle of the window, at {}: what was published before is not known any more, \
+             and would be published again. Make it again with `dedup-worker rebuild --from events.deduped`, or go on with \
+             what is left with `dedup-worker run --begin-anew`",
+            self.partition, self.marks.low
+        )))
+    }
+
+    /// The window's clock at the newest record, without reading the whole.
+    fn newest_clock_ms(&self, tell: Tell<'_>) -> Result<Option<i64>, Fault> {
+        let Watermarks { low, high } = self.marks;
+        let mut offsets = TAIL_OFFSETS;
+        loop {
+            let (from, mut newest) = (high.saturating_sub(offsets).max(low), None);
+            self.read(from, tell, &mut |_, _, record| {
+                newest = newest.max(Some(clock_of(&record)));
+                Ok(true)
+            })?;
+            if newest.is_some() || from == low {
+                return Ok(newest);
+            }
+            offsets *= 2;
+        }
+    }
+
+    fn replay(
+        &self,
+        dir: &Path,
+        options: &Options,
+        genesis: Genesis,
+        beginning: Beginning,
+        tell: Tell<'_>,
+    ) -> Result<Restored, Fault> {
         let mut index = Partition::open(dir, &genesis, log_id(self.facts, self.partition), options)?;
         let mistrust = |reason: &str| Fault::Index(reason.into());
         // From the last record that is covered on: it proves that this is the same changelog, and it has the positions.
@@ -140,12 +216,13 @@ impl Changelog<'_> {
             }
             Some(end) => end.next_offset - 1,
         };
+        // Before anything is entered: an index that covers something is proof that all was there.
+        if covered.is_none() && beginning == Beginning::MustBeThere {
+            self.reaches_back(genesis.window, tell)?;
+        }
         let mut positions: Vec<Position> = Vec::new();
         let mut clock_ms = 0;
         let mut records = 0;
-        // What an index covers was read to its checkpoint when it was made.
-        let mut is_settled = covered.is_some();
-        let mut has_batches = false;
         let mut proof = covered;
         let mut apply = |offset: u64, bytes: &[u8], record: Record<'_>| {
             let next = ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(bytes) };
@@ -163,13 +240,11 @@ impl Changelog<'_> {
                 }
                 Record::Checkpoint(found) => {
                     self.is_same(&genesis, &found.genesis)?;
-                    is_settled = true;
                     clock_ms = clock_ms.max(found.clock_ms);
                     index.advance(next, found.clock_ms);
                     positions = found.positions;
                 }
                 Record::Batch(batch) => {
-                    has_batches = true;
                     clock_ms = clock_ms.max(batch.clock_ms);
                     index.replay(offset, next, &batch)?;
                     index.maintain(batch.clock_ms)?;
@@ -182,12 +257,7 @@ impl Changelog<'_> {
         if proof.is_some() {
             return Err(mistrust("the changelog does not hold the record that it ends with"));
         }
-        if has_batches && !is_settled {
-            return Err(Fault::Refused(format!(
-                "a rebuild of {EVENTS_INDEX} {} was interrupted; run `dedup-worker rebuild --from events.deduped` again",
-                self.partition
-            )));
-        }
+        remaking::refuse_unfinished(self.partition, &positions)?;
         let positions = Positions::from_record(&positions);
         Ok(Restored { index, genesis, positions, clock_ms, thrown_away: None, records })
     }

@@ -4,7 +4,8 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -14,6 +15,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use super::proxy::Proxy;
+
 /// A start of Java on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 /// Partitions of every topic.
@@ -21,12 +24,25 @@ pub(crate) const PARTITIONS: u32 = 4;
 
 pub(crate) struct Broker {
     pub(crate) address: String,
-    process: u32,
+    process: AtomicU32,
+    launch: Launch,
+    launcher: Mutex<Sender<(Launch, Sender<u32>)>>,
 }
 
 pub(crate) struct Brokers {
     pub(crate) primary: Broker,
     pub(crate) secondary: Broker,
+    /// A second way to the primary, which tests can cut.
+    pub(crate) proxy: Proxy,
+}
+
+/// How a broker is started, the same each time.
+#[derive(Clone)]
+struct Launch {
+    folder: PathBuf,
+    port: u16,
+    controller_port: u16,
+    properties: Vec<String>,
 }
 
 /// The brokers, started by whoever comes first.
@@ -34,21 +50,34 @@ pub(crate) fn brokers() -> &'static Brokers {
     static BROKERS: OnceLock<Brokers> = OnceLock::new();
     BROKERS.get_or_init(|| {
         let folder = folder();
-        // They get SIGKILL when the thread that started them ends, so that thread never does before the process.
-        let (send, started) = channel();
-        thread::spawn(move || {
-            let children = ["primary", "secondary"].map(|name| start(&folder.join(name)));
-            send.send(children.each_ref().map(|(address, child)| (address.clone(), child.id()))).unwrap();
-            loop {
-                thread::park();
-            }
-        });
-        let [primary, secondary] = started.recv().unwrap().map(|(address, process)| Broker { address, process });
+        let (behind_proxy, proxy) = (free_port(), Proxy::new());
+        let launcher = launcher();
+        let primary = Launch::new(folder.join("primary"), Some((behind_proxy, proxy.port())));
+        let secondary = Launch::new(folder.join("secondary"), None);
+        let [primary, secondary] = [primary, secondary].map(|launch| Broker::start(launch, &launcher));
         for broker in [&primary, &secondary] {
             broker.wait_for_answer();
         }
-        Brokers { primary, secondary }
+        proxy.lead_to(behind_proxy);
+        Brokers { primary, secondary, proxy }
     })
+}
+
+/// The thread that starts every broker. They get SIGKILL when it ends, so it never does before the process.
+fn launcher() -> Sender<(Launch, Sender<u32>)> {
+    let (send, wanted) = channel::<(Launch, Sender<u32>)>();
+    thread::spawn(move || {
+        let mut children: Vec<Child> = Vec::new();
+        // The brokers hold the sender and are never dropped, so this never ends.
+        for (launch, started) in wanted {
+            // Those that were killed are buried, so that nobody takes them for alive.
+            children.retain_mut(|child| child.try_wait().unwrap().is_none());
+            let child = launch.start();
+            started.send(child.id()).unwrap();
+            children.push(child);
+        }
+    });
+    send
 }
 
 /// A folder of this process's, and an end to those of processes that are gone.
@@ -69,18 +98,6 @@ pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn start(folder: &Path) -> (String, Child) {
-    fs::create_dir_all(folder).unwrap();
-    let ports = [free_port(), free_port()];
-    let log = fs::File::create(folder.join("broker.log")).unwrap();
-    let mut command = Command::new(script());
-    command.arg("run").arg("--dir").arg(folder);
-    command.args(["--port", &ports[0].to_string(), "--controller-port", &ports[1].to_string()]);
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-    die_with_parent(&mut command);
-    (format!("127.0.0.1:{}", ports[0]), command.spawn().expect("scripts/kafka/cluster"))
-}
-
 #[expect(unsafe_code, reason = "only between fork and exec can a child be tied to its parent")]
 pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure makes one system call and touches no memory of the parent.
@@ -99,12 +116,57 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+impl Launch {
+    /// With a listener for the proxy, which is told that it is reached at the second port.
+    fn new(folder: PathBuf, proxied: Option<(u16, u16)>) -> Self {
+        let (port, controller_port) = (free_port(), free_port());
+        // Workers that are gone are noticed within seconds.
+        let mut properties = vec!["group.min.session.timeout.ms=1000".to_owned()];
+        if let Some((behind, before)) = proxied {
+            let plain = format!("PLAINTEXT://127.0.0.1:{port}");
+            properties.extend([
+                format!("listeners={plain},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller_port}"),
+                format!("advertised.listeners={plain},PROXIED://127.0.0.1:{before}"),
+                "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+            ]);
+        }
+        Self { folder, port, controller_port, properties }
+    }
+
+    fn start(&self) -> Child {
+        fs::create_dir_all(&self.folder).unwrap();
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("broker.log")).unwrap();
+        let mut command = Command::new(script());
+        command.arg("run").arg("--dir").arg(&self.folder);
+        command.args(["--port", &self.port.to_string(), "--controller-port", &self.controller_port.to_string()]);
+        for property in &self.properties {
+            command.args(["--set", property]);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        die_with_parent(&mut command);
+        command.spawn().expect("scripts/kafka/cluster")
+    }
+}
+
 impl Broker {
+    fn start(launch: Launch, launcher: &Sender<(Launch, Sender<u32>)>) -> Self {
+        let address = format!("127.0.0.1:{}", launch.port);
+        let broker = Self { address, process: AtomicU32::new(0), launch, launcher: Mutex::new(launcher.clone()) };
+        broker.launch();
+        broker
+    }
+
+    fn launch(&self) {
+        let (send, started) = channel();
+        self.launcher.lock().unwrap().send((self.launch.clone(), send)).unwrap();
+        self.process.store(started.recv().unwrap(), Relaxed);
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap()
     }
 
-    fn wait_for_answer(&self) {
+    pub(crate) fn wait_for_answer(&self) {
         let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap();
         let begun = Instant::now();
         while client.fetch_metadata(None, Duration::from_secs(2)).is_err() {
@@ -150,9 +212,22 @@ impl Broker {
 
     /// Deletes every record of a partition.
     pub(crate) fn empty(&self, topic: &str, partition: u32) {
+        self.cut(topic, partition, rdkafka::Offset::End);
+    }
+
+    /// Deletes the records of a partition before an offset.
+    pub(crate) fn cut(&self, topic: &str, partition: u32, offset: rdkafka::Offset) {
         let mut list = rdkafka::TopicPartitionList::new();
-        list.add_partition_offset(topic, partition.cast_signed(), rdkafka::Offset::End).unwrap();
-        block(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+        list.add_partition_offset(topic, partition.cast_signed(), offset).unwrap();
+        let deleted = block(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+        deleted.elements().iter().for_each(|element| element.error().unwrap());
+    }
+
+    /// Where a partition begins and ends.
+    pub(crate) fn ends(&self, topic: &str, partition: u32) -> (u64, u64) {
+        let client: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap();
+        let marks = client.fetch_watermarks(topic, partition.cast_signed(), Duration::from_secs(20)).unwrap();
+        (marks.0.cast_unsigned(), marks.1.cast_unsigned())
     }
 
     pub(crate) fn freeze(&self) {
@@ -163,8 +238,17 @@ impl Broker {
         self.signal(rustix::process::Signal::CONT);
     }
 
+    pub(crate) fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// After a [`kill`](Self::kill): on the same port, with the same data. Does not wait for an answer.
+    pub(crate) fn start_again(&self) {
+        self.launch();
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.process.cast_signed()).unwrap();
+        let pid = rustix::process::Pid::from_raw(self.process.load(Relaxed).cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 }

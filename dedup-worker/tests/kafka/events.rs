@@ -26,6 +26,7 @@ impl Events {
             .set("bootstrap.servers", &broker.address)
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
+            .set("message.max.bytes", "1040000")
             .create()
             .unwrap();
         Self { producer }
@@ -48,6 +49,54 @@ impl Events {
         self.send(&id, partition(&id), Some(headers));
     }
 
+    /// Produces a record of any bytes, or none.
+    pub(crate) fn raw(&self, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>, headers: OwnedHeaders) {
+        let mut record = BaseRecord::<[u8], [u8]>::to(EVENTS).partition(partition.cast_signed()).headers(headers);
+        (record.key, record.payload) = (key, value);
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    /// Produces a whole event, with one more header whose name is no UTF-8.
+    #[expect(unsafe_code, reason = "the safe interface takes no such name")]
+    pub(crate) fn with_header_named(&self, number: u64, name: &[u8]) {
+        use rd::rd_kafka_vtype_t as kind;
+        use rdkafka::bindings as rd;
+        let (id, received) = (id(number), now_ms().to_string());
+        let value = format!(r#"{{"messageId":"{id}","type":"track"}}"#);
+        let topic = std::ffi::CString::new(EVENTS).unwrap();
+        // SAFETY: the list of arguments is what librdkafka documents; it copies key and value and takes the headers over.
+        let sent = unsafe {
+            let headers = rd::rd_kafka_headers_new(3);
+            for (name, value) in [
+                (SOURCE_HEADER.as_bytes(), SOURCE.as_bytes()),
+                (RECEIVED_AT_HEADER.as_bytes(), received.as_bytes()),
+                (name, &b"x"[..]),
+            ] {
+                let (at, length) = (name.as_ptr().cast(), name.len() as isize);
+                rd::rd_kafka_header_add(headers, at, length, value.as_ptr().cast(), value.len() as isize);
+            }
+            rd::rd_kafka_producev(
+                self.producer.client().native_ptr(),
+                kind::RD_KAFKA_VTYPE_TOPIC,
+                topic.as_ptr(),
+                kind::RD_KAFKA_VTYPE_PARTITION,
+                partition(&id).cast_signed(),
+                kind::RD_KAFKA_VTYPE_MSGFLAGS,
+                rd::RD_KAFKA_MSG_F_COPY,
+                kind::RD_KAFKA_VTYPE_KEY,
+                id.as_ptr(),
+                id.len(),
+                kind::RD_KAFKA_VTYPE_VALUE,
+                value.as_ptr(),
+                value.len(),
+                kind::RD_KAFKA_VTYPE_HEADERS,
+                headers,
+                kind::RD_KAFKA_VTYPE_END,
+            )
+        };
+        assert_eq!(sent, rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+    }
+
     /// Produces a record as it is.
     pub(crate) fn send(&self, id: &str, partition: u32, headers: Option<OwnedHeaders>) {
         let value = format!(r#"{{"messageId":"{id}","type":"track"}}"#);
@@ -65,6 +114,11 @@ impl Events {
 
 pub(crate) fn id(number: u64) -> String {
     format!("m-{number:08}")
+}
+
+/// Numbers of events of one partition, from a number on.
+pub(crate) fn of_partition(wanted: u32, from: u64) -> impl Iterator<Item = u64> {
+    (from..).filter(move |number| partition(&id(*number)) == wanted)
 }
 
 pub(crate) fn partition(id: &str) -> u32 {
@@ -120,7 +174,7 @@ impl Output {
     fn read(&mut self, timeout: Duration) -> bool {
         match self.consumer.poll(timeout) {
             Some(Ok(record)) => {
-                let id = String::from_utf8(record.key().unwrap_or_default().to_vec()).unwrap();
+                let id = String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned();
                 *self.seen.entry(id).or_default() += 1;
                 true
             }
@@ -130,11 +184,16 @@ impl Output {
 
     /// Asserts that exactly the events below `count` came out, each once.
     pub(crate) fn assert_each_once(&mut self, count: u64) {
+        self.assert_each_once_of(0..count);
+    }
+
+    /// Asserts that exactly these events came out, each once.
+    pub(crate) fn assert_each_once_of(&mut self, numbers: impl Iterator<Item = u64> + Clone) {
         self.drain(Duration::from_millis(700));
         let doubled: Vec<_> = self.seen.iter().filter(|(_, times)| **times > 1).take(5).collect();
         assert!(doubled.is_empty(), "came out more than once: {doubled:?}");
-        let missing: Vec<_> = (0..count).map(id).filter(|id| !self.seen.contains_key(id)).take(5).collect();
+        let missing: Vec<_> = numbers.clone().map(id).filter(|id| !self.seen.contains_key(id)).take(5).collect();
         assert!(missing.is_empty(), "never came out: {missing:?}");
-        assert_eq!(self.seen.len() as u64, count, "nothing else came out");
+        assert_eq!(self.seen.len(), numbers.count(), "nothing else came out");
     }
 }

@@ -29,7 +29,7 @@ fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
 fn an_output_that_was_away_is_used_again_when_it_returns() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let worker = scene.run("one");
+    let worker = scene.run_with("one", &[("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", "5000")]);
     scene.primary.produce(0..1_000);
     output.wait_for(1_000, LIMIT);
     scene.brokers.primary.freeze();
@@ -89,6 +89,67 @@ fn a_cluster_that_changes_its_count_is_no_longer_read() {
     output.wait_for(800, LIMIT);
     output.drain(Duration::from_millis(700));
     assert_eq!(output.seen.len(), 800, "the unfit cluster is not read");
+    worker.stop();
+}
+
+/// The same on the side of the output: its input is no longer read; a changelog of another size is refused at the next
+/// takeover, with both numbers, and what was promised for the partitions that there were still holds.
+#[test]
+fn partitions_added_to_the_output_cluster_are_never_used() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let mut worker = scene.run("one");
+    scene.primary.produce(0..500);
+    output.wait_for(500, LIMIT);
+    scene.brokers.primary.add_partitions(EVENTS_DEDUPED, 6);
+    scene.brokers.primary.add_partitions(EVENTS, 6);
+    worker.wait_for_log("events has 6 partitions on the primary cluster and 4 everywhere else");
+    scene.primary.produce(500..700);
+    scene.secondary.produce(700..1_000);
+    output.wait_for(800, LIMIT);
+    output.drain(Duration::from_millis(700));
+    assert_eq!(output.seen.len(), 800, "the unfit input is not read");
+    let (low, high) = scene.brokers.primary.ends(EVENTS_DEDUPED, 5);
+    assert_eq!((low, high), (0, 0), "nothing is written where nobody looks for repeats");
+    scene.brokers.primary.add_partitions(EVENTS_INDEX, 6);
+    let status = worker.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(worker.log().contains("events.index has 6 partitions by now; it had 4"), "{}", worker.log());
+    let refusal = scene.ask("one", &["run"]).unwrap_err();
+    assert!(refusal.contains("4 ") && refusal.contains("6 "), "{refusal}");
+    output.assert_each_once_of((0..500).chain(700..1_000));
+}
+
+/// Positions are kept by cluster, not by what the settings call it: nothing is read twice, nothing is passed over.
+#[test]
+fn inputs_swapped_in_the_settings_are_read_on_where_each_was() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..3_000);
+    scene.secondary.produce(2_900..4_000);
+    output.wait_for(4_000, LIMIT);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 100);
+    worker.stop();
+    scene.primary.produce(4_000..4_500);
+    scene.secondary.produce(4_400..6_000);
+    let (primary, secondary) = (&scene.brokers.primary.address, &scene.brokers.secondary.address);
+    let swapped = [
+        ("DEDUP_KAFKA_PRIMARY", secondary.as_str()),
+        ("DEDUP_KAFKA_SECONDARY", primary.as_str()),
+        ("DEDUP_KAFKA_OUTPUT", primary.as_str()),
+    ];
+    let worker = scene.run_with("one", &swapped);
+    output.wait_for(6_000, LIMIT);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 100);
+    assert_eq!(worker.metric("dedup_published_events_total"), 2_000);
+    worker.stop();
+    // And back, for one that knows only the changelog.
+    scene.secondary.produce(5_900..7_000);
+    let worker = scene.run("another");
+    output.wait_for(7_000, LIMIT);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 100);
+    output.assert_each_once(7_000);
     worker.stop();
 }
 

@@ -5,12 +5,19 @@
 
 mod brokers;
 mod events;
+mod proxy;
 mod scene;
 mod worker;
 
 mod crash;
+mod damage;
 mod faults;
 mod membership;
 mod once;
+mod outcome;
+mod pause;
+mod poison;
 mod rebuild;
 mod throughput;
+mod truth;
+mod window;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::scene::Scene;
+use rand::Rng as _;
+
+use super::scene::{Scene, chaos, random};
 
 const LIMIT: Duration = Duration::from_secs(50);
 
@@ -34,30 +36,68 @@ fn workers_share_the_partitions_and_take_over_from_each_other() {
     two.stop();
 }
 
+/// Workers are started, stopped and killed while events come in on both clusters; at no moment is there none for long.
+#[test]
+fn workers_come_and_go_under_load() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let mut random = random();
+    let settings = [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000"), ("DEDUP_BATCH_RECORDS_MAX", "200")];
+    let mut workers = vec![scene.run_with("worker-0", &settings)];
+    let mut count = 0;
+    for round in 1..=if chaos() { 60 } else { 8 } {
+        scene.primary.produce(count..count + 1_500);
+        scene.secondary.produce(count.saturating_sub(700)..count + 1_000);
+        count += 1_500;
+        let change = random.random_range(0..3);
+        if change == 0 || workers.len() == 1 {
+            workers.push(scene.run_with(&format!("worker-{round}"), &settings));
+        } else {
+            let gone = workers.swap_remove(random.random_range(0..workers.len()));
+            if change == 1 { gone.stop() } else { gone.kill() }
+        }
+        // The next change comes somewhere in the middle of this one's work.
+        output.wait_for(random.random_range(count as usize - 1_500..count as usize), LIMIT);
+    }
+    output.wait_for(count as usize, LIMIT);
+    output.assert_each_once(count);
+    for worker in workers {
+        worker.stop();
+    }
+}
+
 /// Frozen until it has been replaced, then awake again in the middle of what it was doing.
 #[test]
 fn a_frozen_worker_is_fenced() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let settings = [("DEDUP_BATCH_RECORDS_MAX", "200"), ("DEDUP_BATCH_LINGER_MS", "1")];
-    let zombie = scene.run_with("zombie", &settings);
-    zombie.wait_for_metric("dedup_partitions_running", |count| count == 4);
-    scene.primary.produce(0..6_000);
-    output.wait_for(1_000, LIMIT);
-    zombie.signal(Signal::STOP);
-    let rival = scene.run_with("rival", &settings);
-    scene.secondary.produce(3_000..9_000);
-    output.wait_for(9_000, LIMIT);
-    rival.wait_for_metric("dedup_partitions_running", |count| count == 4);
-    zombie.signal(Signal::CONT);
-    scene.primary.produce(8_000..12_000);
-    output.wait_for(12_000, LIMIT);
-    // It is a member again and gets its share in good order.
-    zombie.wait_for_metric("dedup_partitions_running", |count| count == 2);
-    rival.wait_for_metric("dedup_partitions_running", |count| count == 2);
-    scene.secondary.produce(11_000..14_000);
-    output.wait_for(14_000, LIMIT);
-    output.assert_each_once(14_000);
-    zombie.stop();
-    rival.stop();
+    let settings = [
+        ("DEDUP_BATCH_RECORDS_MAX", "200"),
+        ("DEDUP_BATCH_LINGER_MS", "1"),
+        ("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000"),
+    ];
+    let mut count = 0;
+    for round in 0..if chaos() { 10 } else { 1 } {
+        let zombie = scene.run_with(&format!("zombie-{round}"), &settings);
+        zombie.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        scene.primary.produce(count..count + 6_000);
+        output.wait_for(count as usize + 1_000, LIMIT);
+        zombie.signal(Signal::STOP);
+        let rival = scene.run_with(&format!("rival-{round}"), &settings);
+        scene.secondary.produce(count + 3_000..count + 9_000);
+        output.wait_for(count as usize + 9_000, LIMIT);
+        rival.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        zombie.signal(Signal::CONT);
+        scene.primary.produce(count + 8_000..count + 12_000);
+        output.wait_for(count as usize + 12_000, LIMIT);
+        // It is a member again and gets its share in good order.
+        zombie.wait_for_metric("dedup_partitions_running", |running| running == 2);
+        rival.wait_for_metric("dedup_partitions_running", |running| running == 2);
+        scene.secondary.produce(count + 11_000..count + 14_000);
+        count += 14_000;
+        output.wait_for(count as usize, LIMIT);
+        zombie.stop();
+        rival.stop();
+    }
+    output.assert_each_once(count);
 }

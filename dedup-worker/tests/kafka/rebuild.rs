@@ -3,14 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use dedup_worker::kafka::{Cluster, Kind, Outgoing, Producer};
-use dedup_worker::worker::owner::transactional_id;
-use kafka_producer::Headers;
-use wire::changelog::{Genesis, OutputRange, encode_batch, encode_genesis};
 use wire::topic::EVENTS_INDEX;
-use wire::{Bucket, Digest, DigestSeed, PartitionCount, Window};
 
-use super::brokers::PARTITIONS;
 use super::events::{SOURCE, id};
 use super::scene::Scene;
 
@@ -42,23 +36,6 @@ fn an_index_that_is_gone_is_made_again() {
     output.wait_for(5_000, LIMIT);
     output.assert_each_once(5_000);
     worker.stop();
-}
-
-/// What one leaves that was killed in the middle of a partition: a genesis and a batch, and no checkpoint behind them.
-fn half_a_rebuild(scene: &Scene, partition: u32) {
-    let cluster = Cluster::new("output", &scene.brokers.primary.address, service::Properties::default());
-    let producer = Producer::fence(&cluster, &transactional_id(partition), Duration::from_secs(10)).unwrap();
-    let (partition_count, seed) = (PartitionCount::try_new(PARTITIONS).unwrap(), DigestSeed(1));
-    let genesis = Genesis { partition_count, seed, window: Window::default(), created_ms: 0 };
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    encode_genesis(&mut first, partition, &genesis);
-    encode_batch(&mut second, partition, 0, &[], OutputRange::default(), &[(Digest(1), Bucket(1))]);
-    for value in [&first, &second] {
-        producer.begin().unwrap();
-        let (kind, topic, headers) = (Kind::Changelog, c"events.index", Headers::These(&[]));
-        producer.send([Outgoing { kind, topic, partition: Some(partition), key: &[], value, headers }]).unwrap();
-        producer.commit().unwrap();
-    }
 }
 
 /// The mark of a rebuild that was killed: what has been sealed is kept.
@@ -93,11 +70,6 @@ fn a_changelog_that_is_gone_is_made_again_from_the_output() {
     }
     let refusal = scene.ask("one", &["run"]).unwrap_err();
     assert!(refusal.contains("rebuild --from events.deduped"), "{refusal}");
-    for partition in 0..PARTITIONS {
-        half_a_rebuild(&scene, partition);
-    }
-    let refusal = scene.ask("one", &["run"]).unwrap_err();
-    assert!(refusal.contains("was interrupted; run `dedup-worker rebuild --from events.deduped` again"), "{refusal}");
     let rebuilt = scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
     assert!(rebuilt.contains("3000 identities"), "{rebuilt}");
     let known = scene.ask("one", &["lookup", SOURCE, &id(7)]).unwrap();

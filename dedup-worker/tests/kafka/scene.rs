@@ -4,12 +4,18 @@ use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 use super::brokers::{Brokers, brokers, turn};
 use super::events::{Events, Output};
+use super::proxy::Mode;
 use super::worker::Worker;
 
 pub(crate) struct Scene {
@@ -18,17 +24,33 @@ pub(crate) struct Scene {
     pub(crate) secondary: Events,
     folder: TempDir,
     started: Cell<u32>,
+    begun: Instant,
     _turn: MutexGuard<'static, ()>,
+}
+
+/// Whether the long forms were asked for (`make chaos`).
+pub(crate) fn chaos() -> bool {
+    std::env::var_os("TESTS_CHAOS").is_some_and(|value| value == "1")
+}
+
+/// What is random in a long form; prints the seed, which `TESTS_SEED` gives again.
+pub(crate) fn random() -> SmallRng {
+    let given = std::env::var("TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or(super::events::now_ms().cast_unsigned());
+    println!("TESTS_SEED={seed}");
+    SmallRng::seed_from_u64(seed)
 }
 
 impl Scene {
     pub(crate) fn new() -> Self {
         let turn = turn();
         let brokers = brokers();
+        let begun = Instant::now();
+        brokers.proxy.set(Mode::Pass);
         brokers.primary.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED]);
         brokers.secondary.make_anew(&[EVENTS]);
         let (primary, secondary) = (Events::to(&brokers.primary), Events::to(&brokers.secondary));
-        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), started: Cell::new(0), _turn: turn }
+        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), started: Cell::new(0), begun, _turn: turn }
     }
 
     pub(crate) fn output(&self) -> Output {
@@ -54,6 +76,14 @@ impl Scene {
         command
     }
 
+    /// As [`run_with`](Self::run_with), the way to the output being the proxy.
+    pub(crate) fn run_behind_proxy(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
+        let output = self.brokers.proxy.address();
+        let mut settings = settings.to_vec();
+        settings.push(("DEDUP_KAFKA_OUTPUT", &output));
+        self.run_with(name, &settings)
+    }
+
     pub(crate) fn run(&self, name: &str) -> Worker {
         self.run_with(name, &[])
     }
@@ -66,10 +96,26 @@ impl Scene {
         Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
     }
 
+    /// The members of a group of the output cluster.
+    pub(crate) fn members(&self, group: &str) -> Vec<String> {
+        let mut config = ClientConfig::new();
+        let client: BaseConsumer = config.set("bootstrap.servers", &self.brokers.primary.address).create().unwrap();
+        let groups = client.fetch_group_list(Some(group), Duration::from_secs(20)).unwrap();
+        let members = groups.groups().iter().flat_map(rdkafka::groups::GroupInfo::members);
+        members.map(|member| member.id().to_owned()).collect()
+    }
+
     /// Runs a command to its end and gives what it printed, if it succeeded.
     pub(crate) fn ask(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
         let output = self.command(name, arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        println!("{name}: {:.1} s", self.begun.elapsed().as_secs_f64());
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -29,6 +30,20 @@ impl Worker {
     pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended is no error: some are meant to.
         let _ = kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal);
+    }
+
+    /// Waits until it has stopped itself.
+    pub(crate) fn wait_until_paused(&self) {
+        let begun = Instant::now();
+        while !self.is_paused() {
+            assert!(begun.elapsed() < LIMIT, "it never came to where it was to pause\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
     }
 
     pub(crate) fn kill(mut self) {
@@ -65,6 +80,26 @@ impl Worker {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for it to kill itself.
+    pub(crate) fn wait_until_killed(mut self) {
+        let status = self.wait();
+        assert_eq!(status.signal(), Some(9), "{status}\n{}", self.log());
+    }
+
+    /// How often it had to begin a partition again, by its log.
+    pub(crate) fn faults(&self) -> usize {
+        self.log().matches("everything uncommitted was dropped").count()
+    }
+
+    /// Waits until it has begun a partition again more than `before` times.
+    pub(crate) fn wait_for_a_fault(&self, before: usize) {
+        let begun = Instant::now();
+        while self.faults() <= before {
+            assert!(begun.elapsed() < LIMIT, "nothing went wrong\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until the log says so.

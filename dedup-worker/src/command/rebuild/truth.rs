@@ -1,16 +1,21 @@
 //! The changelog made again from `events.deduped`.
 //!
 //! 1. the fence of every partition is taken, so that nobody else writes;
-//! 2. what is left of the old changelog is deleted;
-//! 3. a genesis with a new seed begins the new one: every index of the old one is a stranger from here on;
-//! 4. each output record gives back its identity;
-//! 5. a checkpoint ends it. Batches behind a genesis without a checkpoint are refused by whoever would own the partition,
-//!    so a rebuild that was killed is run again, from 1.
+//! 2. a batch with the mark of a changelog that is being made again (`worker::remaking`) goes behind the old one: proof
+//!    that the fence is still ours, and from here on the partition is refused by whoever would own it;
+//! 3. the old changelog is deleted;
+//! 4. a genesis with a new seed, and the mark with it, begins the new one: every index of the old one is a stranger from
+//!    here on;
+//! 5. each output record gives back its identity, in batches with the mark;
+//! 6. a checkpoint without the mark ends it. A rebuild that was killed before is run again, from 1.
 //!
-//! The positions of the inputs are gone: they are read from their earliest records, which are duplicates by then.
+//! The positions of the inputs are gone: they are read from their earliest records, which are duplicates by then. They are
+//! decided by the window as it was when they came, so the clock is set back to the earliest of them.
 
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use kafka_producer::Headers;
 use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -18,23 +23,26 @@ use rdkafka::{Offset, TopicPartitionList};
 use service::Failure;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
-use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::{Bucket, Digest, PartitionCount};
 
 use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
-use crate::kafka::{Cluster, Isolation, LogReader, Probe, Producer, Read, Watermarks};
-use crate::worker::crash::Crash;
-use crate::worker::input::decode;
+use crate::crash::Crash;
+use crate::kafka::{Cluster, Isolation, Kind, LogReader, Outgoing, Probe, Producer, Read, Watermarks};
+use crate::worker::input::{appended_ms, decode};
 use crate::worker::owner::{new_genesis, transactional_id};
 use crate::worker::publish::commit;
+use crate::worker::remaking;
 use crate::worker::restore::Progress;
 
 /// Time without a record after which the output cluster counts as away.
 const STALL: Duration = Duration::from_mins(1);
 /// Time of one poll.
 const POLL: Duration = Duration::from_millis(100);
+/// How far back an input reaches that does not answer: what `events` is kept for.
+const INPUT_MS: i64 = 7 * wire::window::DAY_MS as i64;
 
 /// What was made of the output.
 #[derive(Debug, Default)]
@@ -57,14 +65,19 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
         .map(|partition| Producer::fence(&cluster, &transactional_id(partition), timeout))
         .collect::<Result<_, _>>()
         .map_err(Failure::failed)?;
+    let inputs = config.inputs();
     let bar = Bar::new();
     let begun = Instant::now();
     let mut tally = Tally::default();
     for (partition, producer) in (0..).zip(&producers) {
         let marks = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?;
-        empty(&cluster, &probe, partition)?;
-        let genesis = new_genesis(partition_count, window, now_ms()).map_err(Failure::failed)?;
-        let truth = Truth { cluster: &cluster, producer, partition, genesis };
+        // No later than the inputs begin: the window's clock starts with the genesis.
+        let inputs_ms = earliest_ms(&inputs, partition);
+        let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
+        let (cluster, crash) = (&cluster, config.crash());
+        let truth = Truth { cluster, producer, partition, genesis, inputs_ms, end: AtomicU64::new(0), crash };
+        truth.claim()?;
+        empty(cluster, &probe, partition)?;
         bar.expect(marks.high - marks.low);
         truth.write(marks, &bar, &mut tally)?;
         bar.say(format!("{:.0} identities/s", tally.identities as f64 / begun.elapsed().as_secs_f64()));
@@ -78,6 +91,26 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
         println!("{foreign} records of {EVENTS_DEDUPED} are not this program's and were passed over");
     }
     Ok(())
+}
+
+/// When the earliest record of the inputs was appended, milliseconds since the Unix epoch; now where there is none.
+fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
+    let earliest = |input: &Cluster| -> Option<i64> {
+        let marks = Probe::new(input, TIMEOUT).ok()?.watermarks(EVENTS, partition).ok()?;
+        if marks.low == marks.high {
+            return Some(now_ms());
+        }
+        let reader = LogReader::open(input, EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
+        let begun = Instant::now();
+        while begun.elapsed() < TIMEOUT {
+            if let Read::Record(record) = reader.read(POLL) {
+                return Some(appended_ms(&record));
+            }
+        }
+        None
+    };
+    let times = inputs.iter().map(|input| earliest(input).unwrap_or(now_ms() - INPUT_MS));
+    times.min().unwrap_or_else(now_ms)
 }
 
 /// Deletes every record of the old changelog.
@@ -105,26 +138,45 @@ struct Truth<'a> {
     producer: &'a Producer,
     partition: u32,
     genesis: Genesis,
+    /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
+    inputs_ms: i64,
+    end: AtomicU64,
+    crash: Crash,
 }
 
 impl Truth<'_> {
-    fn write(&self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(), Failure> {
-        let mut record = Vec::new();
-        encode_genesis(&mut record, self.partition, &self.genesis);
-        self.commit(&record)?;
-        let clock_ms = self.batches(marks, bar, tally)?;
-        record.clear();
-        let checkpoint = Checkpoint { genesis: self.genesis, positions: Vec::new(), clock_ms };
-        encode_checkpoint(&mut record, self.partition, &checkpoint);
-        self.commit(&record)
+    /// Marks the old changelog. What comes behind it is not the old owner's, nor is what comes before it a truth any more.
+    fn claim(&self) -> Result<(), Failure> {
+        self.commit(&[self.batch(0, OutputRange::default(), &[])])
     }
 
-    /// Reads the output up to its end as it was, and gives the window's clock there.
+    fn write(&self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(), Failure> {
+        let mut genesis = Vec::new();
+        encode_genesis(&mut genesis, self.partition, &self.genesis);
+        self.commit(&[genesis, self.batch(0, OutputRange::default(), &[])])?;
+        let clock_ms = self.batches(marks, bar, tally)?;
+        let mut end = Vec::new();
+        encode_checkpoint(
+            &mut end,
+            self.partition,
+            &Checkpoint { genesis: self.genesis, positions: Vec::new(), clock_ms },
+        );
+        self.commit(&[end])
+    }
+
+    /// A batch with the mark.
+    fn batch(&self, clock_ms: i64, output: OutputRange, entries: &[(Digest, Bucket)]) -> Vec<u8> {
+        let mut record = Vec::new();
+        encode_batch(&mut record, self.partition, clock_ms, &[remaking::mark()], output, entries);
+        record
+    }
+
+    /// Reads the output up to its end as it was, and gives the window's clock there: no later than the inputs begin.
     fn batches(&self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<i64, Failure> {
         let Genesis { partition_count, seed, window, .. } = self.genesis;
-        let mut clock_ms = 0;
+        let mut output_ms = 0;
         if marks.low == marks.high {
-            return Ok(clock_ms);
+            return Ok(output_ms);
         }
         let (topic, from) = (EVENTS_DEDUPED, marks.low);
         let reader = LogReader::open(self.cluster, topic, self.partition, from, Isolation::Committed);
@@ -137,10 +189,10 @@ impl Truth<'_> {
                 Read::Record(message) => {
                     moved = Instant::now();
                     // The clock was no later than this when the event was decided, so no bucket becomes older by it.
-                    clock_ms = clock_ms.max(message.timestamp().to_millis().unwrap_or(0));
+                    output_ms = output_ms.max(appended_ms(&message));
                     output.end = message.offset() as u64 + 1;
-                    match decode(&message, self.partition, partition_count, seed) {
-                        Ok(event) => entries.push((event.digest, window.bucket_of(event.received_at_ms, clock_ms))),
+                    match decode(&message, self.partition, partition_count, seed).1 {
+                        Ok(event) => entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms))),
                         Err(_) => tally.foreign += 1,
                     }
                     bar.advance(&mut before, Progress { from, offset: output.end, end: marks.high, digests: 0 });
@@ -155,15 +207,13 @@ impl Truth<'_> {
             }
             let is_at_end = output.end >= marks.high;
             if entries.len() == CHANGELOG_ENTRIES_MAX || (is_at_end && !entries.is_empty()) {
-                let mut record = Vec::new();
-                encode_batch(&mut record, self.partition, clock_ms, &[], output, &entries);
-                self.commit(&record)?;
+                self.commit(&[self.batch(output_ms.min(self.inputs_ms), output, &entries)])?;
                 tally.identities += entries.len() as u64;
                 entries.clear();
                 output.start = output.end;
             }
             if is_at_end {
-                return Ok(clock_ms);
+                return Ok(output_ms.min(self.inputs_ms));
             }
             if moved.elapsed() > STALL {
                 return Err(Failure::failed(format!("the end of {topic} {} was not reached", self.partition)));
@@ -171,11 +221,16 @@ impl Truth<'_> {
         }
     }
 
-    fn commit(&self, record: &[u8]) -> Result<(), Failure> {
-        self.producer
-            .begin()
-            .and_then(|()| commit(self.producer, self.partition, record, Crash::default()))
-            .map(|_| ())
-            .map_err(|failure| Failure::failed(format!("{failure}; is a worker running?")))
+    /// Writes records in one transaction.
+    fn commit(&self, records: &[Vec<u8>]) -> Result<(), Failure> {
+        let write = || {
+            let (last, before) = records.split_last().expect("there is a record");
+            self.producer.begin()?;
+            let (kind, partition, headers) = (Kind::Changelog, Some(self.partition), Headers::These(&[]));
+            let outgoing = |value| Outgoing { kind, topic: c"events.index", partition, key: &[], value, headers };
+            self.producer.send(before.iter().map(|value| outgoing(value.as_slice())))?;
+            commit(self.producer, self.partition, last, &self.end, self.crash)
+        };
+        write().map(|_| ()).map_err(|failure| Failure::failed(format!("{failure}; is a worker running?")))
     }
 }

@@ -1,0 +1,104 @@
+//! Fault: records that are no events, or look as no record should, in the middle of good ones, on both clusters.
+
+use std::time::Duration;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use wire::partition::partition_of;
+use wire::topic::{EVENTS_REJECTED, RECEIVED_AT_HEADER, SOURCE_HEADER};
+use wire::{MessageId, PartitionCount};
+
+use super::brokers::PARTITIONS;
+use super::events::{Events, Output, SOURCE, now_ms};
+use super::scene::Scene;
+
+const LIMIT: Duration = Duration::from_secs(50);
+
+fn headers() -> OwnedHeaders {
+    let received = now_ms().to_string();
+    OwnedHeaders::new()
+        .insert(Header { key: SOURCE_HEADER, value: Some(SOURCE) })
+        .insert(Header { key: RECEIVED_AT_HEADER, value: Some(&received) })
+}
+
+/// The partition that a key leads to, so that nothing is wrong with a record but what is meant to be.
+fn place(key: Option<&[u8]>) -> u32 {
+    let count = PartitionCount::try_new(PARTITIONS).unwrap();
+    key.and_then(MessageId::try_new).map_or(0, |id| partition_of(id, count))
+}
+
+/// One of each kind, and how many there are. `name` keeps those of the two clusters apart.
+fn poison(events: &Events, name: &str) -> u64 {
+    let large = vec![b'x'; 1_030_000];
+    let huge = || headers().insert(Header { key: "x", value: Some(&large[..1_020_000]) });
+    let id = |kind: &str| format!("{name}-{kind}");
+    let mut count = 0;
+    let mut send = |key: Option<&[u8]>, value: Option<&[u8]>, headers: OwnedHeaders| {
+        events.raw(place(key), key, value, headers);
+        count += 1;
+    };
+    let value = Some(&b"{}"[..]);
+    send(None, value, headers());
+    send(None, None, OwnedHeaders::new());
+    send(Some(b""), value, headers());
+    send(Some(&large[..1_025]), value, headers());
+    send(Some(&large[..999_000]), value, headers());
+    for (kind, value, headers) in [
+        ("tombstone", None, headers()),
+        ("empty", Some(&b""[..]), headers()),
+        ("no source", value, OwnedHeaders::new().insert(Header { key: RECEIVED_AT_HEADER, value: Some("1") })),
+        ("null source", value, headers().insert(Header { key: SOURCE_HEADER, value: None::<&str> })),
+        ("time", value, headers().insert(Header { key: RECEIVED_AT_HEADER, value: Some("yesterday") })),
+        (
+            "bytes for a time",
+            value,
+            headers().insert(Header { key: RECEIVED_AT_HEADER, value: Some(&b"\xff\xff"[..]) }),
+        ),
+        ("long source", value, headers().insert(Header { key: SOURCE_HEADER, value: Some(&large[..257]) })),
+        ("giant header", value, huge()),
+        ("giant value", Some(&large[..1_020_000]), headers()),
+    ] {
+        send(Some(id(kind).as_bytes()), value, headers);
+    }
+    // Any bytes are a messageId. These lie where their repeats would not.
+    let stray = &b"\xff\xfe\x00\x80"[..];
+    events.raw((place(Some(stray)) + 1) % PARTITIONS, Some(stray), value, headers());
+    count += 1;
+    events.flush();
+    count
+}
+
+/// Batches of one to three records, so that poison stands alone, first and last in them.
+#[test]
+fn poison_among_good_records_is_set_aside_and_holds_nothing_up() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let mut poisoned = 0;
+    for step in 0..3 {
+        scene.primary.produce(step * 20..(step + 1) * 20);
+        poisoned += poison(&scene.primary, "primary");
+        scene.secondary.produce(step * 20 + 10..step * 20 + 25);
+        poisoned += poison(&scene.secondary, "secondary");
+    }
+    // An event with one more header, whose name is no UTF-8, is an event.
+    scene.primary.with_header_named(65, b"\xff\xfe");
+    scene.secondary.with_header_named(66, b"\x80");
+    scene.primary.flush();
+    scene.secondary.flush();
+    scene.primary.produce(67..100);
+    for (name, records_max) in [("one", "1"), ("two", "2"), ("three", "3")] {
+        let worker = scene.run_with(name, &[("DEDUP_BATCH_RECORDS_MAX", records_max)]);
+        output.wait_for(100, LIMIT);
+        if name == "one" {
+            worker.wait_for_metric("dedup_rejected_records_total", |count| count == poisoned);
+        } else {
+            worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 100);
+        }
+        worker.stop();
+        // Everything again, for a worker that knows only the changelog.
+        scene.primary.produce(0..100);
+    }
+    output.assert_each_once(100);
+    let mut rejected = Output::topic(&scene.brokers.primary, EVENTS_REJECTED);
+    rejected.drain(Duration::from_secs(2));
+    assert_eq!(u64::from(rejected.seen.values().sum::<u32>()), poisoned);
+}

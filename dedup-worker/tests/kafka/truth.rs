@@ -1,0 +1,217 @@
+//! What the changelog says, and who makes of it what: cut back, made anew, made again and killed on the way.
+
+use std::fs;
+use std::time::Duration;
+
+use dedup_worker::kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
+use dedup_worker::worker::owner::index_dir;
+use dedup_worker::worker::restore::{Changelog, log_id};
+use dedup_worker::{ChangelogPoint, Options, Partition};
+use rdkafka::Message as _;
+use service::Properties;
+use wire::changelog::{OutputRange, Record, checksum_of, encode_batch};
+use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::{Bucket, Digest};
+
+use super::brokers::PARTITIONS;
+use super::events::{SOURCE, id, of_partition, partition};
+use super::scene::Scene;
+
+const LIMIT: Duration = Duration::from_secs(50);
+
+fn output_cluster(scene: &Scene) -> Cluster {
+    Cluster::new("output", &scene.brokers.primary.address, Properties::default())
+}
+
+/// Cut back to the middle: who has an index goes on with it, who has none would publish again, and is refused. The same
+/// under a worker at work.
+#[test]
+fn a_changelog_cut_back_to_the_middle_is_refused_to_whoever_has_no_index() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let small = [("DEDUP_BATCH_RECORDS_MAX", "100")];
+    let worker = scene.run_with("one", &small);
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    worker.stop();
+    // A second takeover, so that a checkpoint lies in what is left.
+    let worker = scene.run_with("one", &small);
+    scene.secondary.produce(1_000..3_000);
+    output.wait_for(3_000, LIMIT);
+    for partition in 0..PARTITIONS {
+        let (low, high) = scene.brokers.primary.ends(EVENTS_INDEX, partition);
+        scene.brokers.primary.cut(
+            EVENTS_INDEX,
+            partition,
+            rdkafka::Offset::Offset(u64::midpoint(low, high).cast_signed()),
+        );
+    }
+    scene.primary.produce(2_000..4_000);
+    output.wait_for(4_000, LIMIT);
+    worker.stop();
+    for _ in 0..2 {
+        // Twice: what a refused one leaves must not be taken for proof.
+        let refusal = scene.ask("another", &["run"]).unwrap_err();
+        assert!(refusal.contains("begins in the middle of the window"), "{refusal}");
+        let refusal = scene.ask("another", &["rebuild"]).unwrap_err();
+        assert!(refusal.contains("begins in the middle of the window"), "{refusal}");
+    }
+    let worker = scene.run("one");
+    scene.secondary.produce(0..5_000);
+    output.wait_for(5_000, LIMIT);
+    worker.stop();
+    scene.ask("another", &["rebuild", "--from", "events.deduped"]).unwrap();
+    let worker = scene.run("another");
+    scene.primary.produce(0..6_000);
+    output.wait_for(6_000, LIMIT);
+    output.assert_each_once(6_000);
+    worker.stop();
+}
+
+/// The topic is deleted and made again under a worker at work: nothing goes into the new one, and nobody begins it.
+#[test]
+fn a_changelog_made_anew_under_a_worker_stops_it() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let mut worker = scene.run("one");
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    scene.brokers.primary.make_anew(&[EVENTS_INDEX]);
+    scene.secondary.produce(1_000..4_000);
+    let status = worker.wait();
+    assert_eq!(status.code(), Some(1), "{}", worker.log());
+    let refusal = scene.ask("another", &["run"]).unwrap_err();
+    assert!(refusal.contains("rebuild --from events.deduped"), "{refusal}");
+    scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
+    let worker = scene.run("one");
+    output.wait_for(4_000, LIMIT);
+    output.assert_each_once(4_000);
+    worker.stop();
+}
+
+/// At each of its commits: the mark behind the old changelog, the genesis, batches, the end, of one partition after the
+/// other. Whoever comes meanwhile is refused, also when it has replayed what is there.
+#[test]
+fn a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..3_000);
+    output.wait_for(3_000, LIMIT);
+    worker.stop();
+    let from_output = ["rebuild", "--from", "events.deduped"];
+    for at in ["committed:1", "committed:2", "before-commit:4", "committed:6"] {
+        let mut command = scene.command("one", &from_output);
+        let output = command.env("DEDUP_CRASH_AT", at).output().unwrap();
+        assert!(!output.status.success(), "{at}");
+        // Nor may what a replay of it leaves be taken for the whole.
+        let _ = scene.ask("another", &["rebuild"]).unwrap_err();
+        for name in ["one", "another"] {
+            let refusal = scene.ask(name, &["run"]).unwrap_err();
+            assert!(refusal.contains("rebuild --from events.deduped"), "{at}: {refusal}");
+        }
+    }
+    let rebuilt = scene.ask("one", &from_output).unwrap();
+    assert!(rebuilt.contains("3000 identities"), "{rebuilt}");
+    let worker = scene.run("one");
+    scene.secondary.produce(2_000..4_000);
+    output.wait_for(4_000, LIMIT);
+    output.assert_each_once(4_000);
+    worker.stop();
+}
+
+/// `lookup` names offsets of the output; the event lies between them.
+#[test]
+fn lookup_names_the_batch_that_the_event_lies_in() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "50")]);
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    worker.stop();
+    for number in [0, 777, 1_999] {
+        let (id, partition) = (id(number), partition(&id(number)));
+        let said = scene.ask("one", &["lookup", SOURCE, &id]).unwrap();
+        let range = said.split(&format!("events.deduped {partition}, offsets ")).nth(1).expect(&said);
+        let (from, to) = range.lines().next().unwrap().split_once(" to ").unwrap();
+        let (from, to): (u64, u64) = (from.parse().unwrap(), to.trim().parse().unwrap());
+        assert!(to - from < 100, "a batch, not the whole: {said}");
+        let cluster = output_cluster(&scene);
+        let reader = LogReader::open(&cluster, EVENTS_DEDUPED, partition, from, Isolation::Committed).unwrap();
+        let is_there = loop {
+            match reader.read(Duration::from_secs(10)) {
+                Read::Record(record) if record.offset() as u64 > to => break false,
+                Read::Record(record) if record.key() == Some(id.as_bytes()) => break true,
+                Read::Record(_) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(is_there, "{said}");
+    }
+}
+
+/// An index in which one batch was left out, and one of another changelog put in: `verify` names both.
+#[test]
+fn verify_names_what_is_missing_and_what_is_too_much() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "50")]);
+    let numbers: Vec<u64> = of_partition(0, 0).take(500).collect();
+    scene.primary.produce(numbers);
+    output.wait_for(500, LIMIT);
+    worker.stop();
+    let verified = scene.ask("one", &["verify"]).unwrap();
+    assert!(verified.contains("500 identities of 4 partitions compared, 0 differences"), "{verified}");
+
+    let (left_out, put_in) = plant(&scene, "one");
+    let output = scene.command("one", &["verify"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let named = |digest: &&Digest| said.contains(&format!("{:032x}", digest.0));
+    assert_eq!(said.matches("was never published").count(), put_in.len(), "{said}");
+    assert_eq!(put_in.iter().filter(named).count(), put_in.len(), "{said}");
+    // The first twenty of a partition are named, the others counted.
+    assert_eq!(left_out.iter().filter(named).count(), 20 - put_in.len(), "{said}");
+    assert!(said.contains(&format!("{} differences", left_out.len() + put_in.len())), "{said}");
+    // And the remedy that it names.
+    scene.ask("one", &["rebuild"]).unwrap();
+    let verified = scene.ask("one", &["verify"]).unwrap();
+    assert!(verified.contains("0 differences"), "{verified}");
+}
+
+/// Makes partition 0's index anew without its second batch, and with seven identities that nobody ever sent. Returns
+/// what is missing and what is too much.
+fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
+    let cluster = output_cluster(scene);
+    let probe = Probe::new(&cluster, LIMIT).unwrap();
+    let facts = probe.topic(EVENTS_INDEX).unwrap();
+    let marks: Watermarks = probe.watermarks(EVENTS_INDEX, 0).unwrap();
+    let changelog = Changelog { cluster: &cluster, facts: &facts, partition: 0, marks };
+    let genesis = changelog.genesis(&mut |_| Ok(())).unwrap().unwrap();
+    let dir = index_dir(&scene.folder().join(name), 0);
+    fs::remove_dir_all(&dir).unwrap();
+    let mut index = Partition::open(&dir, &genesis, log_id(&facts, 0), &Options::default()).unwrap();
+    let (mut batches, mut left_out) = (0, Vec::new());
+    let foreign: Vec<_> = (1..=7).map(|number| (Digest(number << 64), Bucket(20_000))).collect();
+    let read = changelog.read(marks.low, &mut |_| Ok(()), &mut |offset, bytes, record| {
+        let next = ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(bytes) };
+        let Record::Batch(batch) = record else {
+            index.advance(next, genesis.created_ms);
+            return Ok(true);
+        };
+        batches += 1;
+        let mut entries: Vec<_> = batch.entries.iter().collect();
+        if batches == 2 {
+            left_out = entries.drain(..).map(|(digest, _)| digest).collect();
+            entries.clone_from(&foreign);
+        }
+        let mut planted = Vec::new();
+        encode_batch(&mut planted, 0, batch.clock_ms, &batch.positions, OutputRange::default(), &entries);
+        let (_, Record::Batch(planted)) = Record::decode(&planted).unwrap() else { panic!("a batch") };
+        index.replay(offset, next, &planted).unwrap();
+        Ok(true)
+    });
+    read.unwrap();
+    index.seal().unwrap();
+    (left_out, foreign.into_iter().map(|(digest, _)| digest).collect())
+}
