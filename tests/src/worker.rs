@@ -1,0 +1,70 @@
+//! A `dedup-worker`, one of any number behind two Kafka clusters.
+
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+
+use crate::server::Server;
+use crate::turnstile::free_address;
+use crate::{Kafka, Scene};
+
+/// The shortest that brokers allow: a worker that died is replaced after it.
+const SESSION_TIMEOUT_MS: u32 = 6_000;
+/// A transaction that a dead worker left open is ended by its successor long before.
+const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
+
+/// A `dedup-worker`, running or not.
+#[derive(Debug)]
+pub struct Worker {
+    server: Server,
+    data: PathBuf,
+}
+
+impl Worker {
+    /// One that reads these clusters and writes to the primary, with its index in a folder of its own; not started yet.
+    pub fn new(scene: &Scene, kafka: &Kafka, name: &str) -> Self {
+        let admin = free_address();
+        let ready = format!("dedup-worker ready admin={admin}");
+        let server = Server::new("dedup-worker", admin, ready, scene.folder().join(format!("{name}.log")));
+        let data = scene.folder().join(name);
+        Self { server, data: data.clone() }
+            .set("DEDUP_ADMIN_LISTEN", admin)
+            .set("DEDUP_DATA", data.display())
+            .set("DEDUP_KAFKA_PRIMARY", kafka.primary.address)
+            .set("DEDUP_KAFKA_SECONDARY", kafka.secondary.address)
+            // Brokers that scenarios share remember a group's members for a session.
+            .set("DEDUP_KAFKA_GROUP", scene.folder().file_name().unwrap_or_default().to_string_lossy())
+            .set("DEDUP_KAFKA_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS)
+            .set("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", TRANSACTION_TIMEOUT_MS)
+    }
+
+    /// Sets a configuration value, by the name of its environment variable.
+    #[must_use]
+    pub fn set(mut self, variable: &str, value: impl ToString) -> Self {
+        self.server.configure(variable, value);
+        self
+    }
+
+    /// Partitions through which records flow; none where it does not answer.
+    pub fn partitions(&self) -> u32 {
+        self.metrics().ok().and_then(|metrics| metrics.sum("dedup_partitions_running")).map_or(0, |count| count as u32)
+    }
+
+    /// The folder of its index.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+impl Deref for Worker {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for Worker {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+}
