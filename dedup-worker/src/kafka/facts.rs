@@ -55,6 +55,11 @@ impl Probe {
     /// # Errors
     /// Where the cluster does not answer or has no such topic.
     pub fn topic(&self, topic: &str) -> Result<TopicFacts, KafkaFailure> {
+        // While no broker can be reached, librdkafka's admin client looks for the controller in a loop without pauses
+        // that takes a core (2.12.1, measured), and a plain question waits. So the admin client is asked only of a
+        // cluster that answers.
+        let answer = self.client.fetch_metadata(Some(topic), self.timeout);
+        answer.map_err(KafkaFailure::of("ask for a topic"))?;
         let (topic_id, partition_count) = self.describe(topic)?;
         let cluster_id = self.client.client().fetch_cluster_id(self.timeout);
         let cluster_id = cluster_id.ok_or_else(|| KafkaFailure::new("ask for the cluster's id", "no answer"))?;
