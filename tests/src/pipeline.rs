@@ -11,8 +11,8 @@ use crate::{Kafka, Scene, Tapi, Worker, topic, wait};
 
 /// Longest wait for workers to share the partitions, or to read all that waits; on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
-/// Longer than a worker pauses between two batches.
-const SETTLE: Duration = Duration::from_secs(2);
+/// Once nothing waits to be read, only what must not come could still come.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Longest wait for a figure to move.
 const MOVE_LIMIT: Duration = Duration::from_secs(60);
 /// Pause of the breaker: its default of half a minute is too long to watch.
@@ -130,10 +130,10 @@ impl Pipeline {
     pub fn caught_up(&self) {
         self.tapi.drained();
         self.shared("every partition has a worker", |_| true);
+        // What a worker says of itself is a second old, and nothing while it opens an input; Kafka knows better.
+        let worker = self.workers.last().expect("a worker");
         wait::until("the workers read all that waits", LIMIT, || {
-            let answering = self.workers.iter().filter_map(|worker| worker.metrics().ok());
-            let lag = |name| answering.clone().filter_map(|metrics| metrics.sum(name)).sum::<f64>();
-            (lag("dedup_primary_lag_records") + lag("dedup_secondary_lag_records") == 0.0).then_some(())
+            worker.command(&["status"]).is_ok_and(|status| nothing_waits(&status)).then_some(())
         });
     }
 
@@ -179,6 +179,32 @@ impl Pipeline {
     }
 }
 
+/// Whether `dedup-worker status` shows every partition, and none with records to be read from either input.
+fn nothing_waits(status: &str) -> bool {
+    let rows = status.lines().filter(|line| line.split_whitespace().next().is_some_and(|n| n.parse::<u32>().is_ok()));
+    let all: Vec<bool> = rows.map(|row| row.split_whitespace().rev().take(2).all(|lag| lag == "0")).collect();
+    all.len() == PARTITIONS as usize && all.iter().all(|is_read| *is_read)
+}
+
 fn label(cluster: &str) -> String {
     if cluster.is_empty() { String::new() } else { format!("cluster=\"{cluster}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_read_off_the_status() {
+        let row = |n: u32, lags: &str| format!("{n:>9}      #1          24        0 h           0 s  {lags}\n");
+        let all = |last: &str| {
+            let first: String = (0..PARTITIONS - 1).map(|n| row(n, "0  0")).collect();
+            nothing_waits(&format!("group g: 1 workers\n{first}{}worker: ready\n", row(PARTITIONS - 1, last)))
+        };
+        assert!(all("0                 0"));
+        for waits in ["12 (3 s)  0", "0  12", "0  away", "away  0"] {
+            assert!(!all(waits), "{waits}");
+        }
+        assert!(!nothing_waits(&row(0, "0  0")), "partitions are missing");
+    }
 }
