@@ -1,5 +1,6 @@
 //! Topics: made, changed, and read to their ends, fast, for the hundreds of thousands of records that a load leaves.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -64,7 +66,7 @@ pub fn add_partitions(brokers: SocketAddr, topic: &str, count: usize) {
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
-/// Records of a topic, those that retention has deleted left out.
+/// Records of a topic that no transaction wrote to.
 ///
 /// # Panics
 /// Where the cluster does not answer.
@@ -73,10 +75,10 @@ pub fn records(brokers: SocketAddr, topic: &str) -> u64 {
     spans.into_iter().map(|(_, low, high)| (high - low) as u64).sum()
 }
 
-/// Shows `visit` every record of a topic that is there now: partition, key and value.
+/// Shows `visit` every committed record of a topic that is there now: partition, key and value.
 ///
 /// # Panics
-/// When the topic cannot be read to the end that it has at the beginning.
+/// When the topic cannot be read to its end.
 pub fn read(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(u32, &[u8], &[u8])) {
     each(brokers, topic, |record| {
         let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
@@ -114,16 +116,19 @@ pub fn copy(from: SocketAddr, to: SocketAddr, topic: &str) -> u64 {
 fn each(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(&BorrowedMessage<'_>)) {
     let consumer = consumer(brokers);
     let mut list = TopicPartitionList::new();
-    let mut left: i64 = 0;
-    for (partition, low, high) in spans(&consumer, topic) {
-        left += high - low;
+    let mut open = HashSet::new();
+    for (partition, low, _) in spans(&consumer, topic) {
+        open.insert(partition);
         list.add_partition_offset(topic, partition, Offset::Offset(low)).expect("a partition");
     }
     consumer.assign(&list).expect("an assignment");
-    while left > 0 {
-        let record = consumer.poll(ANSWER_LIMIT).expect("more records").expect("a record");
-        visit(&record);
-        left -= 1;
+    // Offsets are no count: transactions leave marks among the records.
+    while !open.is_empty() {
+        match consumer.poll(ANSWER_LIMIT).expect("a record, or the end of a partition") {
+            Ok(record) => visit(&record),
+            Err(KafkaError::PartitionEOF(partition)) => drop(open.remove(&partition)),
+            Err(error) => panic!("reading {topic}: {error}"),
+        }
     }
 }
 
@@ -144,6 +149,7 @@ fn consumer(brokers: SocketAddr) -> BaseConsumer {
         .set("bootstrap.servers", brokers.to_string())
         .set("group.id", "scenario")
         .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
         .set("check.crcs", "true")
         .create()
         .expect("a consumer")
