@@ -19,6 +19,7 @@ mod reconfigured;
 mod refusals;
 mod restart;
 mod sdk_conformance;
+mod security;
 mod sigterm_under_load;
 mod tail_through_kills;
 mod workers;

@@ -34,7 +34,7 @@ const CONSUME_MS_MAX: &str = "30000";
 pub struct Cluster {
     /// Where clients find it.
     pub address: SocketAddr,
-    controller: SocketAddr,
+    pub(crate) controller: SocketAddr,
     folder: PathBuf,
     log: PathBuf,
     properties: BTreeMap<String, String>,
@@ -251,8 +251,15 @@ impl Cluster {
     }
 
     fn tool(&self, class: &str, topic: &str) -> Command {
+        let mut command = self.asks(class);
+        command.args(["--topic", topic]);
+        command
+    }
+
+    /// One of Kafka's own tools, about this cluster.
+    pub(crate) fn asks(&self, class: &str) -> Command {
         let mut command = script("tool");
-        command.args([class, "--bootstrap-server", &self.address.to_string(), "--topic", topic]);
+        command.args([class, "--bootstrap-server", &self.address.to_string()]);
         command
     }
 

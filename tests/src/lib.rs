@@ -22,6 +22,7 @@ mod pipeline;
 mod program;
 mod scene;
 pub mod sdk;
+pub mod secure;
 mod server;
 mod tapi;
 pub mod topic;

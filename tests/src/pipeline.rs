@@ -132,9 +132,7 @@ impl Pipeline {
         self.shared("every partition has a worker", |_| true);
         // What a worker says of itself is a second old, and nothing while it opens an input; Kafka knows better.
         let worker = self.workers.last().expect("a worker");
-        wait::until("the workers read all that waits", LIMIT, || {
-            worker.command(&["status"]).is_ok_and(|status| nothing_waits(&status)).then_some(())
-        });
+        wait::until("the workers read all that waits", LIMIT, || worker.sees_nothing_wait().then_some(()));
     }
 
     /// Demands that each acknowledged event of all `loads` came out once, its payload unchanged, and nothing else did.
@@ -179,32 +177,6 @@ impl Pipeline {
     }
 }
 
-/// Whether `dedup-worker status` shows every partition, and none with records to be read from either input.
-fn nothing_waits(status: &str) -> bool {
-    let rows = status.lines().filter(|line| line.split_whitespace().next().is_some_and(|n| n.parse::<u32>().is_ok()));
-    let all: Vec<bool> = rows.map(|row| row.split_whitespace().rev().take(2).all(|lag| lag == "0")).collect();
-    all.len() == PARTITIONS as usize && all.iter().all(|is_read| *is_read)
-}
-
 fn label(cluster: &str) -> String {
     if cluster.is_empty() { String::new() } else { format!("cluster=\"{cluster}\"") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_waits_is_read_off_the_status() {
-        let row = |n: u32, lags: &str| format!("{n:>9}      #1          24        0 h           0 s  {lags}\n");
-        let all = |last: &str| {
-            let first: String = (0..PARTITIONS - 1).map(|n| row(n, "0  0")).collect();
-            nothing_waits(&format!("group g: 1 workers\n{first}{}worker: ready\n", row(PARTITIONS - 1, last)))
-        };
-        assert!(all("0                 0"));
-        for waits in ["12 (3 s)  0", "0  12", "0  away", "away  0"] {
-            assert!(!all(waits), "{waits}");
-        }
-        assert!(!nothing_waits(&row(0, "0  0")), "partitions are missing");
-    }
 }

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod facts;
+mod heard;
 mod log;
 mod members;
 mod producer;
@@ -11,6 +12,7 @@ mod settings;
 
 pub use cluster::Cluster;
 pub use facts::{Probe, TopicFacts, Watermarks};
+pub use heard::Heard;
 pub use log::{Isolation, LogReader, Read};
 pub use members::Member;
 pub use producer::{Delivered, Kind, Outgoing, Producer};
