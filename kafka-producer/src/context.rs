@@ -38,7 +38,11 @@ impl Heard {
             RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL => self.refused.store(true, Relaxed),
             _ => {}
         }
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = reason.chars().take(ERROR_CHARS_MAX).collect();
+        let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" follows the reason for it, and says less.
+        if error.is_empty() || code != RDKafkaErrorCode::AllBrokersDown {
+            *error = reason.chars().take(ERROR_CHARS_MAX).collect();
+        }
         debug!(%code, reason, "kafka client");
     }
 

@@ -126,6 +126,10 @@ struct VerifyArgs {
     /// Directory with the server's *.ndjson files, or a Kafka topic
     #[arg(long, value_name = "DIR|kafka://HOST:PORT/TOPIC")]
     output: String,
+    /// Property of the Kafka client that reads a topic, such as security.protocol=SASL_SSL; give it again for each. The
+    /// value may be kept elsewhere: sasl.password=file:PATH or =env:NAME
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_property)]
+    kafka_property: Vec<(String, String)>,
     /// Where a server's metrics tell its backlog; give every server that writes to this output
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: Vec<String>,
@@ -262,6 +266,7 @@ fn verify(args: VerifyArgs) -> Result<bool, Error> {
     let verdict = verify::verify(&verify::Settings {
         ledgers: args.ledger,
         output: args.output,
+        properties: args.kafka_property.into_iter().collect(),
         admins: args.admin,
         settle: args.settle,
         timeout: args.timeout,
@@ -272,6 +277,12 @@ fn verify(args: VerifyArgs) -> Result<bool, Error> {
         run_file::write_json(&path, &verdict)?;
     }
     Ok(verdict.passed)
+}
+
+/// The value may be a secret, so it is not repeated.
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn parse_rate(text: &str) -> Result<Rate, String> {
@@ -347,6 +358,7 @@ mod tests {
         assert_eq!(format!("{with:?}"), format!("{:?}", without.command));
         let with = with_file(&example, &["loadtest", "verify"]).expect("a good file");
         let words = ["loadtest", "verify", "--ledger", "ledger", "--output", "data/deduped", "--json", "verdict.json"];
+        let words = words.iter().chain(&["--kafka-property", "security.protocol=SASL_SSL"]);
         assert_eq!(format!("{with:?}"), format!("{:?}", Cli::parse_from(words).command));
         for name in ["run", "verify"] {
             let mut command = Cli::command();

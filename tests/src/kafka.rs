@@ -1,7 +1,6 @@
-//! Real Kafka: two clusters of one broker each, made by the script that `make kafka` uses, on ports of their own.
+//! Real Kafka: a cluster of one broker, made by the script that `make kafka` uses, on ports of its own.
 //!
-//! A broker is a child of the scenario as every program is: it can be killed or frozen at any instant and dies with the
-//! thread that started it. [`Cluster::produce`] and [`Cluster::consume`] are Kafka's own console tools, slow (a start of
+//! A broker is a child of this process as every program is: it can be killed or frozen at any instant. [`Cluster::produce`] and [`Cluster::consume`] are Kafka's own console tools, slow (a start of
 //! Java each) but judges that share no code with anything under test.
 
 use std::collections::BTreeMap;
@@ -30,36 +29,12 @@ const TERMINATED: i32 = 143;
 /// How long the console consumer waits for a record that does not come.
 const CONSUME_MS_MAX: &str = "30000";
 
-/// A primary and a secondary cluster.
-#[derive(Debug)]
-pub struct Kafka {
-    /// Where events go first; output and changelog lie here.
-    pub primary: Cluster,
-    /// Where events go while the primary is away.
-    pub secondary: Cluster,
-}
-
-impl Kafka {
-    /// Starts both and waits for their answers; there are no topics yet.
-    ///
-    /// # Panics
-    /// Where one does not answer.
-    pub fn start(scene: &Scene) -> Self {
-        let mut kafka = Self { primary: Cluster::new(scene, "primary"), secondary: Cluster::new(scene, "secondary") };
-        kafka.primary.launch();
-        kafka.secondary.launch();
-        kafka.primary.answered();
-        kafka.secondary.answered();
-        kafka
-    }
-}
-
 /// One cluster, running or not; its data stays over kills, stops and starts.
 #[derive(Debug)]
 pub struct Cluster {
     /// Where clients find it.
     pub address: SocketAddr,
-    controller: SocketAddr,
+    pub(crate) controller: SocketAddr,
     folder: PathBuf,
     log: PathBuf,
     properties: BTreeMap<String, String>,
@@ -80,7 +55,12 @@ pub struct Consumed {
 impl Cluster {
     /// A cluster in the scenario's folder, not started yet.
     pub fn new(scene: &Scene, name: &str) -> Self {
-        let folder = scene.folder().join(name);
+        Self::within(scene.folder(), name)
+    }
+
+    /// The same in any folder.
+    pub(crate) fn within(folder: &Path, name: &str) -> Self {
+        let folder = folder.join(name);
         fs::create_dir_all(&folder).expect("a folder for the cluster");
         Self {
             address: free_address(),
@@ -149,6 +129,19 @@ impl Cluster {
     pub fn ask(&self) -> Option<String> {
         let reply = metadata(self.address).ok()?;
         cluster_id(&reply).map(str::to_owned)
+    }
+
+    /// Makes it run whatever was done to it: killed, stopped or frozen.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub(crate) fn repair(&mut self) {
+        if self.program.as_mut().is_some_and(|program| program.ended().is_none()) {
+            self.thaw();
+        } else {
+            self.program = None;
+            self.launch();
+        }
     }
 
     /// The process id.
@@ -258,8 +251,15 @@ impl Cluster {
     }
 
     fn tool(&self, class: &str, topic: &str) -> Command {
+        let mut command = self.asks(class);
+        command.args(["--topic", topic]);
+        command
+    }
+
+    /// One of Kafka's own tools, about this cluster.
+    pub(crate) fn asks(&self, class: &str) -> Command {
         let mut command = script("tool");
-        command.args([class, "--bootstrap-server", &self.address.to_string(), "--topic", topic]);
+        command.args([class, "--bootstrap-server", &self.address.to_string()]);
         command
     }
 

@@ -1,7 +1,7 @@
 //! Load and its judge: the real `loadtest`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 use std::{fmt, fs};
@@ -12,6 +12,8 @@ use crate::{Program, Scene, Turnstile};
 
 /// What `verify` may take, beyond which it fails by itself.
 const VERIFY_LIMIT: Duration = Duration::from_mins(5);
+/// What comes out of one process comes without pauses.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// One run of `loadtest run`, described before it is started.
 #[derive(Debug, Clone)]
@@ -106,8 +108,49 @@ impl Load {
         serde_json::from_str(&text).expect("loadtest's report is JSON")
     }
 
+    /// How its requests went: latency, and what was not acknowledged at its first sending.
+    ///
+    /// # Panics
+    /// Where it has not ended well.
+    pub fn answers(&self) -> Answers {
+        let report = self.report();
+        let number = |group: &str, name: &str| {
+            report[group][name].as_f64().unwrap_or_else(|| panic!("no {group}.{name} in {report}"))
+        };
+        let count = |name: &str| number("requests", name) as u64;
+        Answers {
+            p50_ms: number("latency", "p50_ms"),
+            p99_ms: number("latency", "p99_ms"),
+            max_ms: number("latency", "max_ms"),
+            bad: count("total") - count("acknowledged") + count("retries"),
+            not_started: count("not_started"),
+        }
+    }
+
     fn report_path(&self) -> PathBuf {
         self.folder.join("report.json")
+    }
+}
+
+/// How the requests of a run went.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers {
+    /// Half of the answers came within, milliseconds after their requests were due.
+    pub p50_ms: f64,
+    /// 99 of 100.
+    pub p99_ms: f64,
+    /// All.
+    pub max_ms: f64,
+    /// Requests that were not acknowledged, and sendings beyond the first.
+    pub bad: u64,
+    /// Requests that fell due and were never sent, because somebody was too slow.
+    pub not_started: u64,
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50_ms, p99_ms, max_ms, bad, not_started } = self;
+        write!(out, "p50 {p50_ms:.2}, p99 {p99_ms:.2}, max {max_ms:.1} ms, {bad} bad, {not_started} not sent")
     }
 }
 
@@ -140,23 +183,34 @@ impl fmt::Display for Verdict {
 /// # Panics
 /// On any other verdict.
 pub fn verify(scene: &Scene, server: &Turnstile, loads: &[Load], unanswered_max: f64) -> Verdict {
-    verify_at(scene, server.admin, &server.deduped(), loads, unanswered_max)
+    let output = server.deduped();
+    verify_at(scene, &[server.admin], &["--output", &output.to_string_lossy()], SETTLE, loads, unanswered_max)
 }
 
-/// The same for any server, by its admin port and the folder of what came out.
+/// The same for any servers by their admin ports, and any output; `words` are further words of the command, the output
+/// among them. Backlogs and output have to be at rest for `settle`.
 ///
 /// # Panics
 /// As [`verify`].
-pub fn verify_at(scene: &Scene, admin: SocketAddr, output: &Path, loads: &[Load], unanswered_max: f64) -> Verdict {
+pub fn verify_at(
+    scene: &Scene,
+    admins: &[SocketAddr],
+    words: &[&str],
+    settle: Duration,
+    loads: &[Load],
+    unanswered_max: f64,
+) -> Verdict {
     let report = scene.folder().join("verify.json");
     let mut command: Command = Program::command("loadtest");
-    command.arg("verify");
+    command.arg("verify").args(words);
     for load in loads {
         command.arg("--ledger").arg(load.ledger());
     }
-    command.arg("--output").arg(output);
-    command.args(["--admin", &format!("http://{admin}")]);
-    command.args(["--settle", "500ms", "--timeout", "120s", "--unanswered-max", &unanswered_max.to_string()]);
+    for admin in admins {
+        command.args(["--admin", &format!("http://{admin}")]);
+    }
+    command.args(["--settle", &seconds(settle), "--timeout", "120s"]);
+    command.args(["--unanswered-max", &unanswered_max.to_string()]);
     command.arg("--json").arg(&report);
     Program::start(command, &scene.folder().join("verify.log")).succeed(VERIFY_LIMIT);
     let report: Value = serde_json::from_slice(&fs::read(report).expect("verify's report")).expect("JSON");

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
@@ -12,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Bytes of a log shown when a scenario fails.
 const LOG_TAIL_BYTES: usize = 6_000;
 
-/// A running child. It dies with the thread that started it, so a killed test leaves nothing behind.
+/// A running child. It dies with this process, so a killed test leaves nothing behind.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -52,8 +54,7 @@ impl Program {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = File::options().create(true).append(true).open(log).expect("the program's log");
         command.stdin(Stdio::null()).stdout(file.try_clone().expect("the same log")).stderr(file);
-        die_with_parent(&mut command);
-        let child = command.spawn().unwrap_or_else(|error| panic!("starting {name}: {error}"));
+        let child = spawn(command).unwrap_or_else(|error| panic!("starting {name}: {error}"));
         Self { name, log: log.to_owned(), child, ended: None }
     }
 
@@ -152,6 +153,25 @@ pub(crate) fn target_folder() -> PathBuf {
 
 fn describe(status: ExitStatus) -> String {
     status.code().map_or_else(|| format!("signal {:?}", status.signal()), |code| format!("exit code {code}"))
+}
+
+/// Starts a child from a thread that lives as long as this process: a child dies with the thread that started it, and
+/// some outlive the scenario that needed them first.
+fn spawn(mut command: Command) -> io::Result<Child> {
+    type Birth = (Command, Sender<io::Result<Child>>);
+    static NURSERY: LazyLock<Sender<Birth>> = LazyLock::new(|| {
+        let (births, asked) = channel::<Birth>();
+        thread::spawn(move || {
+            for (mut command, tell) in asked {
+                let _ = tell.send(command.spawn());
+            }
+        });
+        births
+    });
+    die_with_parent(&mut command);
+    let (tell, born) = channel();
+    NURSERY.send((command, tell)).map_err(io::Error::other)?;
+    born.recv().map_err(io::Error::other)?
 }
 
 #[expect(unsafe_code, reason = "the one way to run something between fork and exec")]

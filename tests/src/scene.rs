@@ -86,7 +86,7 @@ pub(crate) fn entropy() -> u64 {
 }
 
 /// Scenario folders lie beside the programs: on the disk that builds use.
-fn scenes() -> PathBuf {
+pub(crate) fn scenes() -> PathBuf {
     let folder = crate::program::target_folder().join("scenes");
     std::fs::create_dir_all(&folder).expect("a folder beside the programs");
     folder

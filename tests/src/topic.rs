@@ -1,40 +1,178 @@
-//! Reading a topic to its end, fast: for the hundreds of thousands of records that a load leaves.
+//! Topics: made, changed, and read to their ends, fast, for the hundreds of thousands of records that a load leaves.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::wait;
 
 /// Longer than any answer of a healthy broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Shows `visit` every record of a topic that is there now: partition, key and value.
+/// Deletes those topics that are there, and makes all of them, as good as `scripts/kafka` does for production but kept
+/// for ever, and with these further settings.
 ///
 /// # Panics
-/// When the topic cannot be read to the end that it has at the beginning.
+/// Where the cluster does not answer.
+pub fn make_anew(brokers: SocketAddr, topics: &[&str], partitions: u32, settings: &[(&str, &str)]) {
+    delete(brokers, topics);
+    let (admin, options) = (admin(brokers), AdminOptions::new());
+    let mut missing = topics.to_vec();
+    // A deleted topic's name is free again only after a moment.
+    wait::until("the topics are made", ANSWER_LIMIT, || {
+        let new: Vec<_> = missing
+            .iter()
+            .map(|topic| {
+                let topic = NewTopic::new(topic, partitions.cast_signed(), TopicReplication::Fixed(1))
+                    .set("message.timestamp.type", "LogAppendTime")
+                    .set("retention.ms", "-1");
+                settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+            })
+            .collect();
+        let made = block_on(admin.create_topics(&new, &options)).expect("an answer");
+        missing.retain(|topic| !made.iter().flatten().any(|made| made == topic));
+        missing.is_empty().then_some(())
+    });
+}
+
+/// Deletes those topics that are there.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn delete(brokers: SocketAddr, topics: &[&str]) {
+    // One that is not there is fine.
+    let _ = block_on(admin(brokers).delete_topics(topics, &AdminOptions::new())).expect("an answer");
+}
+
+/// Adds partitions to a topic until it has `count`.
+///
+/// # Panics
+/// Where the cluster refuses.
+pub fn add_partitions(brokers: SocketAddr, topic: &str, count: usize) {
+    let new = NewPartitions::new(topic, count);
+    let results = block_on(admin(brokers).create_partitions(&[new], &AdminOptions::new())).expect("an answer");
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// Records of a topic that no transaction wrote to.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn records(brokers: SocketAddr, topic: &str) -> u64 {
+    let spans = spans(&consumer(brokers), topic);
+    spans.into_iter().map(|(_, low, high)| (high - low) as u64).sum()
+}
+
+/// Shows `visit` every committed record of a topic that is there now: partition, key and value.
+///
+/// # Panics
+/// When the topic cannot be read to its end.
 pub fn read(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(u32, &[u8], &[u8])) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers.to_string())
-        .set("group.id", "scenario")
-        .set("enable.auto.commit", "false")
-        .set("check.crcs", "true")
+    each(brokers, topic, |record| {
+        let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
+        visit(record.partition().unsigned_abs(), key, value);
+    });
+}
+
+/// Copies every record of a topic to the same partition of the same topic of another cluster, headers included: what an
+/// operator does with records that nobody reads where they are.
+///
+/// # Panics
+/// When they cannot be read, or are not acknowledged.
+pub fn copy(from: SocketAddr, to: SocketAddr, topic: &str) -> u64 {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", to.to_string())
+        .set("enable.idempotence", "true")
+        .set("queue.buffering.max.messages", "0")
         .create()
-        .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_LIMIT).expect("the topic's metadata");
-    let partitions = metadata.topics().first().expect("the topic").partitions().len() as i32;
+        .expect("a producer");
+    let mut records = 0;
+    each(from, topic, |record| {
+        let headers = record.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
+        let copy = BaseRecord::to(topic)
+            .partition(record.partition())
+            .key(record.key().unwrap_or_default())
+            .payload(record.payload().unwrap_or_default())
+            .headers(headers);
+        producer.send(copy).map_err(|(error, _)| error).expect("room for a record");
+        records += 1;
+    });
+    producer.flush(ANSWER_LIMIT).expect("every record is acknowledged");
+    records
+}
+
+fn each(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(&BorrowedMessage<'_>)) {
+    let consumer = consumer(brokers);
     let mut list = TopicPartitionList::new();
-    let mut left: i64 = 0;
-    for partition in 0..partitions {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT).expect("watermarks");
-        left += high - low;
+    let mut open = HashSet::new();
+    for (partition, low, _) in spans(&consumer, topic) {
+        open.insert(partition);
         list.add_partition_offset(topic, partition, Offset::Offset(low)).expect("a partition");
     }
     consumer.assign(&list).expect("an assignment");
-    while left > 0 {
-        let record = consumer.poll(ANSWER_LIMIT).expect("more records").expect("a record");
-        let key = record.key().unwrap_or_default();
-        visit(record.partition().unsigned_abs(), key, record.payload().unwrap_or_default());
-        left -= 1;
+    // Offsets are no count: transactions leave marks among the records.
+    while !open.is_empty() {
+        match consumer.poll(ANSWER_LIMIT).expect("a record, or the end of a partition") {
+            Ok(record) => visit(&record),
+            Err(KafkaError::PartitionEOF(partition)) => drop(open.remove(&partition)),
+            Err(error) => panic!("reading {topic}: {error}"),
+        }
+    }
+}
+
+/// Partitions with their first offset and the one behind their last.
+fn spans(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_LIMIT).expect("the topic's metadata");
+    let partitions = metadata.topics().first().expect("the topic").partitions().len() as i32;
+    (0..partitions)
+        .map(|partition| {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT).expect("watermarks");
+            (partition, low, high)
+        })
+        .collect()
+}
+
+fn consumer(brokers: SocketAddr) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers.to_string())
+        .set("group.id", "scenario")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("check.crcs", "true")
+        .create()
+        .expect("a consumer")
+}
+
+fn admin(brokers: SocketAddr) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers.to_string()).create().expect("a client")
+}
+
+/// An answer of the admin client needs no runtime: its own thread completes it.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
     }
 }

@@ -195,7 +195,11 @@ impl Turnstile {
     }
 }
 
-pub(crate) fn free_address() -> SocketAddr {
+/// An address that nobody listens on.
+///
+/// # Panics
+/// Never: it goes on looking.
+pub fn free_address() -> SocketAddr {
     let mut rng = StdRng::seed_from_u64(entropy());
     loop {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rng.random_range(PORTS)));

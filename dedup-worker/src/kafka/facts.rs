@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use super::heard::Heard;
 use super::{Cluster, KafkaFailure};
 
 /// The identity and size of one topic.
@@ -34,7 +35,7 @@ pub struct Watermarks {
 
 /// A client that asks and reads nothing.
 pub struct Probe {
-    client: BaseConsumer,
+    client: BaseConsumer<Heard>,
     timeout: Duration,
 }
 
@@ -47,7 +48,8 @@ impl Probe {
         let mut config = cluster.config();
         // A read_committed client is told the last stable offset for the end of a log; a log is longer than that.
         config.set("isolation.level", "read_uncommitted");
-        Ok(Self { client: config.create().map_err(KafkaFailure::of("make a client"))?, timeout })
+        let client = config.create_with_context(Heard::default()).map_err(KafkaFailure::of("make a client"))?;
+        Ok(Self { client, timeout })
     }
 
     /// The facts of a topic, asked now.
@@ -55,6 +57,12 @@ impl Probe {
     /// # Errors
     /// Where the cluster does not answer or has no such topic.
     pub fn topic(&self, topic: &str) -> Result<TopicFacts, KafkaFailure> {
+        // While no broker can be reached, librdkafka's admin client looks for the controller in a loop without pauses
+        // that takes a core (2.12.1, measured), and a plain question waits. So the admin client is asked only of a
+        // cluster that answers.
+        let answer = self.client.fetch_metadata(Some(topic), self.timeout);
+        let explained = |failure| self.client.context().explain(failure);
+        answer.map_err(KafkaFailure::of("ask for a topic")).map_err(explained)?;
         let (topic_id, partition_count) = self.describe(topic)?;
         let cluster_id = self.client.client().fetch_cluster_id(self.timeout);
         let cluster_id = cluster_id.ok_or_else(|| KafkaFailure::new("ask for the cluster's id", "no answer"))?;
@@ -72,7 +80,7 @@ impl Probe {
     }
 
     /// The client itself, for other questions.
-    pub fn client(&self) -> &BaseConsumer {
+    pub fn client(&self) -> &BaseConsumer<Heard> {
         &self.client
     }
 

@@ -5,6 +5,7 @@
 mod cluster;
 mod facts;
 mod headers;
+mod heard;
 mod log;
 mod members;
 mod producer;
@@ -13,6 +14,7 @@ mod settings;
 pub use cluster::Cluster;
 pub use facts::{Probe, TopicFacts, Watermarks};
 pub use headers::headers;
+pub use heard::Heard;
 pub use log::{Isolation, LogReader, Read};
 pub use members::Member;
 pub use producer::{Delivered, Kind, Outgoing, Producer};

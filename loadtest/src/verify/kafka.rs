@@ -7,14 +7,17 @@
 //! records: control records and those of aborted transactions have offsets too, so an end is reached by position.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext};
+use service::Properties;
 
 use super::source::{Found, Look, Place};
 use crate::Error;
@@ -38,12 +41,13 @@ const TOPIC_BYTES_MAX: usize = 249;
 /// A topic that answered.
 pub(super) struct Topic {
     brokers: String,
+    properties: Properties,
     name: String,
     partitions: Vec<i32>,
     /// Sees the last stable offset as the end.
-    committed: BaseConsumer,
+    committed: BaseConsumer<Heard>,
     /// Sees the high watermark as the end.
-    uncommitted: BaseConsumer,
+    uncommitted: BaseConsumer<Heard>,
 }
 
 /// What of a partition is to be read, by offset.
@@ -59,25 +63,34 @@ struct Span {
 
 impl Topic {
     /// The topic that an `--output` names; nothing where it names no topic.
-    pub(super) fn connect(output: &str) -> Option<Result<Self, Error>> {
+    pub(super) fn connect(output: &str, properties: &Properties) -> Option<Result<Self, Error>> {
         let address = output.strip_prefix(SCHEME)?;
         Some(parse(address).map_err(|why| Error::Usage(format!("--output {output}: {why}"))).and_then(|parsed| {
             let (brokers, name) = parsed;
-            Self::connect_to(brokers, name)
+            let properties = properties.resolved();
+            let properties = properties.map_err(|error| Error::Usage(format!("--kafka-property {error}")))?;
+            Self::connect_to(brokers, name, properties)
         }))
     }
 
-    fn connect_to(brokers: &str, name: &str) -> Result<Self, Error> {
-        let client = |isolation: &str| settings(brokers).set("isolation.level", isolation).create();
-        let failed = |error: KafkaError| silence(brokers, &error);
-        let mut topic = Self {
-            brokers: brokers.to_owned(),
-            name: name.to_owned(),
-            partitions: Vec::new(),
-            committed: client("read_committed").map_err(failed)?,
-            uncommitted: client("read_uncommitted").map_err(failed)?,
+    fn connect_to(brokers: &str, name: &str, properties: Properties) -> Result<Self, Error> {
+        let client = |isolation: &str| {
+            let mut settings = settings(brokers, &properties);
+            let client = settings.set("isolation.level", isolation).create_with_context(Heard::default());
+            // The value that librdkafka does not take may be a secret.
+            client.map_err(|error: KafkaError| match error {
+                KafkaError::ClientConfig(_, _, name, _) => {
+                    Error::Usage(format!("--kafka-property {name}: there is no such property, or not with this value"))
+                }
+                error => Error::Failed(format!("no Kafka client: {error}")),
+            })
         };
-        let metadata = topic.uncommitted.fetch_metadata(Some(name), ANSWER_LIMIT).map_err(failed)?;
+        let (committed, uncommitted) = (client("read_committed")?, client("read_uncommitted")?);
+        let (brokers, name) = (brokers.to_owned(), name.to_owned());
+        let mut topic = Self { brokers, properties, name, partitions: Vec::new(), committed, uncommitted };
+        let (brokers, name) = (&topic.brokers, topic.name.as_str());
+        let metadata = topic.uncommitted.fetch_metadata(Some(name), ANSWER_LIMIT);
+        let metadata = metadata.map_err(|error| topic.silence(&error))?;
         let found = metadata.topics().iter().find(|found| found.name() == name);
         topic.partitions = found.into_iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
         topic.partitions.sort_unstable();
@@ -103,8 +116,19 @@ impl Topic {
                 }
             }
             // It may come back; the wait has a limit of its own.
-            Err(error) => Look { size: 0, unfinished: Some(silence(&self.brokers, &error).to_string()) },
+            Err(error) => Look { size: 0, unfinished: Some(self.silence(&error).to_string()) },
         }
+    }
+
+    /// Why nothing more is known, and what to do about it.
+    fn silence(&self, error: &KafkaError) -> Error {
+        let heard = self.uncommitted.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = if heard.is_empty() { error.to_string() } else { format!("{error}: {heard}") };
+        let advice = Properties::advice(&said)
+            .map_or("is it running? `make kafka` starts a local one on 127.0.0.1:19092".to_owned(), |advice| {
+                format!("{advice} (--kafka-property NAME=VALUE)")
+            });
+        Error::Failed(format!("Kafka does not answer at {} ({said}): {advice}", self.brokers))
     }
 
     pub(super) fn partitions(&self) -> usize {
@@ -119,7 +143,7 @@ impl Topic {
         start: impl Fn() -> R + Sync,
         take: impl Fn(&mut R, Place<'_>, Found<'_>) + Sync,
     ) -> Result<(Vec<R>, u64), Error> {
-        let spans = self.spans().map_err(|error| silence(&self.brokers, &error))?;
+        let spans = self.spans().map_err(|error| self.silence(&error))?;
         for span in spans.iter().filter(|span| span.first > 0) {
             eprintln!("partition {}: records before offset {} are deleted, not read", span.partition, span.first);
         }
@@ -149,7 +173,7 @@ impl Topic {
         let mut open: Vec<Span> = spans.iter().filter(|span| span.first < span.stable).copied().collect();
         let mut bytes = 0;
         if !open.is_empty() {
-            let consumer = self.assigned(&open).map_err(|error| silence(&self.brokers, &error))?;
+            let consumer = self.assigned(&open).map_err(|error| self.silence(&error))?;
             let mut progress = Progress::new();
             while !open.is_empty() {
                 match consumer.poll(POLL_LIMIT) {
@@ -174,7 +198,7 @@ impl Topic {
                     Some(Err(error)) => progress.last_error = Some(error),
                 }
                 // A partition that ends in control records, or in aborted ones, has no record at its end.
-                let positions = consumer.position().map_err(|error| silence(&self.brokers, &error))?;
+                let positions = consumer.position().map_err(|error| self.silence(&error))?;
                 let is_open = |span: &Span| {
                     let place = positions.find_partition(&self.name, span.partition);
                     !matches!(place.map(|place| place.offset()), Some(Offset::Offset(at)) if at >= span.stable)
@@ -194,7 +218,7 @@ impl Topic {
     }
 
     fn assigned(&self, spans: &[Span]) -> Result<BaseConsumer, KafkaError> {
-        let consumer: BaseConsumer = settings(&self.brokers)
+        let consumer: BaseConsumer = settings(&self.brokers, &self.properties)
             .set("group.id", GROUP)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -258,7 +282,22 @@ impl Progress {
     }
 }
 
-fn settings(brokers: &str) -> ClientConfig {
+/// The last complaint of a client that nobody polls: a timeout alone says nothing of a wrong password.
+#[derive(Default)]
+struct Heard(Mutex<String>);
+
+impl ClientContext for Heard {
+    fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
+        use RDKafkaLogLevel::{Alert, Critical, Emerg, Error};
+        if matches!(level, Emerg | Alert | Critical | Error) {
+            message.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl ConsumerContext for Heard {}
+
+fn settings(brokers: &str, properties: &Properties) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)
@@ -267,14 +306,10 @@ fn settings(brokers: &str) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         // A broker that restarts is found again at once.
         .set("reconnect.backoff.max.ms", "500");
+    for (name, value) in properties.iter() {
+        config.set(name, value);
+    }
     config
-}
-
-fn silence(brokers: &str, error: &KafkaError) -> Error {
-    Error::Failed(format!(
-        "Kafka does not answer at {brokers} ({error}): is it running? `make kafka` starts a local one on \
-         127.0.0.1:19092"
-    ))
 }
 
 /// Brokers (`HOST:PORT`, several with commas between them) and topic.

@@ -15,6 +15,8 @@ mod wait;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use service::Properties;
+
 use self::check::{Checker, Line};
 pub use self::expectation::Tally;
 use self::expectation::{Expectations, SEEN_MAX};
@@ -32,6 +34,8 @@ pub struct Settings {
     pub ledgers: Vec<PathBuf>,
     /// The directory with the `*.ndjson` files, or `kafka://HOST:PORT/TOPIC`.
     pub output: String,
+    /// Properties of the client that reads a topic: security and whatever else it knows.
+    pub properties: Properties,
     /// `http://HOST:PORT` of each server's metrics.
     pub admins: Vec<String>,
     /// How long backlog and output must be at rest.
@@ -48,7 +52,7 @@ pub struct Settings {
 /// [`Error::Usage`] where a ledger or the output is not there or cannot be read by this program, [`Error::Failed`]
 /// where one is damaged. What is wrong with the output is not an error but the verdict.
 pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
-    let source = Source::open(&settings.output)?;
+    let source = Source::open(&settings.output, &settings.properties)?;
     let expectations = Expectations::read(&settings.ledgers)?;
     let drained = wait::wait(&settings.admins, &source, settings.settle, settings.timeout)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use service::Properties;
+
 use super::findings::Output;
 use super::kafka::Topic;
 use super::output;
@@ -44,9 +46,9 @@ pub(super) enum Place<'a> {
 }
 
 impl Source {
-    /// The output that `--output` names.
-    pub(super) fn open(output: &str) -> Result<Self, Error> {
-        if let Some(topic) = Topic::connect(output) {
+    /// The output that `--output` names; a topic is read with these properties.
+    pub(super) fn open(output: &str, properties: &Properties) -> Result<Self, Error> {
+        if let Some(topic) = Topic::connect(output, properties) {
             return topic.map(Self::Kafka);
         }
         let dir = PathBuf::from(output);

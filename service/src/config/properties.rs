@@ -58,6 +58,20 @@ impl Properties {
         is_off.then(|| format!("{VERIFICATION} is off: anybody can pass for the cluster"))
     }
 
+    /// Where to look when a Kafka client says this of a cluster that it cannot talk to; nothing where no property helps.
+    pub fn advice(said: &str) -> Option<&'static str> {
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if says(&["certificate verify failed", "certificate could not be verified"]) {
+            Some("ssl.ca.location must name the file of the authority that signed the broker's certificate")
+        } else if says(&["SASL authentication error", "Authentication failed"]) {
+            Some("compare sasl.mechanisms, sasl.username and sasl.password with what the cluster knows")
+        } else if says(&["SSL handshake failed", "Disconnected while requesting ApiVersion"]) {
+            Some("compare security.protocol with what the broker's listener speaks")
+        } else {
+            None
+        }
+    }
+
     /// The same with every `file:PATH` and `env:NAME` replaced by what is there. Line ends at the end of a file are not
     /// part of the value.
     ///
@@ -121,6 +135,20 @@ mod tests {
             let properties = Properties::from_iter([("sasl.password", value)]);
             let said = properties.resolved().unwrap_err().to_string();
             assert!(said.starts_with("sasl.password: ") && said.contains(place), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_leads_to_the_property_that_is_wrong() {
+        for (said, property) in [
+            ("SSL handshake failed: ssl/statem/clnt.c:1889: certificate verify failed: ", Some("ssl.ca.location")),
+            ("SASL authentication error: Authentication failed during authentication", Some("sasl.password")),
+            ("Disconnected while requesting ApiVersion: might be caused by", Some("security.protocol")),
+            ("Connect to ipv4#127.0.0.1:1 failed: Connection refused", None),
+        ] {
+            let advice = Properties::advice(said);
+            assert_eq!(advice.is_some(), property.is_some(), "{said}");
+            assert!(advice.unwrap_or_default().contains(property.unwrap_or_default()), "{said}");
         }
     }
 

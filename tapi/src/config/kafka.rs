@@ -86,7 +86,8 @@ impl Default for Kafka {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Breaker {
-    /// Time without progress of a partition that has records handed over, milliseconds. Default 1,000.
+    /// Time without progress of a partition that has records handed over, milliseconds; five times as long until its
+    /// first acknowledgement, which takes a connection. Default 1,000.
     pub stall_ms: u64,
     /// The same while no broker of the cluster can be reached. Default 200.
     pub stall_unreachable_ms: u64,

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Parts of the observed time; the oldest is forgotten at once.
 const BUCKETS: usize = 10;
 
+/// How much longer than the stall limit a partition's first acknowledgement may take, with the connection that it needs.
+const FIRST_FACTOR: u32 = 5;
+
 /// What a breaker goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -29,7 +32,8 @@ pub struct Limits {
     pub results_min: u64,
     /// Time over which results are counted.
     pub observed: Duration,
-    /// Time without progress of a partition that has records handed over.
+    /// Time without progress of a partition that has records handed over; five times as long until its first
+    /// acknowledgement.
     pub stall: Duration,
     /// The same while no broker can be reached at all: a lost connection alone may be a passing one.
     pub stall_unreachable: Duration,
@@ -143,11 +147,27 @@ pub struct Transition {
     pub cause: Cause,
 }
 
+/// The longest times without progress among partitions that have records handed over; zero where there is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// Of those that have acknowledged records before.
+    pub known: Duration,
+    /// Of new ones, whose connection may have to be made first.
+    pub new: Duration,
+}
+
+impl Stall {
+    /// Of all.
+    pub fn longest(self) -> Duration {
+        self.known.max(self.new)
+    }
+}
+
 /// What is seen of a cluster at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Longest time that a partition with records handed over has made no progress; zero where none has any.
-    pub stalled_for: Duration,
+    /// Longest times that partitions with records handed over have made no progress.
+    pub stall: Stall,
     /// No broker can be reached, as far as is known.
     pub unreachable: bool,
 }
@@ -231,10 +251,11 @@ impl Breaker {
 
     /// Whether what is seen would open it, had it the choice.
     pub fn stalled(&self, sight: Sight) -> Option<Cause> {
-        if sight.unreachable && sight.stalled_for >= self.limits.stall_unreachable {
+        if sight.unreachable && sight.stall.longest() >= self.limits.stall_unreachable {
             return Some(Cause::Unreachable);
         }
-        (sight.stalled_for >= self.limits.stall).then_some(Cause::Stalled)
+        let Stall { known, new } = sight.stall;
+        (known >= self.limits.stall || new >= self.limits.stall * FIRST_FACTOR).then_some(Cause::Stalled)
     }
 
     /// Ends the pause of an open one.
@@ -281,8 +302,9 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const STALLED: Sight = Sight { stalled_for: SECOND, unreachable: false };
-    const FINE: Sight = Sight { stalled_for: Duration::ZERO, unreachable: false };
+    const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
+    const STALLED: Sight = Sight { stall: Stall { known: SECOND, ..NONE }, unreachable: false };
+    const FINE: Sight = Sight { stall: NONE, unreachable: false };
 
     fn breaker() -> (Breaker, Instant) {
         let now = Instant::now();
@@ -317,6 +339,18 @@ mod tests {
     }
 
     #[test]
+    fn a_first_acknowledgement_may_take_longer() {
+        let new = |ms| Sight { stall: Stall { new: Duration::from_millis(ms), ..NONE }, unreachable: false };
+        let (mut breaker, now) = breaker();
+        assert_eq!(breaker.tick(now, new(4_999), true), None);
+        assert_eq!(breaker.tick(now, new(5_000), true).unwrap().cause, Cause::Stalled);
+        let (mut breaker, now) = half_open();
+        assert_eq!(breaker.tick(now, new(4_999), true), None, "a probe connects first");
+        let unreachable = Sight { unreachable: true, ..new(200) };
+        assert_eq!(breaker.tick(now, unreachable, true).unwrap().cause, Cause::Unreachable);
+    }
+
+    #[test]
     fn results_are_forgotten_after_the_observed_time() {
         let (mut breaker, now) = breaker();
         assert_eq!(breaker.failed(now, 99, true), None);
@@ -339,7 +373,8 @@ mod tests {
             (Duration::from_millis(199), true, None),
         ] {
             let (mut breaker, now) = breaker();
-            let transition = breaker.tick(now, Sight { stalled_for, unreachable }, true);
+            let stall = Stall { known: stalled_for, ..NONE };
+            let transition = breaker.tick(now, Sight { stall, unreachable }, true);
             assert_eq!(transition.map(|t| t.cause), cause);
         }
     }

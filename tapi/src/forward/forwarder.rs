@@ -227,7 +227,7 @@ impl Forwarder {
         }
         for cluster in Cluster::BOTH {
             let sight = sights[cluster as usize];
-            if sight.stalled_for >= RESTART_AFTER && !sight.unreachable {
+            if sight.stall.longest() >= RESTART_AFTER && !sight.unreachable {
                 self.restart(Route { cluster, alone: false }, now);
                 self.restart(Route { cluster, alone: true }, now);
             }
@@ -279,7 +279,7 @@ impl Forwarder {
             wait = BUSY;
         }
         self.figures.of(cluster).acknowledged += tally.acknowledged;
-        self.outlets[cluster as usize].retry.forgive();
+        self.outlets[cluster as usize].forgive();
         if let Some(route) = tally.broken {
             self.restart(route, now);
         }
@@ -425,7 +425,7 @@ impl Forwarder {
             let figures = self.figures.of(cluster);
             figures.state = state.name();
             figures.outstanding = u64::from(outstanding);
-            figures.stalled_for = sight.stalled_for;
+            figures.stalled_for = sight.stall.longest();
             figures.last_error = error;
         }
         self.figures.target = self.router.target();

@@ -102,7 +102,9 @@ impl Forward {
         for cluster in Cluster::BOTH {
             let Some(seen) = facts[cluster as usize] else {
                 if !kafka.brokers(cluster).is_empty() {
-                    warn!(%cluster, "no answer from the cluster; it is used as soon as it answers");
+                    let reason = looks[cluster as usize].as_ref().and_then(|look| look.as_ref().err());
+                    let reason = reason.map_or("it is silent", String::as_str);
+                    warn!(%cluster, reason, "no answer from the cluster; it is used as soon as it answers");
                 }
                 continue;
             };

@@ -16,7 +16,7 @@
 //! | what goes wrong | what happens |
 //! |---|---|
 //! | the cluster dies (connections reset) | after 0.2 s without progress its breaker opens; what it has not acknowledged is taken back and handed to the other one |
-//! | it freezes (connections stay, nothing answers) | the same after 1 s without progress of any one partition that has records |
+//! | it freezes (connections stay, nothing answers) | the same after 1 s without progress of any one partition that has records; after 5 s where it has not acknowledged any yet, because that takes a connection first |
 //! | it fails half of the records | the same, over 10 s and at least 100 results |
 //! | its topic `events` is missing, access is refused | the same at once |
 //! | it is back | after 30 s, or sooner while the other one is in trouble, 5 real records go to it; once they are acknowledged, all |

@@ -6,7 +6,7 @@ use kafka_producer::Producer;
 use rdkafka::ClientConfig;
 use tracing::error;
 
-use super::breaker::Sight;
+use super::breaker::{Sight, Stall};
 use super::progress::Progress;
 use super::retry::{Backoff, Retry};
 use super::router::Cluster;
@@ -101,10 +101,20 @@ impl Outlet {
         self.lines.iter().map(|line| line.progress.outstanding()).sum()
     }
 
+    /// Everything was taken back: what comes next is judged as what comes first.
+    pub(crate) fn forgive(&mut self) {
+        self.retry.forgive();
+        self.lines.iter_mut().for_each(|line| line.progress.renew());
+    }
+
     /// What a breaker has to know.
     pub(crate) fn sight(&self, now: Instant) -> Sight {
-        let stalled_for = self.lines.iter().map(|line| line.progress.stalled_for(now)).max().unwrap_or_default();
+        let stall = self
+            .lines
+            .iter()
+            .map(|line| line.progress.stall(now))
+            .fold(Stall::default(), |all, one| Stall { known: all.known.max(one.known), new: all.new.max(one.new) });
         let unreachable = self.lines[0].existing().is_some_and(Producer::is_unreachable);
-        Sight { stalled_for, unreachable }
+        Sight { stall, unreachable }
     }
 }

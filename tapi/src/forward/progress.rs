@@ -3,14 +3,25 @@
 //! A frozen broker sends no errors, and one of several may freeze alone. So it is not the age of the backlog that
 //! counts, nor whether anything at all is acknowledged, but the time since the last acknowledgement of each partition
 //! that has records handed over.
+//!
+//! A partition's first acknowledgement waits for more than the broker's disk: for a connection, a handshake, a login,
+//! metadata and a producer's id, a dozen trips there and back. Until it has come the partition is *new*, and so it is
+//! again after its cluster was left or it was idle for long, since connections do not outlive that.
 
 use std::time::{Duration, Instant};
+
+use super::breaker::Stall;
+
+/// Idle time after which a connection may be gone: load balancers forget them after one minute and more.
+const IDLE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy)]
 struct Lane {
     outstanding: u32,
     /// When it last made progress, or was given the first of what it has.
     since: Instant,
+    /// Nothing was acknowledged yet, as far as its connection goes.
+    is_new: bool,
 }
 
 /// The partitions of one cluster; the lane behind the last one stands for all other topics.
@@ -23,13 +34,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// For so many lanes, with nothing handed over.
     pub(crate) fn new(lanes: usize, now: Instant) -> Self {
-        Self { lanes: vec![Lane { outstanding: 0, since: now }; lanes], outstanding: 0 }
+        Self { lanes: vec![Lane { outstanding: 0, since: now, is_new: true }; lanes], outstanding: 0 }
     }
 
     /// A record was handed over.
     pub(crate) fn handed_over(&mut self, lane: usize, now: Instant) {
         let lane = &mut self.lanes[lane];
         if lane.outstanding == 0 {
+            lane.is_new |= now.saturating_duration_since(lane.since) >= IDLE;
             lane.since = now;
         }
         lane.outstanding += 1;
@@ -43,14 +55,20 @@ impl Progress {
         lane.outstanding = lane.outstanding.saturating_sub(1);
         self.outstanding = self.outstanding.saturating_sub(1);
         if progress {
-            lane.since = now;
+            (lane.since, lane.is_new) = (now, false);
         }
     }
 
-    /// Nothing is handed over any more.
+    /// The connections have to be made again: every partition is new.
+    pub(crate) fn renew(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.is_new = true);
+    }
+
+    /// Nothing is handed over any more, and whoever it was handed to is gone.
     pub(crate) fn clear(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.outstanding = 0);
         self.outstanding = 0;
+        self.renew();
     }
 
     /// Records handed over and not come back.
@@ -58,10 +76,14 @@ impl Progress {
         self.outstanding
     }
 
-    /// The longest time without progress.
-    pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
-        let waiting = self.lanes.iter().filter(|lane| lane.outstanding > 0);
-        waiting.map(|lane| now.saturating_duration_since(lane.since)).max().unwrap_or_default()
+    /// The longest times without progress.
+    pub(crate) fn stall(&self, now: Instant) -> Stall {
+        let mut stall = Stall::default();
+        for lane in self.lanes.iter().filter(|lane| lane.outstanding > 0) {
+            let longest = if lane.is_new { &mut stall.new } else { &mut stall.known };
+            *longest = (*longest).max(now.saturating_duration_since(lane.since));
+        }
+        stall
     }
 }
 
@@ -69,35 +91,91 @@ impl Progress {
 mod tests {
     use super::*;
 
+    const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
+
+    fn known(ms: u64) -> Stall {
+        Stall { known: Duration::from_millis(ms), ..NONE }
+    }
+
+    fn new(ms: u64) -> Stall {
+        Stall { new: Duration::from_millis(ms), ..NONE }
+    }
+
+    /// So many lanes that have acknowledged a record each.
+    fn connected(lanes: usize, start: Instant) -> Progress {
+        let mut progress = Progress::new(lanes, start);
+        for lane in 0..lanes {
+            progress.handed_over(lane, start);
+            progress.came_back(lane, true, start);
+        }
+        progress
+    }
+
     #[test]
     fn one_frozen_partition_among_others_is_seen() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut progress = Progress::new(2, start);
-        assert_eq!(progress.stalled_for(at(900)), Duration::ZERO, "nothing handed over, nothing stalled");
+        let mut progress = connected(2, start);
+        assert_eq!(progress.stall(at(900)), NONE, "nothing handed over, nothing stalled");
         progress.handed_over(0, at(1000));
         progress.handed_over(1, at(1000));
         progress.handed_over(1, at(1400));
         progress.came_back(1, true, at(1500));
-        assert_eq!(progress.stalled_for(at(1500)), Duration::from_millis(500), "the other lane's acknowledgement");
+        assert_eq!(progress.stall(at(1500)), known(500), "the other lane's acknowledgement");
         progress.came_back(0, true, at(1500));
-        assert_eq!(progress.stalled_for(at(1600)), Duration::from_millis(100));
+        assert_eq!(progress.stall(at(1600)), known(100));
         progress.came_back(1, false, at(1700));
-        assert_eq!((progress.outstanding(), progress.stalled_for(at(9000))), (0, Duration::ZERO));
+        assert_eq!((progress.outstanding(), progress.stall(at(9000))), (0, NONE));
     }
 
     #[test]
     fn a_failure_is_no_progress_and_idle_time_does_not_count() {
         let start = Instant::now();
-        let mut progress = Progress::new(1, start);
+        let mut progress = connected(1, start);
         progress.handed_over(0, start);
         progress.handed_over(0, start);
         let later = start + Duration::from_secs(5);
         progress.came_back(0, false, later);
-        assert_eq!(progress.stalled_for(later), Duration::from_secs(5));
+        assert_eq!(progress.stall(later), known(5000));
         progress.clear();
-        assert_eq!(progress.stalled_for(later), Duration::ZERO);
+        assert_eq!(progress.stall(later), NONE);
         progress.handed_over(0, later);
-        assert_eq!(progress.stalled_for(later), Duration::ZERO);
+        assert_eq!(progress.stall(later), NONE);
+    }
+
+    #[test]
+    fn a_partition_is_new_until_its_first_acknowledgement() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut progress = Progress::new(2, start);
+        progress.handed_over(0, start);
+        progress.handed_over(1, start);
+        progress.came_back(0, false, at(10));
+        assert_eq!(progress.stall(at(700)), new(700), "a failure is no acknowledgement");
+        progress.came_back(1, true, at(700));
+        progress.handed_over(0, at(800));
+        progress.handed_over(1, at(900));
+        assert_eq!(progress.stall(at(1000)), Stall { new: Duration::from_millis(200), ..known(100) });
+        progress.came_back(0, true, at(1000));
+        progress.handed_over(0, at(1000));
+        assert_eq!(progress.stall(at(1100)), known(200));
+    }
+
+    #[test]
+    fn it_is_new_again_when_its_connection_may_be_gone() {
+        let start = Instant::now();
+        let mut progress = connected(1, start);
+        let soon = start + IDLE / 2;
+        progress.handed_over(0, soon);
+        progress.came_back(0, true, soon);
+        let later = soon + IDLE;
+        progress.handed_over(0, later);
+        let second = Duration::from_secs(1);
+        assert_eq!(progress.stall(later + second), new(1000), "idle");
+        progress.came_back(0, true, later);
+        progress.handed_over(0, later);
+        assert_eq!(progress.stall(later + second), known(1000));
+        progress.renew();
+        assert_eq!(progress.stall(later + second), new(1000), "left and come back to");
     }
 }

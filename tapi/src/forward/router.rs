@@ -222,9 +222,11 @@ pub(crate) fn is_bad(transition: Transition) -> bool {
 mod tests {
     use super::Cluster::{Primary, Secondary};
     use super::*;
+    use crate::forward::breaker::Stall;
 
-    const FINE: Sight = Sight { stalled_for: Duration::ZERO, unreachable: false };
-    const STALLED: Sight = Sight { stalled_for: Duration::from_secs(1), unreachable: false };
+    const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
+    const FINE: Sight = Sight { stall: NONE, unreachable: false };
+    const STALLED: Sight = Sight { stall: Stall { known: Duration::from_secs(1), ..NONE }, unreachable: false };
 
     fn router() -> (Router, Instant) {
         let now = Instant::now();

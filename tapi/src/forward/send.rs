@@ -139,7 +139,12 @@ impl Sender<'_> {
         };
         let token = token.in_lane(lane as u16);
         let line = self.outlets[route.cluster as usize].line(route);
+        let was_idle = line.progress.outstanding() == 0;
         let producer = line.producer().ok_or(RDKafkaErrorCode::Fail)?;
+        if was_idle {
+            // Whatever was heard while nothing was sent may be long over; what still holds is heard again at once.
+            producer.reached();
+        }
         // SAFETY: the value lies in a batch of the window. The window notes this loan when it hears that the record was
         // sent, and neither changes nor frees a batch before every loan was given back, which happens when the report
         // was taken or the producer was closed. The producers are dropped before the window.

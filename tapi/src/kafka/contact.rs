@@ -11,7 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfig as _};
 use rdkafka::producer::Producer as _;
 use rdkafka::types::RDKafkaErrorCode;
-use service::Shutdown;
+use service::{Properties, Shutdown};
 use tracing::debug;
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
@@ -169,7 +169,11 @@ impl Looker {
             }
         }
         self.producer.reached();
-        let metadata = answer.map_err(|error| format!("{error} {}", self.producer.last_error()).trim().to_owned())?;
+        let metadata = answer.map_err(|error| {
+            let said = self.producer.last_error();
+            let advice = Properties::advice(&said).map(|advice| format!("; {advice}")).unwrap_or_default();
+            format!("{error} {said}{advice}").trim().to_owned()
+        })?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == EVENTS).ok_or("no word of the topic")?;
         let partitions = match topic.error().map(RDKafkaErrorCode::from) {
             None => topic.partitions(),

@@ -1,0 +1,57 @@
+//! What librdkafka said of its connections, for whoever has to tell why a cluster does not answer.
+
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use service::Properties;
+
+use super::KafkaFailure;
+
+/// Remembers the last complaint of a client that nobody polls. A timeout alone says nothing of a wrong password.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<String>);
+
+impl Heard {
+    /// The failure, with what was heard and what to do about it.
+    pub(super) fn explain(&self, mut failure: KafkaFailure) -> KafkaFailure {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !heard.is_empty() {
+            let advice = Properties::advice(&heard).map(|advice| format!("; {advice}")).unwrap_or_default();
+            failure.detail = format!("{} ({heard}{advice})", failure.detail);
+        }
+        failure
+    }
+}
+
+impl ClientContext for Heard {
+    fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
+        tracing::debug!(message, "librdkafka");
+        if matches!(
+            level,
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error
+        ) {
+            message.clone_into(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl ConsumerContext for Heard {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_explained_by_the_last_complaint() {
+        let heard = Heard::default();
+        let failure = || KafkaFailure::new("ask for a topic", "timed out");
+        assert_eq!(heard.explain(failure()), failure());
+        heard.log(RDKafkaLogLevel::Warning, "", "a detail");
+        assert_eq!(heard.explain(failure()), failure());
+        heard.log(RDKafkaLogLevel::Error, "FAIL", "SASL authentication error: no");
+        let said = heard.explain(failure()).to_string();
+        assert!(said.contains("SASL authentication error: no") && said.contains("sasl.password"), "{said}");
+    }
+}

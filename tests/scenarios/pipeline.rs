@@ -1,0 +1,109 @@
+//! Goal: what `make kafka` starts, and every program as it is, make the whole system without a word of configuration but
+//! where things listen.
+//! Fault: none but the repeats that the load sends.
+//! Oracle: `loadtest verify --output kafka://…/events.deduped`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tests::load::{self, Load};
+use tests::{Program, Scene, chaos, wait};
+use wire::topic::EVENTS_DEDUPED;
+
+/// A start of a program, and what two workers take to share the partitions.
+const LIMIT: Duration = Duration::from_mins(2);
+const SETTLE: Duration = Duration::from_secs(3);
+
+#[test]
+fn two_workers_write_each_event_once_as_make_kafka_leaves_things() {
+    let scene = Scene::begin();
+    let pair = Pair::start(&scene);
+    let (ingest, [admin, first, second]) = (tests::free_address(), std::array::from_fn(|_| tests::free_address()));
+    let (rate, seconds) = if chaos() { (20_000, 30) } else { (5_000, 4) };
+
+    let _tapi = pair.run(
+        &scene,
+        "tapi",
+        &format!("tapi ready ingest={ingest} admin={admin}"),
+        &[
+            ("TAPI_LISTEN", ingest.to_string()),
+            ("TAPI_ADMIN_LISTEN", admin.to_string()),
+            ("TAPI_DATA", scene.folder().join("tapi").display().to_string()),
+            ("TAPI_KAFKA_PRIMARY", pair.primary.to_string()),
+            ("TAPI_KAFKA_SECONDARY", pair.secondary.to_string()),
+        ],
+    );
+    let _workers = [first, second].map(|admin| {
+        pair.run(
+            &scene,
+            "dedup-worker",
+            &format!("dedup-worker ready admin={admin}"),
+            &[
+                ("DEDUP_ADMIN_LISTEN", admin.to_string()),
+                ("DEDUP_DATA", scene.folder().join(format!("worker-{}", admin.port())).display().to_string()),
+                ("DEDUP_KAFKA_PRIMARY", pair.primary.to_string()),
+                ("DEDUP_KAFKA_SECONDARY", pair.secondary.to_string()),
+            ],
+        )
+    });
+    let load = Load::new(&scene, 0, rate, Duration::from_secs(seconds)).option("--duplicates", 0.05);
+    load.start_at(ingest).succeed(LIMIT);
+    let output = format!("kafka://{}/{EVENTS_DEDUPED}", pair.primary);
+    let verdict = load::verify_at(&scene, &[admin], &["--output", &output], SETTLE, &[load], 0.0);
+    scene.say(format_args!("{rate} events/s for {seconds} s through two workers: {verdict}"));
+}
+
+/// What `make kafka` runs, in a folder and on ports of its own. It would outlive the scenario.
+struct Pair {
+    folder: PathBuf,
+    primary: SocketAddr,
+    secondary: SocketAddr,
+}
+
+impl Pair {
+    fn start(scene: &Scene) -> Self {
+        let [primary, secondary] = [0; 2].map(|_| tests::free_address());
+        let pair = Self { folder: scene.folder().join("kafka"), primary, secondary };
+        pair.script("start");
+        // Once more, as somebody does who does not know that it runs.
+        let said = pair.script("start");
+        assert_eq!(said.matches("runs already").count(), 2, "{said}");
+        pair
+    }
+
+    fn script(&self, verb: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("scripts/kafka/pair");
+        let output = Command::new(path)
+            .arg(verb)
+            .env("KAFKA_PAIR_DIR", &self.folder)
+            .env("KAFKA_PRIMARY_PORT", self.primary.port().to_string())
+            .env("KAFKA_SECONDARY_PORT", self.secondary.port().to_string())
+            .output()
+            .expect("the script can be started");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    /// A program with nothing but its addresses, until it says that it is ready.
+    fn run(&self, scene: &Scene, name: &str, ready: &str, settings: &[(&str, String)]) -> Program {
+        let mut command = Program::command(name);
+        command.arg("run").envs(settings.iter().map(|(variable, value)| (variable, value)));
+        let program = Program::start(command, &scene.folder().join(format!("{name}.log")));
+        wait::until(ready, LIMIT, || program.printed().lines().any(|line| line == ready).then_some(()));
+        program
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A second panic would hide the first.
+            let _ = std::panic::catch_unwind(|| self.script("stop"));
+        } else {
+            self.script("stop");
+        }
+    }
+}
