@@ -34,7 +34,8 @@ lint: install ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy --workspace --release --all-targets --locked -- -D warnings
 
-bench: install ## every bench, each beside its floor
+bench: install ## every bench, each beside its floor; those with Kafka start a broker of their own
+	@scripts/install kafka
 	@$(BUILD)
 	@cargo bench --workspace --locked --bench '*'
 

@@ -146,9 +146,7 @@ impl Partition {
             return Err(IndexError::Damaged(format!("the index ends at {end}, inside the record at {offset}")));
         }
         self.make_sure_of_room(batch.entries.len())?;
-        for (digest, bucket) in batch.entries.iter() {
-            self.open.insert(Entry::new(Fingerprint::of(digest), bucket));
-        }
+        self.open.insert_all(batch.entries.iter().map(|(digest, bucket)| Entry::new(Fingerprint::of(digest), bucket)));
         self.advance(next, batch.clock_ms);
         Ok(Replay::Applied)
     }

@@ -13,4 +13,3 @@ mod faults;
 mod membership;
 mod once;
 mod rebuild;
-mod throughput;
