@@ -18,11 +18,11 @@ use wire::topic::EVENTS_INDEX;
 
 use super::bar::Bar;
 use super::{begin, facts, probe};
-use crate::Partition;
 use crate::config::Config;
 use crate::kafka::Watermarks;
 use crate::worker::owner::index_dir;
 use crate::worker::restore::{Changelog, Progress};
+use crate::{Options, Partition};
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
@@ -71,6 +71,8 @@ fn index(config: &Config) -> Result<(), Failure> {
         .map(|partition| probe.watermarks(EVENTS_INDEX, partition))
         .collect::<Result<_, _>>()
         .map_err(Failure::failed)?;
+    // Nobody asks it here.
+    let options = Options { is_asked: false, ..config.index_options() };
     let bar = Bar::new();
     bar.expect(marks.iter().map(|marks| marks.high - marks.low).sum());
     let (next, records, digests) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -84,7 +86,7 @@ fn index(config: &Config) -> Result<(), Failure> {
             let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();
             let dir = index_dir(&config.data, partition);
-            let restored = changelog.restore(&dir, &config.index_options(), genesis, &mut |progress| {
+            let restored = changelog.restore(&dir, &options, genesis, &mut |progress| {
                 if before == Progress::default() {
                     bar.expect_less(progress.from - marks.low);
                 }

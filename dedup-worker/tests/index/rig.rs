@@ -80,7 +80,7 @@ impl Rig {
     /// The same in a new directory below `parent`.
     pub(crate) fn new_in(parent: &Path, open_digests_max: usize) -> Self {
         let dir = TempDir::new_in(parent).unwrap();
-        let options = Options { open_digests_max, unsealed_digests_max: 1 << 20 };
+        let options = Options { open_digests_max, unsealed_digests_max: 1 << 20, ..Options::default() };
         let partition = Some(open(dir.path(), &options).unwrap());
         Self { dir, options, log: Log::default(), clock_ms: 100_000, partition }
     }
