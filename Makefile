@@ -39,7 +39,8 @@ lint: install ## formatting and clippy, warnings are errors
 	@cargo fmt --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --check
 	@cargo clippy --release --all-targets $(FORGETFUL_DISK) -- -D warnings
 
-bench: install ## every bench, each beside its floor
+bench: install ## every bench, each beside its floor; those with Kafka start a broker of their own
+	@scripts/install kafka
 	@$(BUILD)
 	@cargo bench --workspace --locked --bench '*'
 

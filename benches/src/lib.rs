@@ -1,11 +1,15 @@
-//! What the benches share: a load client that costs little, the processor time of a process, cores to pin to, and the
-//! file that keeps the figures.
+//! What the benches share: a load client that costs little, a Kafka broker and what lies in it, the processor time of a
+//! process, cores to pin to, and the file that keeps the figures.
 //!
 //! A bench prints its figure beside its floor, measured in the same run by turns, and checks the answers it gets.
 
 pub mod bare;
+pub mod changelog;
 pub mod event;
+pub mod kafka;
 pub mod load;
 pub mod machine;
+pub mod program;
 pub mod record;
 pub mod server;
+pub mod traffic;

@@ -35,6 +35,15 @@ impl Row {
     }
 }
 
+/// The one in the middle.
+///
+/// # Panics
+/// Where there are none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Prints the rows and puts them into today's file, in place of rows of the same names.
 ///
 /// # Panics
@@ -51,9 +60,14 @@ pub fn keep(rows: &[Row]) {
     }
 }
 
+/// The wall clock, milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |time| time.as_millis() as i64)
+}
+
 fn path() -> PathBuf {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let date = jiff::Timestamp::from_second(now as i64).expect("a clock between year 1 and 9999");
+    let date = jiff::Timestamp::from_millisecond(now_ms()).expect("a clock between year 1 and 9999");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("record");
     folder.join(format!("{}-{}.csv", date.strftime("%Y-%m-%d"), machine::name()))
 }

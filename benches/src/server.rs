@@ -18,6 +18,18 @@ pub struct ServerProcess {
     pub address: SocketAddr,
 }
 
+/// Starts this executable in a role that prints one line of numbers and ends; gives the numbers.
+///
+/// # Panics
+/// Where it cannot be started, fails, or prints something else.
+pub fn ask_once(role: &str) -> Vec<f64> {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this executable"));
+    let output = command.env(ROLE_VARIABLE, role).stderr(Stdio::inherit()).output().expect("this executable starts");
+    assert!(output.status.success(), "{role}: {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().map(|word| word.parse().unwrap_or_else(|_| panic!("{role} said {text:?}"))).collect()
+}
+
 /// The role of this process, if it was started as a server.
 pub fn role() -> Option<String> {
     std::env::var(ROLE_VARIABLE).ok()

@@ -27,6 +27,9 @@ const GROWTH: (usize, usize) = (5, 4);
 /// Entries of a cache line. One is found three or four slots from its home on average: in this line or the next.
 const LINE_ENTRIES: usize = 4;
 
+/// How many entries ahead of the one that is inserted memory is asked for, where there are many.
+const INSERTS_AHEAD: usize = 16;
+
 /// What an insert found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inserted {
@@ -110,6 +113,23 @@ impl OpenTable {
                     self.grow();
                 }
             }
+        }
+    }
+
+    /// Inserts many entries in their order, as [`insert`](Self::insert) would, while the memory of those to come is on its
+    /// way.
+    pub(crate) fn insert_all(&mut self, entries: impl Iterator<Item = Entry>) {
+        let mut ahead = [Entry::NONE; INSERTS_AHEAD];
+        let mut place = 0;
+        for entry in entries.chain([Entry::NONE; INSERTS_AHEAD]) {
+            if !entry.is_none() {
+                self.prefetch(entry.fingerprint());
+            }
+            let due = std::mem::replace(&mut ahead[place], entry);
+            if !due.is_none() {
+                self.insert(due);
+            }
+            place = (place + 1) % INSERTS_AHEAD;
         }
     }
 
@@ -235,6 +255,25 @@ mod tests {
             assert!(table.iter().map(|e| (e.fingerprint(), e.bucket())).eq(model), "seed {seed}");
             table.clear();
             assert_eq!((table.len(), table.iter().count()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn inserting_many_is_inserting_each() {
+        let mut random = SmallRng::seed_from_u64(5);
+        for count in [0, 1, INSERTS_AHEAD - 1, INSERTS_AHEAD, 1_000] {
+            // Few fingerprints, so that later entries meet earlier ones.
+            let entries: Vec<_> = (0..count)
+                .map(|_| {
+                    Entry::new(Fingerprint::from_bits(random.random_range(0..300)), Bucket(random.random_range(0..4)))
+                })
+                .collect();
+            let (mut one, mut other) = (OpenTable::new(100), OpenTable::new(100));
+            one.insert_all(entries.iter().copied());
+            entries.iter().for_each(|entry| {
+                other.insert(*entry);
+            });
+            assert!(one.iter().eq(other.iter()) && one.len() == other.len(), "{count}");
         }
     }
 

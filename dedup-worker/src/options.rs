@@ -14,12 +14,16 @@ pub struct Options {
     /// [`IndexError::Full`](crate::IndexError::Full); 8,388,608 by default. It is reached only where sealing fails, on
     /// a full disk, or where nobody calls `maintain`. A single batch is always accepted into an empty table.
     pub unsealed_digests_max: usize,
+    /// Whether anybody will ask it; `true` by default. An index that is only filled and closed again keeps no filters in
+    /// memory and does not read its runs when it is opened; to ask it for verdicts or identities is an error of the
+    /// program.
+    pub is_asked: bool,
     /// For tests: where to die. By default nowhere.
     pub crash: Crash,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { open_digests_max: 1 << 21, unsealed_digests_max: 1 << 23, crash: Crash::default() }
+        Self { open_digests_max: 1 << 21, unsealed_digests_max: 1 << 23, is_asked: true, crash: Crash::default() }
     }
 }

@@ -85,7 +85,7 @@ impl Partition {
     /// [`IndexError::Foreign`] where the directory belongs to another log or genesis, [`IndexError::Locked`] where it
     /// is open already, [`IndexError::Damaged`] where a run is not as it was written.
     pub fn open(dir: &Path, genesis: &Genesis, log_id: [u8; 16], options: &Options) -> Result<Self, IndexError> {
-        let sealed = Sealed::open(Home::open(dir, genesis, log_id)?, options.open_digests_max)?;
+        let sealed = Sealed::open(Home::open(dir, genesis, log_id)?, options.open_digests_max, options.is_asked)?;
         let applied = sealed.covered();
         let applied_clock_ms = sealed.covered_clock_ms().unwrap_or(0);
         Ok(Self {
@@ -147,9 +147,7 @@ impl Partition {
             return Err(IndexError::Damaged(format!("the index ends at {end}, inside the record at {offset}")));
         }
         self.make_sure_of_room(batch.entries.len())?;
-        for (digest, bucket) in batch.entries.iter() {
-            self.open.insert(Entry::new(Fingerprint::of(digest), bucket));
-        }
+        self.open.insert_all(batch.entries.iter().map(|(digest, bucket)| Entry::new(Fingerprint::of(digest), bucket)));
         self.advance(next, batch.clock_ms);
         Ok(Replay::Applied)
     }
@@ -174,7 +172,8 @@ impl Partition {
     /// a run could not be read. Nothing is decided then, and `verdicts` is empty.
     ///
     /// # Panics
-    /// Where there are more candidates than one changelog record holds, [`CHANGELOG_ENTRIES_MAX`].
+    /// Where there are more candidates than one changelog record holds, [`CHANGELOG_ENTRIES_MAX`], or the index was opened
+    /// [to be filled](Options::is_asked).
     pub fn decide(
         &mut self,
         candidates: &[Candidate],
@@ -182,6 +181,7 @@ impl Partition {
         verdicts: &mut Vec<Verdict>,
     ) -> Result<DecidedBatch, IndexError> {
         assert!(candidates.len() <= CHANGELOG_ENTRIES_MAX, "a batch has at most {CHANGELOG_ENTRIES_MAX} candidates");
+        assert!(self.options.is_asked, "the index was opened to be filled");
         verdicts.clear();
         if self.pending.len() >= PENDING_BATCHES_MAX {
             let (count, count_max) = (self.pending.len() + 1, PENDING_BATCHES_MAX);
@@ -331,7 +331,11 @@ impl Partition {
     ///
     /// # Errors
     /// [`IndexError::Damaged`] or [`IndexError::Store`] where a run could not be read.
+    ///
+    /// # Panics
+    /// Where the index was opened [to be filled](Options::is_asked).
     pub fn lookup(&self, digest: Digest) -> Result<Option<Bucket>, IndexError> {
+        assert!(self.options.is_asked, "the index was opened to be filled");
         let fingerprint = Fingerprint::of(digest);
         Ok(self.open.find(fingerprint).max(self.sealed.find_newest(fingerprint)?))
     }

@@ -10,13 +10,14 @@ use crate::crash::{Crash, Step};
 use crate::error::IndexError;
 use crate::filter::blocked::Probe;
 use crate::filter::groups::Groups;
+use crate::filter::run::RunFilter;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
 use crate::open::OpenTable;
 use crate::point::ChangelogPoint;
 use crate::run::meta::RunMeta;
 use crate::run::pack::Split;
-use crate::store::{self, RunFilter, Store};
+use crate::store::{self, Store};
 
 /// What lookups have cost so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,13 +32,16 @@ pub(crate) struct Reads {
 
 struct Run {
     meta: RunMeta,
-    filter: RunFilter,
+    /// `None` where nobody asks.
+    filter: Option<RunFilter>,
     file_bytes: u64,
 }
 
 pub(crate) struct Sealed {
     home: Home,
     run_digests: usize,
+    /// Whether there are filters, and so anybody may ask.
+    is_asked: bool,
     /// `None` only after a store that had failed could not be opened again.
     store: Option<Store>,
     /// The store failed to take a run or to drop some: what it holds has to be read anew before it takes another.
@@ -51,12 +55,14 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Opens the store, whose runs hold `run_digests` or so, and reads every run: the filters are made, and every identity has been checked once.
-    pub(crate) fn open(home: Home, run_digests: usize) -> Result<Self, IndexError> {
+    /// Opens the store, whose runs hold `run_digests` or so. Where it `is_asked`, every run is read: the filters are made,
+    /// and every identity has been checked once.
+    pub(crate) fn open(home: Home, run_digests: usize, is_asked: bool) -> Result<Self, IndexError> {
         let groups = Groups::new(run_digests);
         let mut sealed = Self {
             home,
             run_digests,
+            is_asked,
             store: None,
             doubtful: false,
             runs: VecDeque::new(),
@@ -86,10 +92,13 @@ impl Sealed {
         let mut groups = Groups::new(self.run_digests);
         let mut runs = VecDeque::with_capacity(metas.len());
         for (meta, file_bytes) in metas {
-            let count = meta.count as usize;
-            groups.make_room_opening(count, digests).map_err(no_memory)?;
-            let group = groups.join(meta.sequence, count);
-            let filter = store.scan(&meta, |entry| group.insert(entry.fingerprint()))?;
+            let mut filter = None;
+            if self.is_asked {
+                let count = meta.count as usize;
+                groups.make_room_opening(count, digests).map_err(no_memory)?;
+                let group = groups.join(meta.sequence, count);
+                filter = Some(store.scan(&meta, |entry| group.insert(entry.fingerprint()))?);
+            }
             runs.push_back(Run { meta, filter, file_bytes });
         }
         (self.store, self.runs, self.groups, self.digests) = (Some(store), runs, groups, digests);
@@ -128,7 +137,7 @@ impl Sealed {
         }
         reads.passed += 1;
         for run in passing.flat_map(|group| self.runs_of(group)) {
-            if run.meta.newest_bucket < oldest || !run.filter.check(&fingerprint.low()) {
+            if run.meta.newest_bucket < oldest || !run.may_hold(fingerprint) {
                 continue;
             }
             reads.groups += 1;
@@ -146,7 +155,7 @@ impl Sealed {
     pub(crate) fn find_newest(&self, fingerprint: Fingerprint) -> Result<Option<Bucket>, IndexError> {
         let mut newest = None;
         for run in self.groups.passing(&Probe::new(fingerprint)).flat_map(|group| self.runs_of(group)) {
-            if run.filter.check(&fingerprint.low()) {
+            if run.may_hold(fingerprint) {
                 newest = newest.max(self.store()?.find(&run.meta, fingerprint)?);
             }
         }
@@ -194,7 +203,7 @@ impl Sealed {
         crash: Crash,
     ) -> Result<Sealing, IndexError> {
         let count = meta.count as usize;
-        self.groups.make_room(count, self.digests).map_err(no_memory)?;
+        self.make_room(count)?;
         let (filter, file_bytes) = store::write_run(&file, meta, open.iter())?;
         // Only now that there was space for a whole run: a full disk must not cost the store that lookups still use.
         if self.doubtful {
@@ -202,7 +211,7 @@ impl Sealed {
             if self.next_sequence() != meta.sequence {
                 return Ok(Sealing::Adopted);
             }
-            self.groups.make_room(count, self.digests).map_err(no_memory)?;
+            self.make_room(count)?;
         }
         self.doubtful = true;
         crash.at(Step::RunWritten);
@@ -213,13 +222,24 @@ impl Sealed {
             return Err(IndexError::Store { operation: "ingest run", detail: "so the test says".into() });
         }
         self.doubtful = false;
-        let group = self.groups.join(meta.sequence, count);
-        for entry in open.iter() {
-            group.insert(entry.fingerprint());
+        let mut kept = None;
+        if self.is_asked {
+            let group = self.groups.join(meta.sequence, count);
+            for entry in open.iter() {
+                group.insert(entry.fingerprint());
+            }
+            kept = Some(filter);
         }
         self.digests += count;
-        self.runs.push_back(Run { meta: *meta, filter, file_bytes });
+        self.runs.push_back(Run { meta: *meta, filter: kept, file_bytes });
         Ok(Sealing::Sealed { digests: count, bytes: file_bytes })
+    }
+
+    fn make_room(&mut self, count: usize) -> Result<(), IndexError> {
+        if self.is_asked {
+            self.groups.make_room(count, self.digests).map_err(no_memory)?;
+        }
+        Ok(())
     }
 
     /// Drops the runs whose every bucket is older than `oldest`, the oldest run first, and never the newest run: it
@@ -263,7 +283,10 @@ impl Sealed {
 
     /// Bytes of the filters: of the groups, of the runs.
     pub(crate) fn filter_bytes(&self) -> (usize, usize) {
-        (self.groups.bytes(), self.runs.iter().map(|run| (run.filter.len() / 8) as usize).sum())
+        (
+            self.groups.bytes(),
+            self.runs.iter().filter_map(|run| run.filter.as_ref()).map(|filter| (filter.len() / 8) as usize).sum(),
+        )
     }
 
     pub(crate) fn oldest_bucket(&self) -> Option<Bucket> {
@@ -281,6 +304,12 @@ impl Sealed {
 
     fn next_sequence(&self) -> u32 {
         self.runs.back().map_or(0, |run| run.meta.sequence + 1)
+    }
+}
+
+impl Run {
+    fn may_hold(&self, fingerprint: Fingerprint) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.check(&fingerprint.low()))
     }
 }
 

@@ -1,4 +1,8 @@
 //! `dedup-worker rebuild`: the index made again from the changelog, or the changelog from the output.
+//!
+//! The index is sealed into runs on the way, at `index.open_digests_max` identities of a partition and at each bucket's
+//! end. A rebuild that was killed goes on behind them: it loses what was read of a partition since its last run, so no
+//! more than that setting says, for each partition that was under way.
 
 mod truth;
 
@@ -14,15 +18,19 @@ use wire::topic::EVENTS_INDEX;
 
 use super::bar::Bar;
 use super::{begin, facts, probe};
-use crate::Partition;
 use crate::config::Config;
+use crate::kafka::Watermarks;
 use crate::worker::owner::index_dir;
 use crate::worker::restore::{Beginning, Changelog, Progress};
+use crate::{Options, Partition};
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
 /// Partitions rebuilt at the same time at most: each one holds the open part of an index in memory.
 const PARALLEL_MAX: usize = 8;
+
+/// Partitions rebuilt at the same time for each core: while one waits for the disk or the broker, another computes.
+const THREADS_A_CORE: usize = 4;
 
 /// What is made again, and from what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,26 +67,28 @@ fn index(config: &Config) -> Result<(), Failure> {
             Partition::destroy(&index_dir(&config.data, partition)).map_err(Failure::failed)?;
         }
     }
+    let marks: Vec<Watermarks> = (0..facts.partition_count)
+        .map(|partition| probe.watermarks(EVENTS_INDEX, partition))
+        .collect::<Result<_, _>>()
+        .map_err(Failure::failed)?;
+    // Nobody asks it here.
+    let options = Options { is_asked: false, ..config.index_options() };
     let bar = Bar::new();
+    bar.expect(marks.iter().map(|marks| marks.high - marks.low).sum());
     let (next, records, digests) = (AtomicU32::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let begun = Instant::now();
     let work = || -> Result<(), Failure> {
         loop {
             let partition = next.fetch_add(1, Relaxed);
-            if partition >= facts.partition_count {
-                return Ok(());
-            }
-            let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
+            let Some(marks) = marks.get(partition as usize).copied() else { return Ok(()) };
             let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
             let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
             let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();
-            let mut is_first = true;
             let dir = index_dir(&config.data, partition);
-            let options = config.index_options();
             let restored = changelog.restore(&dir, &options, genesis, Beginning::MustBeThere, &mut |progress| {
-                if progress.from == before.from && std::mem::take(&mut is_first) {
-                    bar.expect(progress.end - progress.from);
+                if before == Progress::default() {
+                    bar.expect_less(progress.from - marks.low);
                 }
                 digests.fetch_add(progress.digests.saturating_sub(before.digests), Relaxed);
                 bar.advance(&mut before, progress);
@@ -91,7 +101,8 @@ fn index(config: &Config) -> Result<(), Failure> {
             records.fetch_add(restored.records, Relaxed);
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(PARALLEL_MAX);
+    let threads = thread::available_parallelism().map_or(1, usize::from) * THREADS_A_CORE;
+    let threads = threads.min(marks.len()).min(PARALLEL_MAX);
     let failure = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..threads {

@@ -13,6 +13,9 @@ use super::{Cluster, KafkaFailure};
 /// its own 64 MiB would be two GiB.
 const FETCH_AHEAD_KIB: &str = "16384";
 
+/// Bytes asked for in one request.
+const FETCH_BYTES: &str = "4194304";
+
 /// Which records of transactions are seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -87,6 +90,8 @@ impl LogReader {
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", FETCH_AHEAD_KIB)
+            // Four times librdkafka's own: three records of the changelog would be a request otherwise.
+            .set("fetch.message.max.bytes", FETCH_BYTES)
             // A queue that was full is filled again after this; with librdkafka's second it runs dry first.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "100")

@@ -165,7 +165,13 @@ impl GroupWriter {
     /// Adds the next identity of the group, a larger one than the last.
     pub(crate) fn push(&mut self, entry: Entry) {
         let bytes = entry.fingerprint().to_bytes();
-        self.value.extend_from_slice(&bytes[Fingerprint::BYTES - self.split.tail_bytes..]);
+        // The lengths that there are, each known to the compiler: a copy of unknown length costs more than all the rest.
+        match self.split.tail_bytes {
+            9 => self.value.extend_from_slice(&bytes[3..]),
+            10 => self.value.extend_from_slice(&bytes[2..]),
+            11 => self.value.extend_from_slice(&bytes[1..]),
+            _ => self.value.extend_from_slice(&bytes),
+        }
         if entry.bucket() != self.main {
             self.exceptions.extend_from_slice(&self.count.to_le_bytes());
             self.exceptions.extend_from_slice(&entry.bucket().0.to_le_bytes());

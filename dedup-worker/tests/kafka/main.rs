@@ -18,6 +18,5 @@ mod outcome;
 mod pause;
 mod poison;
 mod rebuild;
-mod throughput;
 mod truth;
 mod window;

@@ -1,0 +1,245 @@
+//! Row `dedup_worker`: events a second of one `dedup-worker run` that catches up with a filled input, beside a program
+//! that does the same and decides nothing: reads, copies key, headers and value into Kafka transactions of the same
+//! size, commits.
+//!
+//! One real broker, 8 partitions, events of 500 bytes, one in a hundred a repeat; all programs share the machine. The
+//! worker's secondary is left out, as for the floor. Each starts with empty topics and is measured from its first
+//! commit to its last, by turns; the figures are medians. After every round each event must be in the output once.
+//!
+//! The floor uses rdkafka as its documentation shows it: threads with a consumer and a transactional producer each, so that
+//! one works while another commits. How many threads are best depends on the machine, so several numbers take turns
+//! ([`FLOOR_THREADS`]), and the fastest of them is the floor.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use benches::kafka::{self, Broker, Sender};
+use benches::program::{self, Program};
+use benches::record::{self, Row, median};
+use benches::{machine, server, traffic};
+use rdkafka::Message as _;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedHeaders;
+use rdkafka::producer::{BaseRecord, Producer as _};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PARTITIONS: u32 = 8;
+const RECORDS: u64 = 2_000_000;
+const ROUNDS: usize = 3;
+/// Threads of the floor; each has as many partitions as any other.
+const FLOOR_THREADS: [u32; 3] = [2, 4, 8];
+/// Records of a transaction, the worker's own default.
+const BATCH: usize = 20_000;
+/// What the floor writes to.
+const FLOOR_OUTPUT: &str = "floor";
+/// Time for everything to be carried over.
+const LIMIT: Duration = Duration::from_mins(3);
+const SETTLE: Duration = Duration::from_secs(30);
+
+fn main() {
+    if let Some(role) = server::role() {
+        let arguments = role.strip_prefix("floor ").and_then(|rest| rest.split_once(' '));
+        let (address, threads) = arguments.unwrap_or_else(|| panic!("no role {role}"));
+        floor(address, threads.parse().expect("a number of threads"));
+        return;
+    }
+    let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
+    broker.make_anew(&[EVENTS], PARTITIONS);
+    let different = fill(&broker);
+    // Java compiles what is used often while it runs; nobody is to pay for that.
+    floor_round(&broker, FLOOR_THREADS[0]);
+    let (mut workers, mut floors) = (Vec::new(), FLOOR_THREADS.map(|_| Vec::new()));
+    for _ in 0..ROUNDS {
+        workers.push(worker_round(&broker, different));
+        for (rounds, threads) in floors.iter_mut().zip(FLOOR_THREADS) {
+            rounds.push(floor_round(&broker, threads));
+        }
+    }
+    let worker = Round::median(&workers);
+    let floors: Vec<Round> = floors.iter().map(|rounds| Round::median(rounds)).collect();
+    println!("worker: {worker}");
+    for (floor, threads) in floors.iter().zip(FLOOR_THREADS) {
+        println!("floor with {threads} threads: {floor}");
+    }
+    let floor = floors.iter().max_by(|one, other| one.rate.total_cmp(&other.rate)).expect("at least one");
+    record::keep(&[
+        Row { name: "dedup_worker", value: worker.rate, unit: "events/s", floor: Some(floor.rate) },
+        Row { name: "dedup_worker_cpu", value: worker.cpu_us, unit: "us/event", floor: Some(floor.cpu_us) },
+    ]);
+}
+
+/// What a round showed.
+struct Round {
+    rate: f64,
+    cpu_us: f64,
+    broker_cpu_us: f64,
+}
+
+impl Round {
+    fn median(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+        Self {
+            rate: of(|round| round.rate),
+            cpu_us: of(|round| round.cpu_us),
+            broker_cpu_us: of(|round| round.broker_cpu_us),
+        }
+    }
+}
+
+impl std::fmt::Display for Round {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rate, cpu_us, broker_cpu_us } = self;
+        write!(out, "{rate:.0} events/s, {cpu_us:.2} us of processor time each, the broker's {broker_cpu_us:.2} us")
+    }
+}
+
+/// Fills the input; how many different events there are.
+fn fill(broker: &Broker) -> u64 {
+    let producer: Sender =
+        broker.client().set("compression.type", "lz4").set("linger.ms", "20").create().expect("a producer");
+    let (numbers, different) = traffic::numbers(RECORDS);
+    for number in numbers {
+        let event = traffic::event(number);
+        let partition = traffic::partition(&event, PARTITIONS);
+        kafka::send(&producer, kafka::record_of(EVENTS, partition, &event));
+    }
+    kafka::settle(&producer);
+    different
+}
+
+/// One round of the worker.
+fn worker_round(broker: &Broker, different: u64) -> Round {
+    broker.make_anew(&[EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED], PARTITIONS);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+    let worker = start(broker, folder.path());
+    let done = || worker.metric("dedup_published_events_total") + worker.metric("dedup_duplicate_events_total");
+    program::wait_until("the first batch is committed", LIMIT, || done() > 0);
+    let (first, begun) = (done(), Instant::now());
+    let before = (worker.processor_time(), broker.processor_time());
+    program::wait_until("everything is committed", LIMIT, || done() == RECORDS);
+    let elapsed = begun.elapsed();
+    let (used, broker_used) = (worker.processor_time() - before.0, broker.processor_time() - before.1);
+    drop(worker);
+    let mut seen = vec![false; different as usize];
+    let count = broker.read(EVENTS_DEDUPED, PARTITIONS, |record| {
+        let number = traffic::number(record.key().expect("a key")).expect("an event of this bench");
+        assert!(!std::mem::replace(&mut seen[number as usize], true), "event {number} came out twice");
+    });
+    assert_eq!(count, different, "each event came out");
+    let events = (RECORDS - first) as f64;
+    let each_us = |time: Duration| time.as_secs_f64() * 1e6 / events;
+    Round { rate: events / elapsed.as_secs_f64(), cpu_us: each_us(used), broker_cpu_us: each_us(broker_used) }
+}
+
+fn start(broker: &Broker, folder: &Path) -> Program {
+    let mut command = program::command("dedup-worker");
+    command
+        .arg("run")
+        .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("DEDUP_DATA", folder.join("data"))
+        .env("DEDUP_KAFKA_PRIMARY", &broker.address)
+        .env("DEDUP_KAFKA_SECONDARY", "");
+    Program::start(command, &folder.join("worker.log"))
+}
+
+/// One round of the floor, in a process of its own, which tells its figures.
+fn floor_round(broker: &Broker, threads: u32) -> Round {
+    broker.make_anew(&[FLOOR_OUTPUT], PARTITIONS);
+    let before = broker.processor_time();
+    let figures = server::ask_once(&format!("floor {} {threads}", broker.address));
+    let broker_used = broker.processor_time() - before;
+    let count = broker.read(FLOOR_OUTPUT, PARTITIONS, |_| ());
+    assert_eq!(count, RECORDS, "every record was copied");
+    Round { rate: figures[0], cpu_us: figures[1], broker_cpu_us: broker_used.as_secs_f64() * 1e6 / RECORDS as f64 }
+}
+
+/// The floor: prints its rate and its processor time a record.
+fn floor(address: &str, threads: u32) {
+    let spans: Vec<Span> = thread::scope(|scope| {
+        let copies: Vec<_> = (0..threads).map(|thread| scope.spawn(move || copy(address, thread, threads))).collect();
+        copies.into_iter().map(|copy| copy.join().expect("no panic")).collect()
+    });
+    let begun = spans.iter().map(|span| span.begun).min().expect("at least one thread");
+    let ended = spans.iter().map(|span| span.ended).max().expect("at least one thread");
+    let cpu = machine::own_processor_time();
+    let records: u64 = spans.iter().map(|span| span.records).sum();
+    // What the first commits held came before the clock ran.
+    let counted = records - spans.iter().map(|span| span.first).min().expect("at least one thread");
+    let rate = counted as f64 / (ended - begun).as_secs_f64();
+    println!("{rate} {}", cpu.as_secs_f64() * 1e6 / records as f64);
+}
+
+/// From the first commit of one thread to its last.
+struct Span {
+    begun: Instant,
+    ended: Instant,
+    first: u64,
+    records: u64,
+}
+
+/// Copies a share of the partitions.
+fn copy(address: &str, thread: u32, threads: u32) -> Span {
+    let partitions = (0..PARTITIONS).filter(|partition| partition % threads == thread);
+    let share = partitions.clone().count();
+    let consumer = kafka::reader(address, EVENTS, partitions, false);
+    let mut config: ClientConfig = kafka::client(address);
+    config
+        .set("transactional.id", format!("floor-{thread}"))
+        .set("transaction.timeout.ms", "30000")
+        .set("message.timeout.ms", "30000")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "2")
+        .set("queue.buffering.max.messages", "200000");
+    let producer: Sender = config.create().expect("a producer");
+    producer.init_transactions(SETTLE).expect("a transactional id");
+    let (mut ends, mut span) = (0, None::<Span>);
+    while ends < share {
+        producer.begin_transaction().expect("a transaction");
+        let (count, ended) = copy_batch(&consumer, &producer);
+        ends += ended;
+        commit(&producer);
+        let now = Instant::now();
+        let span = span.get_or_insert(Span { begun: now, ended: now, first: count, records: 0 });
+        span.records += count;
+        span.ended = now;
+    }
+    span.expect("at least one batch")
+}
+
+/// Hands one batch over: how many records, and how many partitions ended.
+fn copy_batch(consumer: &BaseConsumer, producer: &Sender) -> (u64, usize) {
+    let (mut count, mut ends) = (0, 0);
+    while count < BATCH as u64 {
+        let record = match consumer.poll(Duration::from_millis(20)) {
+            Some(Ok(record)) => record,
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                ends += 1;
+                continue;
+            }
+            Some(Err(error)) => panic!("{error}"),
+            None => break,
+        };
+        let (key, value) = (record.key().expect("a key"), record.payload().expect("a value"));
+        let headers = record.headers().map(BorrowedHeaders::detach).expect("headers");
+        let copy = BaseRecord::to(FLOOR_OUTPUT).partition(record.partition()).key(key).payload(value).headers(headers);
+        producer.send(copy).map_err(|(error, _)| error).expect("there is room for a batch");
+        count += 1;
+    }
+    (count, ends)
+}
+
+fn commit(producer: &Sender) {
+    kafka::settle(producer);
+    let begun = Instant::now();
+    // It has been seen to give no answer until its limit, and to succeed when called again.
+    while let Err(error) = producer.commit_transaction(Duration::from_millis(500)) {
+        let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+        assert!(is_retriable && begun.elapsed() < SETTLE, "{error}");
+    }
+}
