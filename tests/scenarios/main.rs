@@ -18,6 +18,7 @@ mod pipeline;
 mod reconfigured;
 mod refusals;
 mod restart;
+mod restored;
 mod sdk_conformance;
 mod security;
 mod sigterm_under_load;

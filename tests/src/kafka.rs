@@ -144,6 +144,11 @@ impl Cluster {
         }
     }
 
+    /// The folder of its records and of what it knows of itself.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// The process id.
     ///
     /// # Panics
