@@ -89,7 +89,8 @@ impl Scene {
         self.wait_for(partition, &before);
         let given_before = given(heir).len();
         owner.kill();
-        let repeat = (0..).map(changelog::message_id).find(|id| changelog::partition(id, PARTITIONS) == partition);
+        let repeat =
+            (0..u64::MAX).map(changelog::message_id).find(|id| changelog::partition(id, PARTITIONS) == partition);
         let repeat = repeat.expect("an id of that partition");
         self.produce(&repeat, partition);
         let event = self.produce_new(partition);

@@ -85,7 +85,9 @@ fn hosts_whose_clocks_are_days_off_lose_nothing_and_double_nothing() {
     let hosts = [&pipeline.tapi, &ahead, &behind];
     let mut loads: Vec<Load> = (0..3).map(load).collect();
     let mut clients: Vec<_> = loads.iter().zip(hosts).map(|(load, host)| load.start_at(host.ingest)).collect();
-    clients.iter_mut().for_each(|client| client.succeed(LIMIT));
+    for client in &mut clients {
+        client.succeed(LIMIT);
+    }
     // Each host's events once more, through the next one.
     let again: Vec<Load> =
         loads.iter().enumerate().map(|(place, load)| load.again(&format!("again-{place}"))).collect();
@@ -93,7 +95,9 @@ fn hosts_whose_clocks_are_days_off_lose_nothing_and_double_nothing() {
         load.start_at(hosts[(place + 1) % hosts.len()].ingest).succeed(LIMIT);
     }
     loads.extend(again);
-    hosts.iter().for_each(|host| host.drained());
+    for host in hosts {
+        host.drained();
+    }
     let verdict = pipeline.verify_hosts(&scene, &hosts, &loads, 0.0);
 
     // It is true that the clocks were off: the output says what each host believed.

@@ -23,7 +23,7 @@ fn two_workers_write_each_event_once_as_make_kafka_leaves_things() {
     let (ingest, [admin, first, second]) = (tests::free_address(), std::array::from_fn(|_| tests::free_address()));
     let (rate, seconds) = if chaos() { (20_000, 30) } else { (5_000, 4) };
 
-    let _tapi = pair.run(
+    let _tapi = run(
         &scene,
         "tapi",
         &format!("tapi ready ingest={ingest} admin={admin}"),
@@ -36,7 +36,7 @@ fn two_workers_write_each_event_once_as_make_kafka_leaves_things() {
         ],
     );
     let _workers = [first, second].map(|admin| {
-        pair.run(
+        run(
             &scene,
             "dedup-worker",
             &format!("dedup-worker ready admin={admin}"),
@@ -86,15 +86,6 @@ impl Pair {
         assert!(output.status.success(), "{said}");
         said
     }
-
-    /// A program with nothing but its addresses, until it says that it is ready.
-    fn run(&self, scene: &Scene, name: &str, ready: &str, settings: &[(&str, String)]) -> Program {
-        let mut command = Program::command(name);
-        command.arg("run").envs(settings.iter().map(|(variable, value)| (variable, value)));
-        let program = Program::start(command, &scene.folder().join(format!("{name}.log")));
-        wait::until(ready, LIMIT, || program.printed().lines().any(|line| line == ready).then_some(()));
-        program
-    }
 }
 
 impl Drop for Pair {
@@ -106,4 +97,13 @@ impl Drop for Pair {
             self.script("stop");
         }
     }
+}
+
+/// A program with nothing but its addresses, until it says that it is ready.
+fn run(scene: &Scene, name: &str, ready: &str, settings: &[(&str, String)]) -> Program {
+    let mut command = Program::command(name);
+    command.arg("run").envs(settings.iter().map(|(variable, value)| (variable, value)));
+    let program = Program::start(command, &scene.folder().join(format!("{name}.log")));
+    wait::until(ready, LIMIT, || program.printed().lines().any(|line| line == ready).then_some(()));
+    program
 }

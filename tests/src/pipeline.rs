@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// Once nothing waits to be read, only what must not come could still come.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Longest wait for a figure to move.
-const MOVE_LIMIT: Duration = Duration::from_secs(60);
+const MOVE_LIMIT: Duration = Duration::from_mins(1);
 /// Pause of the breaker: its default of half a minute is too long to watch.
 const BREAKER_PAUSE_MS: u32 = 3_000;
 const ACKNOWLEDGED: &str = "tapi_forward_records_total";
