@@ -288,6 +288,28 @@ fn a_block_that_holds_a_durable_record_is_never_written_again() {
 }
 
 #[test]
+fn each_use_of_a_segment_has_a_generation_that_no_use_before_it_had() {
+    let disk = SimDisk::new(true);
+    for _ in 0..6 {
+        let mut queue = open_with(&disk, &options());
+        let (appender, mut reader) = (queue.appender(), queue.take_reader().unwrap());
+        for _ in 0..40 {
+            eventually(|| appender.append(&[7; 9_000]).ok()).wait(&appender).unwrap();
+            let end = read_all(&mut reader).last().unwrap().0 + 1;
+            reader.acknowledge(RecordId::from_u64(end)).unwrap();
+        }
+    }
+    let mut uses = Vec::new();
+    for write in disk.take_writes() {
+        if write.name.starts_with("segments/") && write.offset < DATA_START {
+            let header = *SegmentHeader::decode(&write.bytes).good().unwrap();
+            uses.extend((header.state == SegmentState::Active).then_some(header.generation));
+        }
+    }
+    assert!(uses.len() >= 12 && uses.is_sorted_by(|before, after| before < after), "{uses:?}");
+}
+
+#[test]
 fn buffers_opened_again_and_again_do_not_collect_segments() {
     let disk = SimDisk::new(true);
     for number in 0..20 {
