@@ -51,6 +51,15 @@ pub(crate) struct OpenTable {
     homes: usize,
     homes_expected: usize,
     len: usize,
+    buckets: Buckets,
+}
+
+/// Which buckets have been inserted since the table was last empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Buckets {
+    None,
+    One(Bucket),
+    Several,
 }
 
 impl OpenTable {
@@ -58,7 +67,7 @@ impl OpenTable {
     pub(crate) fn new(entries: usize) -> Self {
         // One more percent, so that the last of them does not make it grow.
         let homes_expected = (entries * LOAD.1 / LOAD.0 * 101 / 100).max(HOMES_MIN);
-        Self { slots: None, homes: 0, homes_expected, len: 0 }
+        Self { slots: None, homes: 0, homes_expected, len: 0, buckets: Buckets::None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -91,6 +100,9 @@ impl OpenTable {
     /// # Panics
     /// Where the system has no memory left, as with any collection.
     pub(crate) fn insert(&mut self, entry: Entry) -> Inserted {
+        if self.buckets != Buckets::One(entry.bucket()) {
+            self.buckets = if self.buckets == Buckets::None { Buckets::One(entry.bucket()) } else { Buckets::Several };
+        }
         loop {
             match self.place(entry.fingerprint()) {
                 Ok(slot) => {
@@ -158,7 +170,15 @@ impl OpenTable {
             (self.slots, self.homes) = (None, 0);
         }
         self.slots_mut().fill(Entry::NONE);
-        self.len = 0;
+        (self.len, self.buckets) = (0, Buckets::None);
+    }
+
+    /// The bucket of every entry, where that is known without looking at each.
+    pub(crate) fn only_bucket(&self) -> Option<Bucket> {
+        match self.buckets {
+            Buckets::One(bucket) if self.len > 0 => Some(bucket),
+            _ => None,
+        }
     }
 
     fn slots(&self) -> &[Entry] {
@@ -253,8 +273,12 @@ mod tests {
                 assert_eq!(table.find(asked), model.get(&asked).copied(), "seed {seed} step {step}");
             }
             assert!(table.iter().map(|e| (e.fingerprint(), e.bucket())).eq(model), "seed {seed}");
+            assert_eq!(table.only_bucket(), None, "there were four of them");
             table.clear();
             assert_eq!((table.len(), table.iter().count()), (0, 0));
+            table.insert(Entry::new(Fingerprint::from_bits(1), Bucket(3)));
+            table.insert(Entry::new(Fingerprint::from_bits(2), Bucket(3)));
+            assert_eq!(table.only_bucket(), Some(Bucket(3)));
         }
     }
 

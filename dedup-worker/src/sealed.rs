@@ -10,14 +10,13 @@ use crate::crash::{Crash, Step};
 use crate::error::IndexError;
 use crate::filter::blocked::Probe;
 use crate::filter::groups::Groups;
-use crate::filter::run::RunFilter;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
 use crate::open::OpenTable;
 use crate::point::ChangelogPoint;
 use crate::run::meta::RunMeta;
 use crate::run::pack::Split;
-use crate::store::{self, Store};
+use crate::store::{self, RunFilter, Store};
 
 /// What lookups have cost so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -334,10 +333,14 @@ fn describe(
     open: &OpenTable,
 ) -> RunMeta {
     let mut counts: Vec<(Bucket, u64)> = Vec::new();
-    for entry in open.iter() {
-        match counts.iter_mut().find(|(bucket, _)| *bucket == entry.bucket()) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((entry.bucket(), 1)),
+    if let Some(bucket) = open.only_bucket() {
+        counts.push((bucket, open.len() as u64));
+    } else {
+        for entry in open.iter() {
+            match counts.iter_mut().find(|(bucket, _)| *bucket == entry.bucket()) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((entry.bucket(), 1)),
+            }
         }
     }
     let split = Split::for_count(open.len() as u64);

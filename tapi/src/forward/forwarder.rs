@@ -24,6 +24,9 @@ use crate::kafka::{Board, KafkaError, Memory};
 
 /// Longest wait for librdkafka between two looks at everything else, while it holds records.
 const BUSY: Duration = Duration::from_millis(5);
+/// With a full window every report makes room for one record. So much time makes room for many: handed over a few at a
+/// time they would also be sent a few at a time, which costs client and broker more than all the rest.
+const GATHER: Duration = Duration::from_millis(1);
 /// A pause while records wait for a cluster.
 const WAITING: Duration = Duration::from_millis(5);
 /// A pause while there is nothing to do.
@@ -312,10 +315,7 @@ impl Forwarder {
 
     fn fill(&mut self) {
         self.read_all = false;
-        while self.window.has_room()
-            && self.window.records() < self.kafka.window_records_max
-            && self.window.bytes() < self.kafka.window_bytes_max
-        {
+        while self.has_room() {
             let records_max = BATCH_RECORDS_MAX.min(self.kafka.window_records_max - self.window.records());
             let mut entry = self.window.take_spare();
             let read = self.reader.read(entry.batch_mut(), records_max, BATCH_BYTES_MAX);
@@ -341,6 +341,12 @@ impl Forwarder {
                 }
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.window.has_room()
+            && self.window.records() < self.kafka.window_records_max
+            && self.window.bytes() < self.kafka.window_bytes_max
     }
 
     fn hand_over(&mut self, now: Instant) {
@@ -377,6 +383,9 @@ impl Forwarder {
         };
         match Route::ALL.into_iter().max_by_key(held).filter(|route| held(route) > 0) {
             Some(route) => {
+                if !self.has_room() {
+                    thread::sleep(GATHER);
+                }
                 let mut tally = Tally::default();
                 self.collect_from(route, BUSY, &mut tally);
                 self.settle(route.cluster, &tally, Instant::now());
