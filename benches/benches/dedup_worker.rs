@@ -124,7 +124,8 @@ fn worker_round(broker: &Broker, different: u64) -> Round {
     let before = (worker.processor_time(), broker.processor_time());
     program::wait_until("everything is committed", LIMIT, || done() == RECORDS);
     let elapsed = begun.elapsed();
-    let (used, broker_used) = (worker.processor_time() - before.0, broker.processor_time() - before.1);
+    let used = worker.processor_time().saturating_sub(before.0);
+    let broker_used = broker.processor_time().saturating_sub(before.1);
     drop(worker);
     let mut seen = vec![false; different as usize];
     let count = broker.read(EVENTS_DEDUPED, PARTITIONS, |record| {
@@ -153,7 +154,7 @@ fn floor_round(broker: &Broker, threads: u32) -> Round {
     broker.make_anew(&[FLOOR_OUTPUT], PARTITIONS);
     let before = broker.processor_time();
     let figures = server::ask_once(&format!("floor {} {threads}", broker.address));
-    let broker_used = broker.processor_time() - before;
+    let broker_used = broker.processor_time().saturating_sub(before);
     let count = broker.read(FLOOR_OUTPUT, PARTITIONS, |_| ());
     assert_eq!(count, RECORDS, "every record was copied");
     Round { rate: figures[0], cpu_us: figures[1], broker_cpu_us: broker_used.as_secs_f64() * 1e6 / RECORDS as f64 }

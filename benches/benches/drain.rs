@@ -82,7 +82,7 @@ fn drain_round(broker: &Broker) -> Round {
     program::wait_until("the first records are acknowledged", LIMIT, || done() > 0);
     let (first, begun, used) = (done(), Instant::now(), tapi.processor_time());
     program::wait_until("everything is acknowledged", LIMIT, || done() >= RECORDS);
-    let (elapsed, used) = (begun.elapsed(), tapi.processor_time() - used);
+    let (elapsed, used) = (begun.elapsed(), tapi.processor_time().saturating_sub(used));
     drop(tapi);
     check(broker);
     let records = (RECORDS - first) as f64;
@@ -154,6 +154,6 @@ fn floor(address: &str) {
         kafka::send(&producer, kafka::record_of(EVENTS, *partition, event));
     }
     kafka::settle(&producer);
-    let (elapsed, used) = (begun.elapsed(), machine::own_processor_time() - used);
+    let (elapsed, used) = (begun.elapsed(), machine::own_processor_time().saturating_sub(used));
     println!("{} {}", RECORDS as f64 / elapsed.as_secs_f64(), used.as_secs_f64() * 1e6 / RECORDS as f64);
 }

@@ -294,9 +294,9 @@ mod tests {
                 .collect();
             let (mut one, mut other) = (OpenTable::new(100), OpenTable::new(100));
             one.insert_all(entries.iter().copied());
-            entries.iter().for_each(|entry| {
+            for entry in &entries {
                 other.insert(*entry);
-            });
+            }
             assert!(one.iter().eq(other.iter()) && one.len() == other.len(), "{count}");
         }
     }

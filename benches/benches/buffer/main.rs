@@ -26,12 +26,15 @@ use benches::server;
 /// Rounds of each comparison.
 const ROUNDS: usize = 5;
 
+/// Measures and gives its rows.
+type Bench = fn() -> Vec<Row>;
+
 fn main() {
     if let Some(role) = server::role() {
         return open::serve(&role);
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, fn() -> Vec<Row>); 5] = [
+    let benches: [(&str, Bench); 5] = [
         ("append_1k", write::small),
         ("append_batch", write::batches),
         ("read", read::cached),
