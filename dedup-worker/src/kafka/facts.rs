@@ -61,7 +61,11 @@ impl Probe {
         // that takes a core (2.12.1, measured), and a plain question waits. So the admin client is asked only of a
         // cluster that answers.
         let answer = self.client.fetch_metadata(Some(topic), self.timeout);
-        let explained = |failure| self.client.context().explain(failure);
+        let explained = |failure| {
+            // Complaints wait until somebody polls; a client that reads nothing gets nothing else.
+            while self.client.poll(Duration::ZERO).is_some() {}
+            self.client.context().explain(failure)
+        };
         answer.map_err(KafkaFailure::of("ask for a topic")).map_err(explained)?;
         let (topic_id, partition_count) = self.describe(topic)?;
         let cluster_id = self.client.client().fetch_cluster_id(self.timeout);

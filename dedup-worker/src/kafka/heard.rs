@@ -5,11 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use service::Properties;
 
 use super::KafkaFailure;
 
-/// Remembers the last complaint of a client that nobody polls. A timeout alone says nothing of a wrong password.
+/// Remembers a client's last complaint. A timeout alone says nothing of a wrong password.
 #[derive(Debug, Default)]
 pub struct Heard(Mutex<String>);
 
@@ -26,6 +27,15 @@ impl Heard {
 }
 
 impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" follows the reason for it, and says less.
+        if heard.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut heard);
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
         tracing::debug!(message, "librdkafka");
         if matches!(
@@ -51,6 +61,7 @@ mod tests {
         heard.log(RDKafkaLogLevel::Warning, "", "a detail");
         assert_eq!(heard.explain(failure()), failure());
         heard.log(RDKafkaLogLevel::Error, "FAIL", "SASL authentication error: no");
+        heard.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
         let said = heard.explain(failure()).to_string();
         assert!(said.contains("SASL authentication error: no") && said.contains("sasl.password"), "{said}");
     }

@@ -122,6 +122,8 @@ impl Topic {
 
     /// Why nothing more is known, and what to do about it.
     fn silence(&self, error: &KafkaError) -> Error {
+        // Complaints wait until somebody polls; this client reads nothing and gets nothing else.
+        while self.uncommitted.poll(Duration::ZERO).is_some() {}
         let heard = self.uncommitted.context().0.lock().unwrap_or_else(PoisonError::into_inner);
         let said = if heard.is_empty() { error.to_string() } else { format!("{error}: {heard}") };
         let advice = Properties::advice(&said)
@@ -282,11 +284,19 @@ impl Progress {
     }
 }
 
-/// The last complaint of a client that nobody polls: a timeout alone says nothing of a wrong password.
+/// The last complaint of a client: a timeout alone says nothing of a wrong password.
 #[derive(Default)]
 struct Heard(Mutex<String>);
 
 impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" follows the reason for it, and says less.
+        if heard.is_empty() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut heard);
+        }
+    }
+
     fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Emerg, Error};
         if matches!(level, Emerg | Alert | Critical | Error) {
