@@ -3,7 +3,7 @@
 use wire::{Bucket, Digest};
 
 use crate::fingerprint::Entry;
-use crate::open::{Inserted, OpenTable};
+use crate::open::table::{Inserted, OpenTable};
 
 /// A decided batch, to be written to the changelog and then committed. Dropping it changes nothing: what it decided
 /// stays until [`Partition::commit`](crate::Partition::commit) or [`Partition::discard`](crate::Partition::discard).
@@ -85,6 +85,7 @@ impl Pending {
 mod tests {
     use super::*;
     use crate::fingerprint::Fingerprint;
+    use crate::open::Ascending as _;
 
     fn entry(number: u128, bucket: u32) -> Entry {
         Entry::new(Fingerprint::from_bits(number << 40), Bucket(bucket))

@@ -14,7 +14,9 @@ use crate::error::IndexError;
 use crate::filter::blocked::Probe;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
-use crate::open::OpenTable;
+use crate::open::Ascending as _;
+use crate::open::pile::Pile;
+use crate::open::table::OpenTable;
 use crate::options::Options;
 use crate::point::ChangelogPoint;
 use crate::sealed::{Reads, Sealed, Sealing};
@@ -58,6 +60,8 @@ pub struct Partition {
     window: Window,
     options: Options,
     open: OpenTable,
+    /// Open as well: what was replayed since the last question.
+    replayed: Pile,
     sealed: Sealed,
     /// Decided and not committed, the oldest first. Their entries are in the open table.
     pending: VecDeque<Pending>,
@@ -92,6 +96,7 @@ impl Partition {
             window: genesis.window,
             options: *options,
             open: OpenTable::new(options.open_digests_max),
+            replayed: Pile::default(),
             sealed,
             pending: VecDeque::new(),
             next_number: 0,
@@ -147,7 +152,8 @@ impl Partition {
             return Err(IndexError::Damaged(format!("the index ends at {end}, inside the record at {offset}")));
         }
         self.make_sure_of_room(batch.entries.len())?;
-        self.open.insert_all(batch.entries.iter().map(|(digest, bucket)| Entry::new(Fingerprint::of(digest), bucket)));
+        self.replayed
+            .push_all(batch.entries.iter().map(|(digest, bucket)| Entry::new(Fingerprint::of(digest), bucket)));
         self.advance(next, batch.clock_ms);
         Ok(Replay::Applied)
     }
@@ -188,6 +194,7 @@ impl Partition {
             return Err(IndexError::Full { what: "uncommitted batches", count, count_max });
         }
         self.make_sure_of_room(candidates.len())?;
+        self.enter_replayed();
 
         let mut pending = self.spare_pending.pop().unwrap_or_default();
         pending.begin(self.next_number, clock_ms);
@@ -292,7 +299,7 @@ impl Partition {
     }
 
     fn is_sealing_due(&self) -> bool {
-        let committed = self.open.len() - self.pending_digests();
+        let committed = self.open_digests() - self.pending_digests();
         let turned = self.open_since.is_some_and(|since| since < self.window.at(self.applied_clock_ms));
         let unsealed = self.applied != self.sealed.covered();
         unsealed && (turned || self.refused || self.sealed.is_doubtful() || committed >= self.options.open_digests_max)
@@ -309,10 +316,17 @@ impl Partition {
         for pending in self.pending.iter().rev() {
             pending.undo(&mut self.open);
         }
-        let sealing = self.sealed.seal(&self.open, to, self.applied_clock_ms, self.options.crash);
+        let (clock_ms, crash) = (self.applied_clock_ms, self.options.crash);
+        let sealing = if self.open.len() == 0 {
+            self.sealed.seal(&self.replayed.sort(), to, clock_ms, crash)
+        } else {
+            self.enter_replayed();
+            self.sealed.seal(&self.open, to, clock_ms, crash)
+        };
         // An earlier attempt that had worked after all may cover less than what is open by now.
         if self.sealed.covered() == self.applied {
             self.open.clear();
+            self.replayed.clear();
             self.open_since = None;
             self.refused = false;
         }
@@ -337,7 +351,8 @@ impl Partition {
     pub fn lookup(&self, digest: Digest) -> Result<Option<Bucket>, IndexError> {
         assert!(self.options.is_asked, "the index was opened to be filled");
         let fingerprint = Fingerprint::of(digest);
-        Ok(self.open.find(fingerprint).max(self.sealed.find_newest(fingerprint)?))
+        let open = self.open.find(fingerprint).max(self.replayed.find(fingerprint));
+        Ok(open.max(self.sealed.find_newest(fingerprint)?))
     }
 
     /// The changelog offsets that each sealed run covers, the oldest run first. For tools.
@@ -370,8 +385,8 @@ impl Partition {
             sealed_digests: self.sealed.digests() as u64,
             sealed_bytes: self.sealed.file_bytes(),
             runs: self.sealed.run_count() as u64,
-            open_digests: self.open.len() as u64,
-            open_bytes: self.open.bytes() as u64,
+            open_digests: self.open_digests() as u64,
+            open_bytes: (self.open.bytes() + self.replayed.bytes()) as u64,
             pending_digests: self.pending_digests() as u64,
             pending_batches: self.pending.len() as u64,
             filters: self.sealed.group_count() as u64,
@@ -387,9 +402,27 @@ impl Partition {
         }
     }
 
+    /// Enters what was replayed into the table, where it can be asked for, and gives its memory back.
+    fn enter_replayed(&mut self) {
+        if self.replayed.len() == 0 {
+            return;
+        }
+        let sorted = self.replayed.sort();
+        self.open.make_room(sorted.len());
+        for entry in sorted.iter() {
+            self.open.insert(entry);
+        }
+        self.replayed = Pile::default();
+    }
+
+    /// Digests that no run has, decided batches included. A digest that was replayed twice may count twice.
+    fn open_digests(&self) -> usize {
+        self.open.len() + self.replayed.len()
+    }
+
     fn make_sure_of_room(&mut self, more: usize) -> Result<(), IndexError> {
-        let (count, count_max) = (self.open.len() + more, self.options.unsealed_digests_max);
-        if count > count_max && self.open.len() > 0 {
+        let (count, count_max) = (self.open_digests() + more, self.options.unsealed_digests_max);
+        if count > count_max && self.open_digests() > 0 {
             self.refused = true;
             return Err(IndexError::Full { what: "open digests", count, count_max });
         }

@@ -8,11 +8,11 @@ use wire::Bucket;
 
 use crate::crash::{Crash, Step};
 use crate::error::IndexError;
-use crate::filter::blocked::Probe;
+use crate::filter::blocked::{BlockedFilter, Probe};
 use crate::filter::groups::Groups;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
-use crate::open::OpenTable;
+use crate::open::Ascending;
 use crate::point::ChangelogPoint;
 use crate::run::meta::RunMeta;
 use crate::run::pack::Split;
@@ -96,7 +96,7 @@ impl Sealed {
                 let count = meta.count as usize;
                 groups.make_room_opening(count, digests).map_err(no_memory)?;
                 let group = groups.join(meta.sequence, count);
-                filter = Some(store.scan(&meta, |entry| group.insert(entry.fingerprint()))?);
+                filter = Some(filter_of(&store, &meta, group)?);
             }
             runs.push_back(Run { meta, filter, file_bytes });
         }
@@ -168,7 +168,7 @@ impl Sealed {
 
     /// Gives every identity of the run at a place in that order to `visit`, ascending.
     pub(crate) fn scan(&self, place: usize, visit: impl FnMut(Entry)) -> Result<(), IndexError> {
-        self.store()?.scan(&self.runs[place].meta, visit).map(|_| ())
+        self.store()?.scan(&self.runs[place].meta, visit)
     }
 
     /// Those of a group's runs that have not been dropped, the newest first.
@@ -181,7 +181,7 @@ impl Sealed {
     /// Seals the whole of `open`, which the changelog has between the end of the last run and `to`.
     pub(crate) fn seal(
         &mut self,
-        open: &OpenTable,
+        open: &impl Ascending,
         to: ChangelogPoint,
         clock_ms: i64,
         crash: Crash,
@@ -197,13 +197,14 @@ impl Sealed {
     fn write_and_ingest(
         &mut self,
         meta: &RunMeta,
-        open: &OpenTable,
+        open: &impl Ascending,
         file: PathBuf,
         crash: Crash,
     ) -> Result<Sealing, IndexError> {
         let count = meta.count as usize;
         self.make_room(count)?;
-        let (filter, file_bytes) = store::write_run(&file, meta, open.iter())?;
+        let mut filter = self.is_asked.then(|| store::new_filter(meta)).transpose()?;
+        let file_bytes = store::write_run(&file, meta, open.iter(), filter.as_mut())?;
         // Only now that there was space for a whole run: a full disk must not cost the store that lookups still use.
         if self.doubtful {
             self.load()?;
@@ -214,23 +215,21 @@ impl Sealed {
         }
         self.doubtful = true;
         crash.at(Step::RunWritten);
-        self.store()?.ingest(file)?;
+        self.store()?.ingest(file, self.is_asked)?;
         crash.at(Step::RunTaken);
         #[cfg(test)]
         if std::mem::take(&mut self.fails_after_ingest) {
             return Err(IndexError::Store { operation: "ingest run", detail: "so the test says".into() });
         }
         self.doubtful = false;
-        let mut kept = None;
         if self.is_asked {
             let group = self.groups.join(meta.sequence, count);
             for entry in open.iter() {
                 group.insert(entry.fingerprint());
             }
-            kept = Some(filter);
         }
         self.digests += count;
-        self.runs.push_back(Run { meta: *meta, filter: kept, file_bytes });
+        self.runs.push_back(Run { meta: *meta, filter, file_bytes });
         Ok(Sealing::Sealed { digests: count, bytes: file_bytes })
     }
 
@@ -312,6 +311,20 @@ impl Run {
     }
 }
 
+/// Reads a whole run into the filter of its group. Returns the run's own filter, which is made where it has none inside.
+fn filter_of(store: &Store, meta: &RunMeta, group: &mut BlockedFilter) -> Result<RunFilter, IndexError> {
+    if let Some(filter) = store.filter(meta)? {
+        store.scan(meta, |entry| group.insert(entry.fingerprint()))?;
+        return Ok(filter);
+    }
+    let mut filter = store::new_filter(meta)?;
+    store.scan(meta, |entry| {
+        group.insert(entry.fingerprint());
+        filter.set(&entry.fingerprint().low());
+    })?;
+    Ok(filter)
+}
+
 /// What sealing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sealing {
@@ -330,10 +343,10 @@ fn describe(
     from_offset: u64,
     to: ChangelogPoint,
     clock_ms: i64,
-    open: &OpenTable,
+    open: &impl Ascending,
 ) -> RunMeta {
     let mut counts: Vec<(Bucket, u64)> = Vec::new();
-    if let Some(bucket) = open.only_bucket() {
+    if let Some(bucket) = open.only_bucket().filter(|_| open.len() > 0) {
         counts.push((bucket, open.len() as u64));
     } else {
         for entry in open.iter() {

@@ -10,7 +10,7 @@
 //! key                                  value
 //! sequence (u32, big-endian)           the run's description (`run::meta`)
 //! sequence, prefix (u32, big-endian)   the group of that prefix (`run::pack`)
-//! sequence, ff ff ff ff                the run's own filter
+//! sequence, ff ff ff ff                the run's own filter, where somebody asked when it was sealed
 //! ```
 
 use std::fs::File;
@@ -86,20 +86,26 @@ impl Store {
         Ok(runs)
     }
 
-    /// Reads a whole run: gives every identity to `visit` in ascending order, checks that they are as many as the run
-    /// says, and returns the run's filter.
-    pub(crate) fn scan(&self, meta: &RunMeta, mut visit: impl FnMut(Entry)) -> Result<RunFilter, IndexError> {
+    /// The filter that a run has inside, if it was sealed with one.
+    pub(crate) fn filter(&self, meta: &RunMeta) -> Result<Option<RunFilter>, IndexError> {
+        let key = group_key(meta.sequence, FILTER_PREFIX);
+        let bytes = self.db.get_opt(key, &self.reads).map_err(|error| store_error("read a run's filter", &error))?;
+        bytes.map(RunFilter::from_bytes).transpose().map_err(|what| IndexError::Damaged(what.into()))
+    }
+
+    /// Reads a whole run: gives every identity to `visit` in ascending order, and checks that they are as many as the run
+    /// says.
+    pub(crate) fn scan(&self, meta: &RunMeta, mut visit: impl FnMut(Entry)) -> Result<(), IndexError> {
         let split = Split::try_new(meta.prefix_bits, meta.tail_bytes)?;
         let mut iterator = self.db.raw_iterator_opt(scan_options());
         iterator.seek(group_key(meta.sequence, 0));
-        let (mut count, mut filter, mut last) = (0, None, None);
+        let (mut count, mut last) = (0, None);
         while let Some((key, value)) = iterator.item() {
             if sequence_of(key) != Some(meta.sequence) {
                 break;
             }
             let prefix = prefix_of(key).ok_or_else(|| IndexError::Damaged("a key of a wrong length".into()))?;
             if prefix == FILTER_PREFIX {
-                filter = Some(RunFilter::from_bytes(value.to_vec()).map_err(|what| IndexError::Damaged(what.into()))?);
                 break;
             }
             count += split.visit(value, prefix, meta.main_bucket, |entry| {
@@ -112,10 +118,10 @@ impl Store {
             iterator.next();
         }
         iterator.status().map_err(|error| store_error("read run", &error))?;
-        match filter {
-            Some(filter) if count == meta.count => Ok(filter),
-            Some(_) => Err(IndexError::Damaged(format!("run {} has {count} of {} ids", meta.sequence, meta.count))),
-            None => Err(IndexError::Damaged(format!("run {} has no filter", meta.sequence))),
+        if count == meta.count {
+            Ok(())
+        } else {
+            Err(IndexError::Damaged(format!("run {} has {count} of {} ids", meta.sequence, meta.count)))
         }
     }
 
@@ -136,15 +142,15 @@ impl Store {
 
     /// Makes the run at `file` part of the store, durably: the file and its directory are synced, then the manifest
     /// names it. After an error nobody knows whether it does, and this store takes no more runs.
-    pub(crate) fn ingest(&self, file: PathBuf) -> Result<(), IndexError> {
-        let run = File::open(&file);
+    pub(crate) fn ingest(&self, file: PathBuf, is_asked: bool) -> Result<(), IndexError> {
+        let run = is_asked.then(|| File::open(&file));
         let mut options = IngestExternalFileOptions::default();
         // Linked, not copied.
         options.set_move_files(true);
         self.db.ingest_external_file_opts(&options, vec![file]).map_err(|error| store_error("ingest run", &error))?;
         // RocksDB's writer drops what it wrote from the page cache; most repeats are of what came last. This only
         // begins to read it back, and may fail.
-        if let Ok(run) = run {
+        if let Some(Ok(run)) = run {
             let _ = rustix::fs::fadvise(&run, 0, None, rustix::fs::Advice::WillNeed);
         }
         Ok(())
@@ -166,17 +172,22 @@ pub(crate) fn is_free(path: &Path) -> Result<(), IndexError> {
     }
 }
 
-/// Writes a run to `path` and syncs it. Returns its filter and the bytes of the file.
+/// An empty filter for the identities of a run.
+pub(crate) fn new_filter(meta: &RunMeta) -> Result<RunFilter, IndexError> {
+    RunFilter::new_for_fp_rate_with_seed(meta.count.max(1) as usize, RUN_FILTER_FALSE_RATE, &RUN_FILTER_SEED)
+        .map_err(|what| IndexError::Store { operation: "make run filter", detail: what.into() })
+}
+
+/// Writes a run to `path` and syncs it. The identities go into `filter`, where there is one, and it into the run. Returns
+/// the bytes of the file.
 pub(crate) fn write_run(
     path: &Path,
     meta: &RunMeta,
     entries: impl Iterator<Item = Entry>,
-) -> Result<(RunFilter, u64), IndexError> {
+    mut filter: Option<&mut RunFilter>,
+) -> Result<u64, IndexError> {
     let failed = |error: rocksdb::Error| store_error("write run", &error);
     let split = Split::try_new(meta.prefix_bits, meta.tail_bytes)?;
-    let mut filter =
-        RunFilter::new_for_fp_rate_with_seed(meta.count.max(1) as usize, RUN_FILTER_FALSE_RATE, &RUN_FILTER_SEED)
-            .map_err(|what| IndexError::Store { operation: "make run filter", detail: what.into() })?;
     let settings = settings();
     let mut writer = SstFileWriter::create(&settings);
     writer.open(path).map_err(failed)?;
@@ -185,7 +196,9 @@ pub(crate) fn write_run(
     let mut prefix = 0;
     for entry in entries {
         let fingerprint = entry.fingerprint();
-        filter.set(&fingerprint.low());
+        if let Some(filter) = &mut filter {
+            filter.set(&fingerprint.low());
+        }
         if split.group_of(fingerprint) != prefix {
             if !group.is_empty() {
                 group.finish(|value| writer.put(group_key(meta.sequence, prefix), value).map_err(failed))?;
@@ -197,9 +210,11 @@ pub(crate) fn write_run(
     if !group.is_empty() {
         group.finish(|value| writer.put(group_key(meta.sequence, prefix), value).map_err(failed))?;
     }
-    writer.put(group_key(meta.sequence, FILTER_PREFIX), filter.as_slice()).map_err(failed)?;
+    if let Some(filter) = filter {
+        writer.put(group_key(meta.sequence, FILTER_PREFIX), filter.as_slice()).map_err(failed)?;
+    }
     writer.finish().map_err(failed)?;
-    Ok((filter, writer.file_size()))
+    Ok(writer.file_size())
 }
 
 /// Settings of the store and of the files written for it, of its only column family too.

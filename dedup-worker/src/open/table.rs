@@ -1,4 +1,4 @@
-//! The open digests: those that the changelog has and no sealed run covers yet.
+//! The open digests that can be asked for.
 //!
 //! A hash table whose slots are in fingerprint order: a sorted array with gaps. A fingerprint's home slot grows with
 //! it, an insert moves its neighbours one slot to the right up to the next gap, and so
@@ -12,6 +12,7 @@
 
 use wire::Bucket;
 
+use super::{Ascending, Buckets};
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::mapping::Mapping;
 use crate::prefetch::prefetch;
@@ -26,9 +27,6 @@ const LOAD: (usize, usize) = (7, 8);
 const GROWTH: (usize, usize) = (5, 4);
 /// Entries of a cache line. One is found three or four slots from its home on average: in this line or the next.
 const LINE_ENTRIES: usize = 4;
-
-/// How many entries ahead of the one that is inserted memory is asked for, where there are many.
-const INSERTS_AHEAD: usize = 16;
 
 /// What an insert found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,24 +52,12 @@ pub(crate) struct OpenTable {
     buckets: Buckets,
 }
 
-/// Which buckets have been inserted since the table was last empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Buckets {
-    None,
-    One(Bucket),
-    Several,
-}
-
 impl OpenTable {
     /// An empty table, expected to hold `entries`.
     pub(crate) fn new(entries: usize) -> Self {
         // One more percent, so that the last of them does not make it grow.
         let homes_expected = (entries * LOAD.1 / LOAD.0 * 101 / 100).max(HOMES_MIN);
-        Self { slots: None, homes: 0, homes_expected, len: 0, buckets: Buckets::None }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
+        Self { slots: None, homes: 0, homes_expected, len: 0, buckets: Buckets::default() }
     }
 
     /// Bytes the slots take.
@@ -100,9 +86,7 @@ impl OpenTable {
     /// # Panics
     /// Where the system has no memory left, as with any collection.
     pub(crate) fn insert(&mut self, entry: Entry) -> Inserted {
-        if self.buckets != Buckets::One(entry.bucket()) {
-            self.buckets = if self.buckets == Buckets::None { Buckets::One(entry.bucket()) } else { Buckets::Several };
-        }
+        self.buckets.see(entry.bucket());
         loop {
             match self.place(entry.fingerprint()) {
                 Ok(slot) => {
@@ -114,7 +98,7 @@ impl OpenTable {
                     return Inserted::Raised { from };
                 }
                 Err(slot) => {
-                    let has_room = (self.len + 1) * LOAD.1 <= self.homes * LOAD.0;
+                    let has_room = self.has_room(1);
                     let slots = self.slots_mut();
                     if has_room && let Some(moved) = slots[slot..].iter().position(|other| other.is_none()) {
                         slots.copy_within(slot..slot + moved, slot + 1);
@@ -122,26 +106,17 @@ impl OpenTable {
                         self.len += 1;
                         return Inserted::New;
                     }
-                    self.grow();
+                    self.grow(1);
                 }
             }
         }
     }
 
-    /// Inserts many entries in their order, as [`insert`](Self::insert) would, while the memory of those to come is on its
-    /// way.
-    pub(crate) fn insert_all(&mut self, entries: impl Iterator<Item = Entry>) {
-        let mut ahead = [Entry::NONE; INSERTS_AHEAD];
-        let mut place = 0;
-        for entry in entries.chain([Entry::NONE; INSERTS_AHEAD]) {
-            if !entry.is_none() {
-                self.prefetch(entry.fingerprint());
-            }
-            let due = std::mem::replace(&mut ahead[place], entry);
-            if !due.is_none() {
-                self.insert(due);
-            }
-            place = (place + 1) % INSERTS_AHEAD;
+    /// Makes room for `more` entries. Where many come in ascending order it has to be made first: in a table that is too
+    /// small for the rest of them the first ones all have the same home.
+    pub(crate) fn make_room(&mut self, more: usize) {
+        if !self.has_room(more) {
+            self.grow(more);
         }
     }
 
@@ -159,11 +134,6 @@ impl OpenTable {
         self.len -= 1;
     }
 
-    /// Every entry in ascending order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
-        self.slots().iter().copied().filter(|entry| !entry.is_none())
-    }
-
     /// Empties the table. Its memory stays, unless it is more than was expected.
     pub(crate) fn clear(&mut self) {
         if self.homes > self.homes_expected {
@@ -171,14 +141,6 @@ impl OpenTable {
         }
         self.slots_mut().fill(Entry::NONE);
         (self.len, self.buckets) = (0, Buckets::None);
-    }
-
-    /// The bucket of every entry, where that is known without looking at each.
-    pub(crate) fn only_bucket(&self) -> Option<Bucket> {
-        match self.buckets {
-            Buckets::One(bucket) if self.len > 0 => Some(bucket),
-            _ => None,
-        }
     }
 
     fn slots(&self) -> &[Entry] {
@@ -210,8 +172,13 @@ impl OpenTable {
         Err(slot)
     }
 
-    /// Moves to more homes, until the last of them has room for what is pushed behind it.
-    fn grow(&mut self) {
+    fn has_room(&self, more: usize) -> bool {
+        (self.len + more) * LOAD.1 <= self.homes * LOAD.0
+    }
+
+    /// Moves to more homes, so many that there is room for `more` and the last of them has some for what is pushed behind
+    /// it.
+    fn grow(&mut self, more: usize) {
         let old = self.slots.take();
         loop {
             self.homes = if self.homes < self.homes_expected {
@@ -219,6 +186,9 @@ impl OpenTable {
             } else {
                 self.homes * GROWTH.0 / GROWTH.1
             };
+            if !self.has_room(more) {
+                continue;
+            }
             let mut slots = Mapping::new(self.homes + TAIL_SLOTS).expect("memory for open digests");
             let mut next = 0;
             let mut entries = old.iter().flat_map(|old| old.iter()).filter(|entry| !entry.is_none());
@@ -232,6 +202,20 @@ impl OpenTable {
                 return;
             }
         }
+    }
+}
+
+impl Ascending for OpenTable {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Entry> {
+        self.slots().iter().copied().filter(|entry| !entry.is_none())
+    }
+
+    fn only_bucket(&self) -> Option<Bucket> {
+        self.buckets.only()
     }
 }
 
@@ -282,25 +266,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn inserting_many_is_inserting_each() {
-        let mut random = SmallRng::seed_from_u64(5);
-        for count in [0, 1, INSERTS_AHEAD - 1, INSERTS_AHEAD, 1_000] {
-            // Few fingerprints, so that later entries meet earlier ones.
-            let entries: Vec<_> = (0..count)
-                .map(|_| {
-                    Entry::new(Fingerprint::from_bits(random.random_range(0..300)), Bucket(random.random_range(0..4)))
-                })
-                .collect();
-            let (mut one, mut other) = (OpenTable::new(100), OpenTable::new(100));
-            one.insert_all(entries.iter().copied());
-            for entry in &entries {
-                other.insert(*entry);
-            }
-            assert!(one.iter().eq(other.iter()) && one.len() == other.len(), "{count}");
-        }
-    }
-
     fn filled(expected: usize, count: usize) -> OpenTable {
         let mut random = SmallRng::seed_from_u64(1);
         let mut table = OpenTable::new(expected);
@@ -319,6 +284,20 @@ mod tests {
             assert!((17.9..23.5).contains(&bytes(count)), "{count}: {:.1}", bytes(count));
         }
         assert!(bytes(10_000) < 40.0, "{:.1}", bytes(10_000));
+    }
+
+    #[test]
+    fn room_is_made_once_for_many_in_order() {
+        let entries: Vec<_> = filled(100_000, 90_000).iter().collect();
+        for expected in [1, 50_000, 100_000] {
+            let mut table = OpenTable::new(expected);
+            table.make_room(entries.len());
+            let bytes = table.bytes();
+            for entry in &entries {
+                table.insert(*entry);
+            }
+            assert!(table.iter().eq(entries.iter().copied()) && table.bytes() == bytes, "{expected}");
+        }
     }
 
     #[test]
