@@ -30,7 +30,7 @@ use super::publish::Publisher;
 use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
 use super::restore::{Beginning, Changelog, Progress, Restored};
 use super::waker::Waker;
-use super::watch::Watch;
+use super::watch::{InputState, Watch};
 use crate::crash::{Crash, Step};
 use crate::kafka::{Cluster, Probe, Producer, TopicFacts};
 use crate::{Options, Partition};
@@ -317,12 +317,20 @@ impl Owner<'_> {
         positions.forget(input.facts());
     }
 
-    /// Opens the inputs that can be read now.
+    /// Opens the inputs that can be read now. One that does not answer is opened when it does: to ask it here would keep
+    /// the others waiting.
     fn inputs(&self, held: &Held) -> Vec<(usize, Input)> {
         self.figures.lags_are_unknown();
         let mut inputs = Vec::new();
         for (place, watch) in self.plan.watches.iter().enumerate() {
-            let Some(facts) = watch.facts() else { continue };
+            let facts = match watch.state() {
+                InputState::Ready(facts) => facts,
+                InputState::Away(..) => {
+                    watch.forget();
+                    continue;
+                }
+                InputState::Unknown | InputState::Unfit(_) => continue,
+            };
             let position = held.positions.of(&facts);
             let clock_ms = held.clock.now_ms();
             match Input::open(watch.cluster(), facts, self.partition, position, clock_ms) {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use service::Shutdown;
 use tracing::{error, info, warn};
@@ -89,6 +89,10 @@ impl Watch {
         }
     }
 
+    fn is_ready(&self) -> bool {
+        matches!(self.state(), InputState::Ready(_))
+    }
+
     /// How long the topic keeps a record, milliseconds; `None` where that is unknown, or for ever.
     pub fn retention_ms(&self) -> Option<u64> {
         Some(self.retention_ms.load(Relaxed)).filter(|ms| *ms > 0)
@@ -104,7 +108,7 @@ impl Watch {
         self.retention_ms().is_some_and(|kept_ms| behind_ms > kept_ms / 2)
     }
 
-    /// The cluster turned out not to answer: its log is opened again when it does.
+    /// The cluster turned out not to answer, and its log is not open: it is opened when it does.
     pub fn forget(&self) {
         self.enter(InputState::Away("it did not answer when it was to be read".into(), None));
     }
@@ -152,8 +156,9 @@ impl Watch {
                 if let Some(probe) = &probe {
                     self.ask(probe, Some(partition_count));
                 }
-                let is_ready = matches!(self.state(), InputState::Ready(_));
-                stop.wait_timeout(if is_ready { PERIOD } else { PERIOD_AWAY });
+                let asked = Instant::now();
+                // In steps, because it may be forgotten meanwhile.
+                while !stop.wait_timeout(PERIOD_AWAY) && self.is_ready() && asked.elapsed() < PERIOD {}
             }
         })
     }
