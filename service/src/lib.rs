@@ -2,6 +2,7 @@
 //!
 //! | module | what a process gets from it |
 //! |---|---|
+//! | [`begin`](mod@begin) | the first steps of every command, and `check-config` |
 //! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
 //! | [`logging`] | structured logs, text for people and JSON for machines |
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
@@ -12,6 +13,7 @@
 //! Nothing here knows of events or buffers, and of Kafka only that its clients have properties.
 
 pub mod admin;
+pub mod begin;
 pub mod config;
 pub mod exit;
 pub mod logging;
@@ -19,6 +21,7 @@ pub mod metrics;
 pub mod shutdown;
 
 pub use admin::{Admin, AdminServer, Section};
+pub use begin::{begin, check_config, settings};
 pub use config::{Loaded, Problem, Properties, Settings};
 pub use exit::Failure;
 pub use shutdown::Shutdown;

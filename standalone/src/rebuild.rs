@@ -5,12 +5,13 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use local_buffer::Queue;
-use service::{Failure, logging};
+use service::Failure;
 
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::drain::now_ms;
 use crate::pipeline::{Pipeline, Progress, Recovered};
-use crate::run::{new_genesis, settings};
+use crate::run::new_genesis;
 
 /// What an index is made again from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,7 @@ pub enum RebuildFrom {
 /// # Errors
 /// Wrong settings, data in use, a ledger that is damaged where it is made from that.
 pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
-    let loaded = settings(file)?;
-    let config = &loaded.value;
-    logging::init(&config.log);
+    let config = service::begin(file, |config: &Config| &config.log)?;
     let _data = DataDir::lock(&config.data)?;
     let layout = config.layout();
     let (queue, _) = Queue::open(config.buffer_dir(), config.ingest.buffer.options()).map_err(Failure::failed)?;

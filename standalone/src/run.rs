@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
+use service::{AdminServer, Failure, Shutdown};
 use tapi::{Running, Server};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, PartitionCount, Window};
@@ -14,19 +14,12 @@ use crate::data_dir::DataDir;
 use crate::drain::{Drain, now_ms};
 use crate::figures::Figures;
 
-pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
-    config::load(file, config::process_environment()).map_err(Failure::usage)
-}
-
 /// Prints the settings in force.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every fault.
 pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
-    let loaded = settings(file)?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    print!("{loaded}");
-    Ok(())
+    service::check_config(file, |_: Config| Ok(Vec::new()))
 }
 
 /// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output.
@@ -36,11 +29,7 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
 /// # Errors
 /// Wrong settings, data in use by another process, a buffer that does not open, a port that is taken.
 pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
-    let loaded = settings(file.as_deref())?;
-    let config = &loaded.value;
-    logging::init(&config.log);
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    tracing::info!("settings in force\n{loaded}");
+    let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
 
     let _data = DataDir::lock(&config.data)?;
     let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
@@ -92,7 +81,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
 
 /// Uses the settings that can change while running; wrong ones change nothing.
 fn reload(file: Option<&Path>, running: Option<&Running>) {
-    match settings(file) {
+    match service::settings::<Config>(file) {
         Ok(loaded) => {
             if let Some(running) = running {
                 running.reload(&loaded.value.ingest);

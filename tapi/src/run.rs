@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use service::{AdminServer, Failure, Loaded, Shutdown, config, logging};
+use service::{AdminServer, Failure, Shutdown};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
@@ -12,23 +12,16 @@ use crate::kafka;
 use crate::metrics::Metrics;
 use crate::server::{Running, Server};
 
-/// The settings of a file and the environment.
-pub(crate) fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
-    config::load(file, config::process_environment()).map_err(Failure::usage)
-}
-
 /// Prints the settings in force.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every fault.
 pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
-    let loaded = settings(file)?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    print!("{loaded}");
-    let clusters = loaded.value.kafka.resolved().map_err(Failure::usage)?;
-    kafka::check(&clusters).map_err(Failure::usage)?;
-    clusters.warnings().iter().for_each(|warning| eprintln!("warning: {warning}"));
-    Ok(())
+    service::check_config(file, |config: Config| {
+        let clusters = config.kafka.resolved().map_err(Failure::usage)?;
+        kafka::check(&clusters).map_err(Failure::usage)?;
+        Ok(clusters.warnings())
+    })
 }
 
 /// Opens the buffer, looks at the Kafka clusters, and serves and drains until SIGTERM or SIGINT. Then it takes no more,
@@ -40,12 +33,7 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
 /// Wrong settings, a buffer that does not open, a Kafka cluster that must not be used, a port that is taken, a thread
 /// that failed. A cluster that is down is no error.
 pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
-    let loaded = settings(file.as_deref())?;
-    let config = &loaded.value;
-    logging::init(&config.log);
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    tracing::info!(settings = %loaded, "settings in force");
-
+    let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
     let clusters = config.kafka.resolved().map_err(Failure::usage)?;
     clusters.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
 
@@ -80,7 +68,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
 
 /// Uses the settings that can change while running; wrong ones change nothing.
 fn reload(file: Option<&Path>, running: Option<&Running>) {
-    match settings(file) {
+    match service::settings::<Config>(file) {
         Ok(loaded) => {
             if let Some(running) = running {
                 running.reload(&loaded.value.ingest);

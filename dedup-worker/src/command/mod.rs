@@ -11,7 +11,7 @@ mod verify;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use service::{Failure, Loaded, config, logging};
+use service::Failure;
 
 pub use lookup::lookup;
 pub use rebuild::{From, rebuild};
@@ -25,17 +25,10 @@ use crate::kafka::{Probe, TopicFacts};
 /// Time for an answer of a cluster that somebody at a terminal waits for.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-fn settings(file: Option<&Path>) -> Result<Loaded<Config>, Failure> {
-    config::load(file, config::process_environment()).map_err(Failure::usage)
-}
-
 /// Reads the settings and starts the logs.
 fn begin(file: Option<&Path>) -> Result<Config, Failure> {
-    let loaded = settings(file)?;
-    logging::init(&loaded.value.log);
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    tracing::info!("settings in force\n{loaded}");
-    let config = loaded.value.resolved().map_err(Failure::usage)?;
+    let config = service::begin(file, |config: &Config| &config.log)?;
+    let config = config.resolved().map_err(Failure::usage)?;
     for warning in clusters(&config)? {
         tracing::warn!("{warning}");
     }
@@ -59,13 +52,7 @@ fn clusters(config: &Config) -> Result<Vec<String>, Failure> {
 /// # Errors
 /// [`Failure::Usage`] with every fault.
 pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
-    let loaded = settings(file)?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    print!("{loaded}");
-    for warning in clusters(&loaded.value.resolved().map_err(Failure::usage)?)? {
-        eprintln!("warning: {warning}");
-    }
-    Ok(())
+    service::check_config(file, |config: Config| clusters(&config.resolved().map_err(Failure::usage)?))
 }
 
 fn probe(config: &Config) -> Result<Probe, Failure> {

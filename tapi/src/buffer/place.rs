@@ -6,14 +6,14 @@ use local_buffer::inspect::InspectError;
 use service::Failure;
 
 use super::arguments::Place;
-use crate::run::settings;
+use crate::config::Config;
 
 impl Place {
     /// The directory that was named, or that of the settings.
     pub(super) fn dir(&self) -> Result<PathBuf, Failure> {
         match &self.dir {
             Some(dir) => Ok(dir.clone()),
-            None => Ok(settings(self.config.as_deref())?.value.data),
+            None => Ok(service::settings::<Config>(self.config.as_deref())?.value.data),
         }
     }
 }
