@@ -25,6 +25,33 @@ fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
     worker.stop();
 }
 
+/// The heir reads the other input at once, and the one that is away when it returns.
+#[test]
+fn a_partition_is_taken_over_while_an_input_is_away() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let settings = [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000")];
+    let [one, two] = ["one", "two"].map(|name| scene.run_with(name, &settings));
+    for worker in [&one, &two] {
+        worker.wait_for_metric("dedup_partitions_running", |running| running == 2);
+    }
+    scene.primary.produce(0..1_000);
+    scene.secondary.produce(500..2_000);
+    output.wait_for(2_000, LIMIT);
+    scene.brokers.secondary.freeze();
+    two.wait_for_metric("dedup_secondary_answers", |answers| answers == 0);
+    one.kill();
+    scene.primary.produce(1_500..3_000);
+    output.wait_for(3_000, LIMIT);
+    two.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    assert!(!two.log().contains("cannot be opened now"), "it waited for an answer\n{}", two.log());
+    scene.brokers.secondary.thaw();
+    scene.secondary.produce(2_500..4_000);
+    output.wait_for(4_000, LIMIT);
+    output.assert_each_once(4_000);
+    two.stop();
+}
+
 #[test]
 fn an_output_that_was_away_is_used_again_when_it_returns() {
     let scene = Scene::new();
