@@ -90,7 +90,7 @@ fn killed_under_load() {
         scene.primary.produce(from..to);
         scene.secondary.produce(from.saturating_sub(EACH / 2)..to - EACH / 2);
         // Once something came out it is in the middle of its work. Each round ends at another moment of it.
-        output.wait_for(had + 1 + (round * 397) as usize, LIMIT);
+        output.wait_for(had + 1 + (round * 397 % EACH) as usize, LIMIT);
         worker.kill();
     }
     let begun = Instant::now();
