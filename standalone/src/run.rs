@@ -1,10 +1,10 @@
 //! What the binary does: `turnstile run` and `check-config`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use service::{AdminServer, Failure, Shutdown};
-use tapi::{Running, Server};
+use tapi::{Server, Serving};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, PartitionCount, Window};
 
@@ -37,8 +37,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let ingest = tapi::Metrics::new(queue.monitor());
     let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&ingest));
     let server = server.map_err(Failure::failed)?;
-    let listen = server.local_addr();
-    let open = config.ingest.sources.is_empty();
+    let (listen, open) = (server.local_addr(), server.is_open());
     let figures = Arc::new(Figures::default());
     let admin = TurnstileAdmin::new(ingest, &figures, listen, open);
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
@@ -57,39 +56,17 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     };
     let drain = drain.spawn().map_err(Failure::failed)?;
 
-    let shutdown = Shutdown::new();
-    let running = Arc::new(OnceLock::<Running>::new());
-    let reloaded = Arc::clone(&running);
-    let on_reload = move || reload(file.as_deref(), reloaded.get());
-    shutdown.on_process_signals(on_reload).map_err(Failure::failed)?;
-    let _ = running.set(server.run(&shutdown).map_err(Failure::failed)?);
-    if open {
-        tracing::warn!("no sources are configured: any write key is accepted");
-    }
+    let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
+    let serving = Serving::start(server, read)?;
     println!("turnstile ready ingest={listen} admin={}", admin.local_addr());
 
-    shutdown.wait();
-    tracing::info!("stopping: answering what was begun, then draining the local buffer");
-    let served = running.get().map_or(Ok(()), Running::join);
+    let served = serving.wait();
     finish.trigger();
     waker.wake();
     let drained = drain.join();
     queue.close().map_err(Failure::failed)?;
     served.map_err(Failure::failed)?;
     drained.map_err(|_| Failure::failed("the drain panicked; nothing is lost, the next start continues"))
-}
-
-/// Uses the settings that can change while running; wrong ones change nothing.
-fn reload(file: Option<&Path>, running: Option<&Running>) {
-    match service::settings::<Config>(file) {
-        Ok(loaded) => {
-            if let Some(running) = running {
-                running.reload(&loaded.value.ingest);
-            }
-            tracing::info!("sources, trusted proxies and limits per source read again");
-        }
-        Err(failure) => tracing::error!(%failure, "the settings were not read again; the old ones stay in force"),
-    }
 }
 
 /// The genesis of a ledger that does not exist yet.

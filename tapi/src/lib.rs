@@ -58,6 +58,7 @@ mod respond;
 mod route;
 mod run;
 mod server;
+mod serving;
 pub mod sources;
 mod thread;
 
@@ -67,3 +68,4 @@ pub use error::ServeError;
 pub use metrics::Metrics;
 pub use run::{check_config, run};
 pub use server::{Running, Server};
+pub use serving::Serving;

@@ -1,16 +1,17 @@
 //! What the binary does: `tapi run` and `tapi check-config`.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use service::{AdminServer, Failure, Shutdown};
+use service::{AdminServer, Failure};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
 use crate::forward::Forward;
 use crate::kafka;
 use crate::metrics::Metrics;
-use crate::server::{Running, Server};
+use crate::server::Server;
+use crate::serving::Serving;
 
 /// Prints the settings in force.
 ///
@@ -41,40 +42,18 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let metrics = Metrics::new(queue.monitor());
     let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&metrics));
     let server = server.map_err(Failure::failed)?;
-    let listen = server.local_addr();
-    let open = config.ingest.sources.is_empty();
+    let (listen, open) = (server.local_addr(), server.is_open());
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
     let forward = Forward::start(&clusters, &config.data, reader).map_err(Failure::failed)?;
     let admin = TapiAdmin::new(metrics, listen, open).with_drain(forward.remote());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 
-    let shutdown = Shutdown::new();
-    let running = Arc::new(OnceLock::<Running>::new());
-    let reloaded = Arc::clone(&running);
-    let on_reload = move || reload(file.as_deref(), reloaded.get());
-    shutdown.on_process_signals(on_reload).map_err(Failure::failed)?;
-    let _ = running.set(server.run(&shutdown).map_err(Failure::failed)?);
-    if open {
-        tracing::warn!("no sources are configured: any write key is accepted");
-    }
+    let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
+    let serving = Serving::start(server, read)?;
     println!("tapi ready ingest={listen} admin={}", admin.local_addr());
 
-    shutdown.wait();
-    let outcome = running.get().map_or(Ok(()), Running::join);
+    let served = serving.wait();
     forward.finish();
     queue.close().map_err(Failure::failed)?;
-    outcome.map_err(Failure::failed)
-}
-
-/// Uses the settings that can change while running; wrong ones change nothing.
-fn reload(file: Option<&Path>, running: Option<&Running>) {
-    match service::settings::<Config>(file) {
-        Ok(loaded) => {
-            if let Some(running) = running {
-                running.reload(&loaded.value.ingest);
-            }
-            tracing::info!("sources, trusted proxies and limits per source read again");
-        }
-        Err(failure) => tracing::error!(%failure, "the settings were not read again; the old ones stay in force"),
-    }
+    served.map_err(Failure::failed)
 }

@@ -68,6 +68,11 @@ impl Server {
         self.local_addr
     }
 
+    /// Whether any write key is accepted, because there are no sources in the settings.
+    pub fn is_open(&self) -> bool {
+        self.config.sources.is_empty()
+    }
+
     /// Starts the threads. When the shutdown is given they stop to accept, answer what was begun, and end.
     ///
     /// # Errors
