@@ -49,13 +49,14 @@ fn a_worker_that_stood_still_at_any_step_while_a_rival_took_over_does_no_harm() 
         let mut settings = SETTINGS.to_vec();
         settings.push(("DEDUP_CRASH_AT", &at));
         let zombie = scene.run_with(&name, &settings);
+        let most = count + 100_000;
         // Until it stands: each event on both clusters, so that some of them are in its hands.
         while !zombie.is_paused() {
             scene.secondary.produce(count.saturating_sub(20)..count + 20);
             scene.primary.produce(count..count + 20);
             count += 20;
             output.drain(Duration::from_millis(20));
-            assert!(count < 100_000, "it never came to {at}\n{}", zombie.log());
+            assert!(count < most, "it never came to {at}\n{}", zombie.log());
         }
         // What it held, again, and more. The rival gets to it when the zombie's session has run out.
         scene.secondary.produce(count.saturating_sub(100)..count + 300);
