@@ -9,7 +9,8 @@
 //!
 //! rdkafka makes the client; two of its habits are why the rest is done here:
 //!
-//! - Its `send` copies each value and allocates for topic and headers. [`Producer::produce`] lends the value.
+//! - Its `send` copies each value, and allocates for the topic's name, which librdkafka then looks up, once a record.
+//!   [`Producer::produce`] lends the value and remembers the topics.
 //! - Its `poll` does not return before its time is over, and *spins* for the last millisecond of it, because what is left
 //!   rounds to no time at all. A thread that polled by the millisecond kept a core busy with 5,000 records a second.
 //!   [`Producer::serve`] sleeps until there is something, takes all there is, and returns.
@@ -21,6 +22,7 @@ mod context;
 mod events;
 mod producer;
 mod record;
+mod topics;
 
 pub use producer::{Producer, Report};
-pub use record::{HEADERS_MAX, Headers, Record};
+pub use record::{Headers, Record};

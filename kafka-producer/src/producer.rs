@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::context::{Context, Heard};
 use crate::events::Events;
 use crate::record::{Parts, Record};
+use crate::topics::Topics;
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +29,9 @@ pub struct Report {
 
 /// A producer. Whoever has it must [`serve`](Self::serve) it.
 pub struct Producer {
-    /// Before the client: it is the client's.
+    /// Before the client: they are the client's.
     events: Events,
+    topics: Topics,
     client: BaseProducer<Context>,
     heard: Arc<Heard>,
 }
@@ -51,7 +53,7 @@ impl Producer {
         let client = BaseProducer::from_config_and_context(config, Context(Arc::clone(&heard)))?;
         // SAFETY: the queue is dropped before the client, as the order of the fields and `close` have it.
         let events = unsafe { Events::of(client.client().native_ptr()) };
-        Ok(Self { events, client, heard })
+        Ok(Self { events, topics: Topics::default(), client, heard })
     }
 
     /// Hands a record over. Its report comes with the token.
@@ -62,13 +64,18 @@ impl Producer {
     /// # Safety
     /// The bytes of the value must stay where they are, unchanged, until the record's report was taken or this producer
     /// was closed or dropped.
-    #[expect(unsafe_code, reason = "the safe way copies each value, and allocates for topic and headers")]
+    #[expect(unsafe_code, reason = "the safe way copies each value and looks up each topic")]
     pub unsafe fn produce(&self, record: &Record<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
-        let parts = Parts::of(record, token);
+        let client = self.client.client().native_ptr();
+        // SAFETY: it is the one client of this producer, and dropped after the topics, as the order of the fields and
+        // `close` have it.
+        let topic = unsafe { self.topics.find(client, record.topic) };
+        let parts = Parts::of(record, topic, token);
         let list = parts.as_slice();
-        // SAFETY: each part has the type that its tag says; texts end in NUL; key and headers are copied before it
-        // returns. The value is only lent, and the caller keeps it until librdkafka is done with it.
-        let error = unsafe { rd::rd_kafka_produceva(self.client.client().native_ptr(), list.as_ptr(), list.len()) };
+        // SAFETY: each part has the type that its tag says; texts end in NUL; the topic lives as long as `self`; the key
+        // is copied before it returns, the headers go over to librdkafka or stay with the parts. The value is only lent,
+        // and the caller keeps it until librdkafka is done with it.
+        let error = unsafe { rd::rd_kafka_produceva(client, list.as_ptr(), list.len()) };
         if error.is_null() {
             parts.taken();
             return Ok(());
@@ -126,8 +133,8 @@ impl Producer {
 
     /// Ends it and adds the last reports to `reports`. What it gives no report for is neither read nor reported any more.
     pub fn close(self, reports: &mut Vec<Report>) {
-        let Self { events, client, heard } = self;
-        drop(events);
+        let Self { events, topics, client, heard } = self;
+        drop((events, topics));
         // Purges, serves the reports of that for half a second, and waits for librdkafka's threads to end.
         drop(client);
         reports.append(&mut heard.take_last());
@@ -136,6 +143,7 @@ impl Producer {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
     use std::time::Instant;
 
     use super::*;
@@ -190,6 +198,32 @@ mod tests {
         let mut reports: Vec<_> = reports.iter().map(|report| (report.token, report.result)).collect();
         reports.sort_by_key(|report| report.0);
         assert_eq!(reports, [5, 6].map(|token| (token, Err(RDKafkaErrorCode::PurgeQueue))));
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "produce demands that the value outlives the producer, which it does")]
+    fn any_number_of_topics_and_headers_will_do() {
+        let value = vec![7_u8; 100];
+        let producer = Producer::new(&config(&[])).unwrap();
+        let topics = [c"a", c"b", c"c", c"d", c"e", c"f"];
+        let headers = [(c"name", &b"value"[..]); 20];
+        for (token, topic) in topics.iter().chain(&topics).enumerate() {
+            let headers = Headers::These(&headers[..token]);
+            let record = Record { topic, partition: None, key: None, value: &value, headers };
+            // SAFETY: the value is dropped after the producer is closed.
+            unsafe { producer.produce(&record, token) }.unwrap();
+        }
+        let topic = CString::new([b'a'; 513]).unwrap();
+        let headers = Headers::These(&headers);
+        let record = Record { topic: &topic, partition: None, key: None, value: &value, headers };
+        // SAFETY: as above.
+        let refused = unsafe { producer.produce(&record, topics.len() * 2) };
+        assert_eq!(refused, Err(RDKafkaErrorCode::InvalidArgument), "longer than librdkafka takes");
+        let mut reports = Vec::new();
+        producer.close(&mut reports);
+        let mut tokens: Vec<_> = reports.iter().map(|report| report.token).collect();
+        tokens.sort_unstable();
+        assert_eq!(tokens, (0..topics.len() * 2).collect::<Vec<_>>());
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! A record on its way out, and its form in librdkafka's call.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 use std::ptr;
 
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_vtype_t as vtype;
 use rdkafka::message::BorrowedMessage;
 
-/// Most headers that [`Headers::These`] may have.
-pub const HEADERS_MAX: usize = 4;
-/// Topic, partition, flags, value, key, token, and the headers.
-const PARTS_MAX: usize = 6 + HEADERS_MAX;
+/// Topic, partition, flags, value, key, token, headers.
+const PARTS_MAX: usize = 7;
 /// librdkafka chooses a partition.
 const ANY_PARTITION: i32 = -1;
 
@@ -32,7 +30,7 @@ pub struct Record<'a> {
 /// Headers of a record.
 #[derive(Debug, Clone, Copy)]
 pub enum Headers<'a> {
-    /// These names and values, [`HEADERS_MAX`] at most.
+    /// These names and values.
     These(&'a [(&'a CStr, &'a [u8])]),
     /// Those of a record that was consumed, and one more behind them.
     Of(&'a BorrowedMessage<'a>, Option<(&'a CStr, &'a [u8])>),
@@ -47,14 +45,14 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// The parts of `record`, which they point into.
-    ///
-    /// # Panics
-    /// With more than [`HEADERS_MAX`] headers.
-    pub(crate) fn of(record: &Record<'_>, token: usize) -> Self {
+    /// The parts of `record`, which they point into; by its name where its topic is not known.
+    pub(crate) fn of(record: &Record<'_>, topic: Option<*mut rd::rd_kafka_topic_t>, token: usize) -> Self {
         let none = part(vtype::RD_KAFKA_VTYPE_END, Value { ptr: ptr::null_mut() });
         let mut parts = Self { list: [none; PARTS_MAX], count: 0, headers: ptr::null_mut() };
-        parts.push(vtype::RD_KAFKA_VTYPE_TOPIC, Value { cstr: record.topic.as_ptr() });
+        match topic {
+            Some(rkt) => parts.push(vtype::RD_KAFKA_VTYPE_RKT, Value { rkt }),
+            None => parts.push(vtype::RD_KAFKA_VTYPE_TOPIC, Value { cstr: record.topic.as_ptr() }),
+        }
         let partition = record.partition.map_or(ANY_PARTITION, u32::cast_signed);
         parts.push(vtype::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition });
         // No flag: the value is lent.
@@ -62,21 +60,12 @@ impl Parts {
         parts.push(vtype::RD_KAFKA_VTYPE_VALUE, Value { mem: bytes(Some(record.value)) });
         parts.push(vtype::RD_KAFKA_VTYPE_KEY, Value { mem: bytes(record.key) });
         parts.push(vtype::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: ptr::without_provenance_mut(token) });
-        match record.headers {
-            Headers::These(headers) => {
-                assert!(headers.len() <= HEADERS_MAX, "{} headers", headers.len());
-                for (name, value) in headers {
-                    let (val, size) = (value.as_ptr().cast::<c_void>(), value.len().cast_signed());
-                    let header = rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_2 { name: name.as_ptr(), val, size };
-                    parts.push(vtype::RD_KAFKA_VTYPE_HEADER, Value { header });
-                }
-            }
-            Headers::Of(message, more) => {
-                parts.headers = copied(message, more);
-                if !parts.headers.is_null() {
-                    parts.push(vtype::RD_KAFKA_VTYPE_HEADERS, Value { headers: parts.headers });
-                }
-            }
+        parts.headers = match record.headers {
+            Headers::These(headers) => made(headers),
+            Headers::Of(message, more) => copied(message, more),
+        };
+        if !parts.headers.is_null() {
+            parts.push(vtype::RD_KAFKA_VTYPE_HEADERS, Value { headers: parts.headers });
         }
         parts
     }
@@ -117,6 +106,21 @@ fn bytes(bytes: Option<&[u8]>) -> rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 
     rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr: ptr.cast_mut().cast(), size }
 }
 
+/// New headers; null for none. Left to itself librdkafka makes room for eight of them.
+#[expect(unsafe_code, reason = "the safe way allocates for each name")]
+fn made(list: &[(&CStr, &[u8])]) -> *mut rd::rd_kafka_headers_t {
+    if list.is_empty() {
+        return ptr::null_mut();
+    }
+    // SAFETY: it takes any number.
+    let headers = unsafe { rd::rd_kafka_headers_new(list.len()) };
+    for (name, value) in list {
+        // SAFETY: the headers are new, and nobody else has them.
+        unsafe { add(headers, name, value) }
+    }
+    headers
+}
+
 /// A copy of a consumed record's headers with one more; null for none.
 #[expect(unsafe_code, reason = "the safe way makes a copy for itself and one more for librdkafka")]
 fn copied(message: &BorrowedMessage<'_>, more: Option<(&CStr, &[u8])>) -> *mut rd::rd_kafka_headers_t {
@@ -129,12 +133,22 @@ fn copied(message: &BorrowedMessage<'_>, more: Option<(&CStr, &[u8])>) -> *mut r
         }
     };
     let Some((name, value)) = more else { return headers };
-    // SAFETY: the list is new or our own copy; name and value are copied into it.
+    // SAFETY: the headers are new or our own copy, and nobody else has them.
     unsafe {
         let headers = if headers.is_null() { rd::rd_kafka_headers_new(1) } else { headers };
-        let (name, value, bytes) = (name.as_ptr(), value.as_ptr().cast(), value.len().cast_signed());
-        // It fails for a list that must not be written, which this is not.
-        rd::rd_kafka_header_add(headers, name, -1, value, bytes);
+        add(headers, name, value);
         headers
     }
+}
+
+/// Adds a copy of one header.
+///
+/// # Safety
+/// The headers must be alive, and nobody else's.
+#[expect(unsafe_code, reason = "the headers are librdkafka's")]
+unsafe fn add(headers: *mut rd::rd_kafka_headers_t, name: &CStr, value: &[u8]) {
+    let (name_bytes, value_bytes) = (name.count_bytes().cast_signed(), value.len().cast_signed());
+    // It fails for headers of a record that was consumed, which these are not.
+    // SAFETY: the caller gives headers of its own; name and value are as long as it is told, and copied.
+    unsafe { rd::rd_kafka_header_add(headers, name.as_ptr(), name_bytes, value.as_ptr().cast(), value_bytes) };
 }
