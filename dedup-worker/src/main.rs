@@ -51,8 +51,12 @@ enum Command {
         #[arg(long, value_enum, default_value_t = From::EventsIndex)]
         from: From,
     },
-    /// Compare the index with the changelog. The worker must not be running.
-    Verify,
+    /// Compare the index with the changelog and print what differs. The worker must not be running.
+    Verify {
+        /// Print every difference; else the first ones of each partition, and how many there are.
+        #[arg(long)]
+        all: bool,
+    },
     /// Say whether an id is known, since when, and where its event lies.
     Lookup {
         /// The source's id.
@@ -81,7 +85,7 @@ fn main() -> ExitCode {
         Command::Run { shadow, begin_anew } => command::run(file, RunOptions { shadow, begin_anew }),
         Command::Rebuild { from: From::EventsIndex } => command::rebuild(file, command::From::Changelog),
         Command::Rebuild { from: From::EventsDeduped } => command::rebuild(file, command::From::Output),
-        Command::Verify => command::verify(file),
+        Command::Verify { all } => command::verify(file, all),
         Command::Lookup { source, message_id } => command::lookup(file, &source, &message_id),
         Command::Status => command::status(file),
         Command::CheckConfig => command::check_config(file),

@@ -16,7 +16,7 @@ pub struct Options {
     pub unsealed_digests_max: usize,
     /// Whether anybody will ask it; `true` by default. An index that is only filled and closed again makes no filters and
     /// does not read its runs when it is opened; whoever opens it later to ask it makes them, 15 to 20 ns an identity. To
-    /// ask it for verdicts or identities is an error of the program.
+    /// ask it for verdicts or one identity is an error of the program; its runs can be read.
     pub is_asked: bool,
     /// For tests: where to die. By default nowhere.
     pub crash: Crash,

@@ -7,7 +7,7 @@ use wire::{Bucket, Digest};
 
 use crate::{IndexError, Partition};
 
-/// Differences printed for one partition; more are only counted.
+/// Differences printed for one partition where not all are asked for; more are only counted.
 const PRINTED_MAX: u64 = 20;
 
 /// An identity as the changelog has it.
@@ -30,6 +30,7 @@ pub(super) struct Audit<'a> {
     /// The run that is being compared.
     place: usize,
     known: Vec<Known>,
+    printed_max: u64,
     /// Identities of the changelog compared.
     pub(super) compared: u64,
     /// Differences found.
@@ -37,10 +38,11 @@ pub(super) struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    /// Of the index of `partition`, whose changelog begins at `low`, at a clock at which `oldest` is kept.
-    pub(super) fn new(index: &'a Partition, partition: u32, low: u64, oldest: Bucket) -> Self {
-        let (runs, known) = (index.runs(), Vec::new());
-        Self { index, partition, low, oldest, runs, place: 0, known, compared: 0, differences: 0 }
+    /// Of the index of `partition`, whose changelog begins at `low`, at a clock at which `oldest` is kept. Prints `all`
+    /// differences or the first of them.
+    pub(super) fn new(index: &'a Partition, partition: u32, low: u64, oldest: Bucket, all: bool) -> Self {
+        let (runs, known, printed_max) = (index.runs(), Vec::new(), if all { u64::MAX } else { PRINTED_MAX });
+        Self { index, partition, low, oldest, runs, place: 0, known, printed_max, compared: 0, differences: 0 }
     }
 
     /// Takes the changelog's next batch.
@@ -106,8 +108,10 @@ impl<'a> Audit<'a> {
 
     fn differ(&mut self, digest: &Digest, what: std::fmt::Arguments<'_>) {
         self.differences += 1;
-        if self.differences <= PRINTED_MAX {
+        if self.differences <= self.printed_max {
             println!("partition {}: {:032x}, {what}", self.partition, digest.0);
+        } else if self.differences == self.printed_max + 1 {
+            println!("partition {}: and more; --all prints each", self.partition);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing::info;
 
-use crate::worker::restore::Progress;
+use crate::worker::changelog::Progress;
 
 /// Between two lines in the log.
 const LINE_PERIOD: Duration = Duration::from_secs(10);

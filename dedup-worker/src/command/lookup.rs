@@ -10,8 +10,8 @@ use wire::{Bucket, Digest, MessageId, PartitionCount, SourceId};
 
 use super::bar::Bar;
 use super::{begin, facts, probe};
+use crate::worker::changelog::{Changelog, Progress};
 use crate::worker::fault::Fault;
-use crate::worker::restore::{Changelog, Progress};
 
 /// A batch that published the identity.
 struct Found {

@@ -20,8 +20,9 @@ use super::bar::Bar;
 use super::{begin, facts, probe};
 use crate::config::Config;
 use crate::kafka::Watermarks;
+use crate::worker::changelog::{Changelog, Progress};
 use crate::worker::owner::index_dir;
-use crate::worker::restore::{Beginning, Changelog, Progress};
+use crate::worker::restore::Beginning;
 use crate::{Options, Partition};
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.

@@ -8,18 +8,19 @@ use wire::topic::EVENTS_INDEX;
 
 use super::audit::Audit;
 use super::bar::Bar;
-use super::status::newest;
 use super::{begin, facts, probe};
-use crate::Partition;
+use crate::worker::changelog::{Changelog, Progress, log_id};
 use crate::worker::owner::index_dir;
-use crate::worker::restore::{Changelog, Progress, log_id};
+
+use crate::{Options, Partition};
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
-/// what is missing, and what nobody ever published. The worker whose folder it is must not be running.
+/// what is missing, and what nobody ever published. Prints `all` differences, or the first of each partition and their
+/// number. The worker whose folder it is must not be running.
 ///
 /// # Errors
 /// Where there is a difference; where changelog or index cannot be read.
-pub fn verify(file: Option<&Path>) -> Result<(), Failure> {
+pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
     let config = begin(file)?;
     let (cluster, probe) = (config.output(), probe(&config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
@@ -39,13 +40,16 @@ pub fn verify(file: Option<&Path>) -> Result<(), Failure> {
             continue;
         };
         let id = log_id(&facts, partition);
-        let index = Partition::open(&dir, &genesis, id, &config.index_options()).map_err(Failure::failed)?;
+        // Its runs are read one by one anyway.
+        let options = Options { is_asked: false, ..config.index_options() };
+        let index = Partition::open(&dir, &genesis, id, &options).map_err(Failure::failed)?;
         partitions += 1;
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));
         // What has expired may be gone.
-        let clock_ms = newest(&changelog)?.map_or(genesis.created_ms, |(_, clock_ms)| clock_ms);
-        let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms));
+        let newest = changelog.newest(&mut |_| Ok(())).map_err(Failure::failed)?;
+        let clock_ms = newest.map_or(genesis.created_ms, |newest| newest.clock_ms);
+        let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms), all);
         let mut before = Progress::default();
         let mut tell = |progress: Progress| {
             bar.advance(&mut before, progress);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::changelog::Progress;
 use super::publish::Fate;
-use super::restore::Progress;
 use crate::Stats;
 
 /// Inputs a worker reads.

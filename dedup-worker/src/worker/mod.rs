@@ -11,6 +11,7 @@
 //!
 //! What a crash leaves at each step is the table on the crate's front page.
 
+pub mod changelog;
 pub mod clock;
 pub mod fault;
 pub mod figures;

@@ -21,6 +21,7 @@ use wire::changelog::Genesis;
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::{DigestSeed, PartitionCount, Window};
 
+use super::changelog::{Changelog, Progress};
 use super::clock::Clock;
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures, State};
@@ -28,7 +29,7 @@ use super::input::Input;
 use super::positions::Positions;
 use super::publish::Publisher;
 use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
-use super::restore::{Beginning, Changelog, Progress, Restored};
+use super::restore::{Beginning, Restored};
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
 use crate::crash::{Crash, Step};

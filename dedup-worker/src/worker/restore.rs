@@ -10,41 +10,16 @@
 //! | fewer records than the end that was measured, after all waiting | a fault with a name, never "go on" |
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
 use wire::Window;
 use wire::changelog::{Genesis, Position, Record, checksum_of};
 use wire::topic::EVENTS_INDEX;
-use xxhash_rust::xxh3::xxh3_128;
 
+use super::changelog::{Changelog, First, Tell, log_id};
 use super::fault::Fault;
 use super::positions::Positions;
 use super::remaking;
-use crate::kafka::{Cluster, Isolation, LogReader, Read, TopicFacts, Watermarks};
 use crate::{ChangelogPoint, Options, Partition};
-
-/// Time without any progress after which the end that was measured counts as unreachable. Longer than a transaction may
-/// stay open, since an open one hides everything behind it.
-const STALL: Duration = Duration::from_secs(90);
-/// Time of one poll, and so until a stop is seen.
-const POLL: Duration = Duration::from_millis(50);
-
-/// Offsets before the end among which the newest record is looked for first: records and the marks of transactions.
-const TAIL_OFFSETS: u64 = 64;
-
-/// The changelog of one partition, as it was when its end was measured.
-#[derive(Debug, Clone, Copy)]
-pub struct Changelog<'a> {
-    /// Where it is.
-    pub cluster: &'a Cluster,
-    /// Which topic it is.
-    pub facts: &'a TopicFacts,
-    /// Which partition.
-    pub partition: u32,
-    /// Its ends.
-    pub marks: Watermarks,
-}
 
 /// An index at the end of its changelog.
 #[derive(Debug)]
@@ -72,70 +47,7 @@ pub enum Beginning {
     MayBeGone,
 }
 
-/// How far a replay has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
-    /// Where it began.
-    pub from: u64,
-    /// Offset of the changelog reached.
-    pub offset: u64,
-    /// Offset to be reached.
-    pub end: u64,
-    /// Identities entered since it began.
-    pub digests: u64,
-}
-
-/// What is told of the way, and whether to go on.
-pub type Tell<'a> = &'a mut dyn FnMut(Progress) -> Result<(), Fault>;
-
-/// Is handed a record, with its offset and its bytes, and says whether to go on.
-pub type Apply<'a> = &'a mut dyn FnMut(u64, &[u8], Record<'_>) -> Result<bool, Fault>;
-
-/// 16 bytes that no other changelog has, nor another partition of this one.
-pub fn log_id(facts: &TopicFacts, partition: u32) -> [u8; 16] {
-    let name = [facts.cluster_id.as_bytes(), &facts.topic_id, &partition.to_le_bytes()].concat();
-    xxh3_128(&name).to_le_bytes()
-}
-
-/// The window's clock at a record.
-fn clock_of(record: &Record<'_>) -> i64 {
-    match record {
-        Record::Genesis(genesis) => genesis.created_ms,
-        Record::Batch(batch) => batch.clock_ms,
-        Record::Checkpoint(checkpoint) => checkpoint.clock_ms,
-    }
-}
-
 impl Changelog<'_> {
-    /// The first genesis or checkpoint, whichever comes first; `None` where nothing was ever committed, although there
-    /// may be offsets that an aborted genesis took.
-    ///
-    /// # Errors
-    /// [`Fault::Refused`] where there are records without one, or where they have been deleted.
-    pub fn genesis(&self, tell: Tell<'_>) -> Result<Option<Genesis>, Fault> {
-        let mut genesis = None;
-        let mut is_empty = self.marks.low == 0;
-        self.read(self.marks.low, tell, &mut |_, _, record| {
-            is_empty = false;
-            match record {
-                Record::Genesis(found) => genesis = Some(found),
-                Record::Checkpoint(found) => genesis = Some(found.genesis),
-                Record::Batch(_) => return Ok(true),
-            }
-            Ok(false)
-        })?;
-        if genesis.is_some() || is_empty {
-            return Ok(genesis);
-        }
-        let Watermarks { low, high } = self.marks;
-        let partition = self.partition;
-        Err(Fault::Refused(format!(
-            "{EVENTS_INDEX} {partition} holds neither a genesis nor a checkpoint between {low} and {high}: what was \
-             published is not known any more, and would be published again. Make it again with `dedup-worker rebuild \
-             --from events.deduped`"
-        )))
-    }
-
     /// Opens the index in `dir` of the changelog that began with `genesis`, and replays what it lacks.
     ///
     /// # Errors
@@ -161,13 +73,8 @@ impl Changelog<'_> {
     /// Refuses a changelog of which records are gone that the window still reaches. Retention takes only older ones, and
     /// leaves a checkpoint or a batch at the beginning; so does who cuts it, or makes it anew under a live worker.
     fn reaches_back(&self, window: Window, tell: Tell<'_>) -> Result<(), Fault> {
-        let mut begins_ms = None;
-        self.read(self.marks.low, tell, &mut |_, _, record| {
-            begins_ms = (!matches!(record, Record::Genesis(_))).then_some(clock_of(&record));
-            Ok(false)
-        })?;
-        let Some(begins_ms) = begins_ms else { return Ok(()) };
-        let clock_ms = self.newest_clock_ms(tell)?.unwrap_or(begins_ms);
+        let Some(First { clock_ms: begins_ms, is_genesis: false }) = self.first(tell)? else { return Ok(()) };
+        let clock_ms = self.newest(tell)?.map_or(begins_ms, |newest| newest.clock_ms);
         if window.at(begins_ms) <= window.oldest(clock_ms) {
             return Ok(());
         }
@@ -177,23 +84,6 @@ impl Changelog<'_> {
              what is left with `dedup-worker run --begin-anew`",
             self.partition, self.marks.low
         )))
-    }
-
-    /// The window's clock at the newest record, without reading the whole.
-    fn newest_clock_ms(&self, tell: Tell<'_>) -> Result<Option<i64>, Fault> {
-        let Watermarks { low, high } = self.marks;
-        let mut offsets = TAIL_OFFSETS;
-        loop {
-            let (from, mut newest) = (high.saturating_sub(offsets).max(low), None);
-            self.read(from, tell, &mut |_, _, record| {
-                newest = newest.max(Some(clock_of(&record)));
-                Ok(true)
-            })?;
-            if newest.is_some() || from == low {
-                return Ok(newest);
-            }
-            offsets *= 2;
-        }
     }
 
     fn replay(
@@ -270,76 +160,5 @@ impl Changelog<'_> {
             "{EVENTS_INDEX} {} holds two different geneses: {expected:?} and {found:?}",
             self.partition
         )))
-    }
-
-    /// Hands every record from `from` to the end that was measured to `apply`, until it says `false`.
-    ///
-    /// # Errors
-    /// As `apply`; [`Fault::Again`] where the end is not reached; [`Fault::Refused`] for a damaged record.
-    pub fn read(&self, from: u64, tell: Tell<'_>, apply: Apply<'_>) -> Result<(), Fault> {
-        let end = self.marks.high;
-        let mut progress = Progress { from, offset: from, end, digests: 0 };
-        if from >= end {
-            return Ok(());
-        }
-        let reader = LogReader::open(self.cluster, EVENTS_INDEX, self.partition, from, Isolation::Committed)?;
-        let mut moved = Instant::now();
-        loop {
-            match reader.read(POLL) {
-                Read::Record(message) => {
-                    let offset = message.offset() as u64;
-                    if offset >= end {
-                        return Ok(());
-                    }
-                    let bytes = message.payload().unwrap_or_default();
-                    let record = self.decode(offset, bytes)?;
-                    if let Record::Batch(batch) = &record {
-                        progress.digests += batch.entries.len() as u64;
-                    }
-                    if !apply(offset, bytes, record)? {
-                        return Ok(());
-                    }
-                    progress.offset = offset + 1;
-                    moved = Instant::now();
-                    tell(progress)?;
-                }
-                Read::End | Read::Nothing => tell(progress)?,
-                Read::OutOfRange => {
-                    return Err(Fault::Again(format!("{EVENTS_INDEX} {} was cut while it was read", self.partition)));
-                }
-                Read::Trouble(failure) => {
-                    tracing::debug!(%failure, "reading the changelog");
-                    tell(progress)?;
-                }
-            }
-            if progress.offset + 1 >= end || moved.elapsed() > POLL {
-                // The marks of transactions at the end are no records; the position passes them.
-                if reader.position().is_some_and(|position| position >= end) {
-                    return Ok(());
-                }
-            }
-            if moved.elapsed() > STALL {
-                let at = reader.position().unwrap_or(progress.offset);
-                let partition = self.partition;
-                return Err(Fault::Again(format!(
-                    "the end of {EVENTS_INDEX} {partition} was not reached: it is at {end}, reading stands at {at}"
-                )));
-            }
-        }
-    }
-
-    fn decode<'b>(&self, offset: u64, bytes: &'b [u8]) -> Result<Record<'b>, Fault> {
-        let damaged = |reason: String| {
-            Fault::Refused(format!(
-                "{EVENTS_INDEX} {} is damaged at {offset}: {reason}; make it again with `dedup-worker rebuild --from \
-                 events.deduped`",
-                self.partition
-            ))
-        };
-        match Record::decode(bytes) {
-            Ok((partition, record)) if partition == self.partition => Ok(record),
-            Ok((other, _)) => Err(damaged(format!("the record is partition {other}'s"))),
-            Err(error) => Err(damaged(error.to_string())),
-        }
     }
 }

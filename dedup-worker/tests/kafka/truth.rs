@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use dedup_worker::kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
+use dedup_worker::worker::changelog::{Changelog, log_id};
 use dedup_worker::worker::owner::index_dir;
-use dedup_worker::worker::restore::{Changelog, log_id};
 use dedup_worker::{ChangelogPoint, Options, Partition};
 use rdkafka::Message as _;
 use service::Properties;
@@ -156,6 +156,7 @@ fn verify_names_what_is_missing_and_what_is_too_much() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "50")]);
+    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
     let numbers: Vec<u64> = of_partition(0, 0).take(500).collect();
     scene.primary.produce(numbers);
     output.wait_for(500, LIMIT);
@@ -172,7 +173,12 @@ fn verify_names_what_is_missing_and_what_is_too_much() {
     assert_eq!(put_in.iter().filter(named).count(), put_in.len(), "{said}");
     // The first twenty of a partition are named, the others counted.
     assert_eq!(left_out.iter().filter(named).count(), 20 - put_in.len(), "{said}");
+    assert!(said.contains("--all prints each"), "{said}");
     assert!(said.contains(&format!("{} differences", left_out.len() + put_in.len())), "{said}");
+    let output = scene.command("one", &["verify", "--all"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let named = |digest: &&Digest| said.contains(&format!("{:032x}", digest.0));
+    assert!(left_out.iter().chain(&put_in).all(|digest| named(&digest)), "{said}");
     // And the remedy that it names.
     scene.ask("one", &["rebuild"]).unwrap();
     let verified = scene.ask("one", &["verify"]).unwrap();

@@ -31,11 +31,11 @@ use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
 use crate::crash::Crash;
 use crate::kafka::{Cluster, Isolation, Kind, LogReader, Outgoing, Probe, Producer, Read, Watermarks};
+use crate::worker::changelog::Progress;
 use crate::worker::input::{appended_ms, decode};
 use crate::worker::owner::{new_genesis, transactional_id};
 use crate::worker::publish::commit;
 use crate::worker::remaking;
-use crate::worker::restore::Progress;
 
 /// Time without a record after which the output cluster counts as away.
 const STALL: Duration = Duration::from_mins(1);

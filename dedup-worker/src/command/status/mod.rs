@@ -7,19 +7,13 @@ mod neighbour;
 use std::path::Path;
 
 use service::Failure;
-use wire::changelog::{Position, Record};
 use wire::topic::EVENTS_INDEX;
 
 use self::lag::{Asked, Lag};
 use super::{TIMEOUT, begin, facts, now_ms, probe};
 use crate::kafka::{Member, Watermarks};
+use crate::worker::changelog::{Changelog, Newest};
 use crate::worker::figures::INPUTS;
-use crate::worker::positions::Positions;
-use crate::worker::restore::Changelog;
-
-/// Offsets before the end among which the newest record is looked for: records and the marks of their transactions,
-/// aborted ones included.
-const TAIL_OFFSETS: u64 = 64;
 
 /// Prints the workers, one line a partition, and what the worker of this host says of its index.
 ///
@@ -42,7 +36,8 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         let owner = owner.map_or("nobody".into(), |(number, _)| format!("#{number}"));
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
         let changelog = Changelog { cluster: &cluster, facts: &index, partition, marks };
-        let Some((positions, clock_ms)) = newest(&changelog)? else {
+        let newest = changelog.newest(&mut |_| Ok(())).map_err(Failure::failed)?;
+        let Some(Newest { positions, clock_ms }) = newest else {
             row(partition, owner, ["empty", "", ""], ["", ""]);
             continue;
         };
@@ -72,43 +67,14 @@ fn row<T: std::fmt::Display, L: std::fmt::Display>(
     );
 }
 
-/// Positions and clock of the newest record. `None` where there is none near the end.
-pub(super) fn newest(changelog: &Changelog<'_>) -> Result<Option<(Positions, i64)>, Failure> {
-    let Watermarks { low, high } = changelog.marks;
-    let from = high.saturating_sub(TAIL_OFFSETS).max(low);
-    let mut newest: Option<(Vec<Position>, i64)> = None;
-    changelog
-        .read(from, &mut |_| Ok(()), &mut |_, _, record| {
-            newest = match record {
-                Record::Genesis(genesis) => Some((Vec::new(), genesis.created_ms)),
-                Record::Batch(batch) => Some((batch.positions, batch.clock_ms)),
-                Record::Checkpoint(checkpoint) => Some((checkpoint.positions, checkpoint.clock_ms)),
-            };
-            Ok(true)
-        })
-        .map_err(Failure::failed)?;
-    Ok(newest.map(|(positions, clock_ms)| (Positions::from_record(&positions), clock_ms)))
-}
-
 /// How far back an identity can be known: the window, or less where the changelog is younger.
 fn remembers(changelog: &Changelog<'_>, clock_ms: i64) -> Result<String, Failure> {
-    let mut first = None;
-    let low = changelog.marks.low;
-    changelog
-        .read(low, &mut |_| Ok(()), &mut |_, _, record| {
-            first = Some(match record {
-                Record::Genesis(genesis) => genesis.created_ms,
-                Record::Batch(batch) => batch.clock_ms,
-                Record::Checkpoint(checkpoint) => checkpoint.clock_ms,
-            });
-            Ok(false)
-        })
-        .map_err(Failure::failed)?;
+    let first = changelog.first(&mut |_| Ok(())).map_err(Failure::failed)?;
     let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
     let kept_ms = genesis.map_or(0, |genesis| {
         let window = genesis.window;
         u64::from(window.promised_buckets() + window.margin_buckets()) * window.bucket_ms()
     });
-    let since_ms = clock_ms - first.unwrap_or(clock_ms);
+    let since_ms = clock_ms - first.map_or(clock_ms, |first| first.clock_ms);
     Ok(format!("{} h", since_ms.clamp(0, kept_ms as i64) / 3_600_000))
 }
