@@ -43,10 +43,11 @@ const FORBIDDEN: [(&str, &str); 11] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9091`; port 0 takes
-    /// a free one. It has no login, so keep it away from the internet.
+    /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9091`, or a free port
+    /// where another process has that; port 0 takes a free one. It has no login, so keep it away from the internet.
     pub admin_listen: SocketAddr,
-    /// Directory of the indexes, used by one process at a time. Default `./data/dedup`. Its loss costs a replay.
+    /// Directory of the indexes, used by one process at a time. Default `./data/dedup`, or `./data/dedup-2` and so on where
+    /// another worker has that. Its loss costs a replay.
     pub data: PathBuf,
     /// For tests: kill the process at a step of its work, `STEP:PASS`, or stop it, `pause-STEP:PASS`. Default empty,
     /// never. The steps are those of [`Step`].

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`begin`](mod@begin) | the first steps of every command, and `check-config` |
 //! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
+//! | [`DataDir`] | a data folder that one process has at a time |
 //! | [`logging`] | structured logs, text for people and JSON for machines |
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
 //! | [`metrics`] | plain numbers as Prometheus text |
@@ -15,6 +16,7 @@
 pub mod admin;
 pub mod begin;
 pub mod config;
+mod data_dir;
 pub mod exit;
 pub mod logging;
 pub mod metrics;
@@ -23,5 +25,6 @@ pub mod shutdown;
 pub use admin::{Admin, AdminServer, Section};
 pub use begin::{begin, check_config, settings};
 pub use config::{Loaded, Problem, Properties, Settings};
+pub use data_dir::DataDir;
 pub use exit::Failure;
 pub use shutdown::Shutdown;

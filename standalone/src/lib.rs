@@ -33,7 +33,6 @@
 mod admin;
 pub mod clock;
 pub mod config;
-pub mod data_dir;
 pub mod drain;
 pub mod figures;
 pub mod identity;

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use local_buffer::Queue;
-use service::Failure;
+use service::{DataDir, Failure};
 
 use crate::config::Config;
-use crate::data_dir::DataDir;
 use crate::drain::now_ms;
 use crate::pipeline::{Pipeline, Progress, Recovered};
 use crate::run::new_genesis;
@@ -28,7 +27,7 @@ pub enum RebuildFrom {
 /// Wrong settings, data in use, a ledger that is damaged where it is made from that.
 pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
     let config = service::begin(file, |config: &Config| &config.log)?;
-    let _data = DataDir::lock(&config.data)?;
+    let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
     let layout = config.layout();
     let (queue, _) = Queue::open(config.buffer_dir(), config.ingest.buffer.options()).map_err(Failure::failed)?;
     if from == RebuildFrom::Output && layout.ledger.exists() {

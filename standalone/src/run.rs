@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use service::{AdminServer, Failure, Shutdown};
+use service::{AdminServer, DataDir, Failure, Shutdown};
 use tapi::{Server, Serving};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, PartitionCount, Window};
 
 use crate::admin::TurnstileAdmin;
 use crate::config::Config;
-use crate::data_dir::DataDir;
 use crate::drain::{Drain, now_ms};
 use crate::figures::Figures;
 
@@ -31,7 +30,7 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
 pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
 
-    let _data = DataDir::lock(&config.data)?;
+    let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
     let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
     tracing::info!(?recovered, "local buffer open");
     let ingest = tapi::Metrics::new(queue.monitor());

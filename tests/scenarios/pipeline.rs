@@ -1,5 +1,5 @@
 //! Goal: what `make kafka` starts, and every program as it is, make the whole system without a word of configuration but
-//! where things listen.
+//! where the clusters are; two workers of one folder and one host come to terms.
 //! Fault: none but the repeats that the load sends.
 //! Oracle: `loadtest verify --output kafka://…/events.deduped`.
 
@@ -20,39 +20,24 @@ const SETTLE: Duration = Duration::from_secs(3);
 fn two_workers_write_each_event_once_as_make_kafka_leaves_things() {
     let scene = Scene::begin();
     let pair = Pair::start(&scene);
-    let (ingest, [admin, first, second]) = (tests::free_address(), std::array::from_fn(|_| tests::free_address()));
+    let (ingest, admin) = (tests::free_address(), tests::free_address());
     let (rate, seconds) = if chaos() { (20_000, 30) } else { (5_000, 4) };
-
-    let _tapi = run(
-        &scene,
-        "tapi",
-        &format!("tapi ready ingest={ingest} admin={admin}"),
-        &[
-            ("TAPI_LISTEN", ingest.to_string()),
-            ("TAPI_ADMIN_LISTEN", admin.to_string()),
-            ("TAPI_DATA", scene.folder().join("tapi").display().to_string()),
-            ("TAPI_KAFKA_PRIMARY", pair.primary.to_string()),
-            ("TAPI_KAFKA_SECONDARY", pair.secondary.to_string()),
-        ],
-    );
-    let _workers = [first, second].map(|admin| {
-        run(
-            &scene,
-            "dedup-worker",
-            &format!("dedup-worker ready admin={admin}"),
-            &[
-                ("DEDUP_ADMIN_LISTEN", admin.to_string()),
-                ("DEDUP_DATA", scene.folder().join(format!("worker-{}", admin.port())).display().to_string()),
-                ("DEDUP_KAFKA_PRIMARY", pair.primary.to_string()),
-                ("DEDUP_KAFKA_SECONDARY", pair.secondary.to_string()),
-            ],
-        )
-    });
+    let clusters = |prefix: &str| {
+        let variable = |name: &str| format!("{prefix}_KAFKA_{name}");
+        [(variable("PRIMARY"), pair.primary.to_string()), (variable("SECONDARY"), pair.secondary.to_string())]
+    };
+    let listen = [("TAPI_LISTEN", ingest), ("TAPI_ADMIN_LISTEN", admin)];
+    let listen = listen.map(|(variable, address)| (variable.to_owned(), address.to_string()));
+    let _tapi = run(&scene, "tapi", "tapi", clusters("TAPI").into_iter().chain(listen));
+    let workers = ["first", "second"].map(|log| run(&scene, "dedup-worker", log, clusters("DEDUP")));
+    let folders = ["data/dedup", "data/dedup-2"].map(|folder| scene.folder().join(folder).join("lock").exists());
+    assert_eq!(folders, [true; 2], "each worker has a folder of its own");
     let load = Load::new(&scene, 0, rate, Duration::from_secs(seconds)).option("--duplicates", 0.05);
     load.start_at(ingest).succeed(LIMIT);
     let output = format!("kafka://{}/{EVENTS_DEDUPED}", pair.primary);
     let verdict = load::verify_at(&scene, &[admin], &["--output", &output], SETTLE, &[load], 0.0);
     scene.say(format_args!("{rate} events/s for {seconds} s through two workers: {verdict}"));
+    drop(workers);
 }
 
 /// What `make kafka` runs, in a folder and on ports of its own. It would outlive the scenario.
@@ -99,11 +84,12 @@ impl Drop for Pair {
     }
 }
 
-/// A program with nothing but its addresses, until it says that it is ready.
-fn run(scene: &Scene, name: &str, ready: &str, settings: &[(&str, String)]) -> Program {
+/// A program in the scene's folder with nothing but these settings, until it says that it is ready.
+fn run(scene: &Scene, name: &str, log: &str, settings: impl IntoIterator<Item = (String, String)>) -> Program {
     let mut command = Program::command(name);
-    command.arg("run").envs(settings.iter().map(|(variable, value)| (variable, value)));
-    let program = Program::start(command, &scene.folder().join(format!("{name}.log")));
-    wait::until(ready, LIMIT, || program.printed().lines().any(|line| line == ready).then_some(()));
+    command.arg("run").current_dir(scene.folder()).envs(settings);
+    let program = Program::start(command, &scene.folder().join(format!("{log}.log")));
+    let ready = format!("{name} ready ");
+    wait::until(&ready, LIMIT, || program.printed().lines().any(|line| line.starts_with(&ready)).then_some(()));
     program
 }

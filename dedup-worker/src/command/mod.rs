@@ -2,6 +2,7 @@
 
 mod audit;
 mod bar;
+mod host;
 mod lookup;
 mod rebuild;
 mod run;

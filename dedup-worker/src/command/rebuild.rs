@@ -17,7 +17,7 @@ use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use super::bar::Bar;
-use super::{begin, facts, probe};
+use super::{begin, facts, host, probe};
 use crate::config::Config;
 use crate::kafka::Watermarks;
 use crate::worker::changelog::{Changelog, Progress};
@@ -57,7 +57,7 @@ pub fn rebuild(file: Option<&Path>, from: From) -> Result<(), Failure> {
 fn index(config: &Config) -> Result<(), Failure> {
     let (cluster, probe) = (config.output(), probe(config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
-    fs::create_dir_all(&config.data).map_err(Failure::failed)?;
+    let _held = host::lock(&config.data)?;
     let mark = config.data.join(UNFINISHED);
     if mark.exists() {
         println!("going on with a rebuild that was interrupted");

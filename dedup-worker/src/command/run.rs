@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::{AdminServer, Failure, Shutdown};
+use service::{Failure, Shutdown};
 use tracing::{info, warn};
 use wire::PartitionCount;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
-use super::{TIMEOUT, begin, now_ms};
+use super::{TIMEOUT, begin, host, now_ms};
 use crate::config::Config;
 use crate::kafka::{Cluster, Probe, TopicSettings};
 use crate::metrics::WorkerAdmin;
@@ -46,14 +46,13 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let watches: Vec<_> = config.inputs().into_iter().map(Watch::new).collect();
     let figures = Arc::new(Figures::default());
     let admin = Arc::new(WorkerAdmin::new(&figures, &watches, options.shadow));
-    let admin = AdminServer::start(config.admin_listen, admin).map_err(Failure::failed)?;
+    let (_held, data) = host::folder(&config, options.shadow)?;
+    let admin = host::admin(&config, admin)?;
     println!("dedup-worker ready admin={}", admin.local_addr());
 
     let Some(partition_count) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
-    let mut data = config.data.clone();
     let mut group = config.kafka.group.clone();
     if options.shadow {
-        data = data.join("shadow");
         group.push_str(".shadow");
     }
     let plan = Plan {

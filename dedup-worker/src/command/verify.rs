@@ -8,7 +8,7 @@ use wire::topic::EVENTS_INDEX;
 
 use super::audit::Audit;
 use super::bar::Bar;
-use super::{begin, facts, probe};
+use super::{begin, facts, host, probe};
 use crate::worker::changelog::{Changelog, Progress, log_id};
 use crate::worker::owner::index_dir;
 
@@ -24,11 +24,19 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
     let config = begin(file)?;
     let (cluster, probe) = (config.output(), probe(&config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
+    let has_index = |partition| index_dir(&config.data, partition).exists();
+    if !(0..facts.partition_count).any(has_index) {
+        let data = config.data.display();
+        return Err(Failure::usage(format!(
+            "there is no index in {data}; DEDUP_DATA or the key data names the folder"
+        )));
+    }
+    let _held = host::lock(&config.data)?;
     let bar = Bar::new();
     let (mut partitions, mut compared, mut differences) = (0_u64, 0_u64, 0_u64);
     for partition in 0..facts.partition_count {
         let dir = index_dir(&config.data, partition);
-        if !dir.exists() {
+        if !has_index(partition) {
             continue;
         }
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
