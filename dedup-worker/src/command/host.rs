@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use service::{Admin, AdminServer, DataDir, Failure};
@@ -41,7 +41,7 @@ pub(super) fn folder(config: &Config, is_shadow: bool) -> Result<(DataDir, PathB
 ///
 /// # Errors
 /// Where it cannot be made, or a worker holds it.
-pub(super) fn lock(folder: &std::path::Path) -> Result<DataDir, Failure> {
+pub(super) fn lock(folder: &Path) -> Result<DataDir, Failure> {
     DataDir::lock(folder, "dedup-worker", "DEDUP_DATA")
 }
 

@@ -11,7 +11,6 @@ use super::bar::Bar;
 use super::{begin, facts, host, probe};
 use crate::worker::changelog::{Changelog, Progress, log_id};
 use crate::worker::owner::index_dir;
-
 use crate::{Options, Partition};
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:

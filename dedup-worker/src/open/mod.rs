@@ -2,7 +2,7 @@
 //!
 //! What is decided goes into the [`table`], which answers at once. What a replay brings goes on the [`pile`]: an index is
 //! not asked while it is brought to the end of its changelog, and most of what it reads then is sealed without having
-//! been looked for. Both have a run's entries in order for half of what it costs to put them into a table first.
+//! been looked for. To sort that costs less than to enter it where it could be found.
 
 pub(crate) mod pile;
 pub(crate) mod table;
