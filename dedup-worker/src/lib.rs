@@ -102,9 +102,10 @@
 //! # Where to look
 //!
 //! [`worker`] has the program's picture, [`kafka`] everything that is said to librdkafka, [`command`] one file for each
-//! command, [`config`] the settings, [`crash`] the steps at which tests kill or stop it. In the index, `decide` is the truth table, `partition` the order of events, `open` the digests in memory, `filter` the two kinds of
-//! filter, `sealed` the runs and how they come and go, `run` their bytes, `store` RocksDB with a reason for every
-//! option. `STORE.md` has the tables of bytes and what a crash at each step leaves; `examples/measure.rs` the figures.
+//! command, [`config`] the settings, [`crash`] the steps at which tests kill or stop it. In the index, `decide` is the truth
+//! table, `partition` the order of events, `open` the digests in memory, `filter` the two kinds of filter, `sealed` the runs
+//! and how they come and go, `run` their bytes, `store` RocksDB with a reason for every option. `STORE.md` has the tables of
+//! bytes and what a crash at each step leaves; `examples/measure.rs` the figures.
 
 mod batch;
 pub mod command;
