@@ -15,7 +15,7 @@ BUILD := cargo build --workspace --release --locked
 # The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
 FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
-.PHONY: help run test lint bench chaos fuzz loom miri mutations kafka kafka-stop print-target-dir install
+.PHONY: help run test lint bench chaos fuzz loom miri mutations kafka kafka-stop kafka-clean print-target-dir install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -71,6 +71,9 @@ kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
 
 kafka-stop: ## stops them; their data stays
 	@scripts/kafka/pair stop
+
+kafka-clean: ## stops them and removes their data
+	@scripts/kafka/pair clean
 
 print-target-dir: ## where the programs are built
 	@echo "$$CARGO_TARGET_DIR"

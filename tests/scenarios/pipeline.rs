@@ -38,6 +38,8 @@ fn two_workers_write_each_event_once_as_make_kafka_leaves_things() {
     let verdict = load::verify_at(&scene, &[admin], &["--output", &output], SETTLE, &[load], 0.0);
     scene.say(format_args!("{rate} events/s for {seconds} s through two workers: {verdict}"));
     drop(workers);
+    pair.script("clean");
+    assert!(!pair.folder.join("primary").exists(), "nothing is left of the clusters");
 }
 
 /// What `make kafka` runs, in a folder and on ports of its own. It would outlive the scenario.
