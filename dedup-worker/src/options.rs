@@ -15,7 +15,7 @@ pub struct Options {
     /// a full disk, or where nobody calls `maintain`. A single batch is always accepted into an empty table.
     pub unsealed_digests_max: usize,
     /// Whether anybody will ask it; `true` by default. An index that is only filled and closed again makes no filters and
-    /// does not read its runs when it is opened; whoever opens it later to ask it makes them, 15 to 20 ns an identity. To
+    /// does not read its runs when it is opened; whoever opens it later to ask it makes them, 15 to 30 ns an identity. To
     /// ask it for verdicts or one identity is an error of the program; its runs can be read.
     pub is_asked: bool,
     /// For tests: where to die. By default nowhere.
