@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 use std::hint::black_box;
 
+use changelog::{LogId, Point};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dedup::{Candidate, ChangelogPoint, Index, Options, Verdict};
+use dedup::{Candidate, Index, Options, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use wire::changelog::Genesis;
@@ -39,7 +40,7 @@ impl Bench {
             window: Window::default(),
             created_ms: NOW_MS,
         };
-        let partition = Index::open(folder, &genesis, [1; 16], &Options::default()).expect("an index");
+        let partition = Index::open(folder, &genesis, LogId([1; 16]), &Options::default()).expect("an index");
         let rng = SmallRng::seed_from_u64(7);
         let mut bench =
             Self { partition, rng, known: Vec::new(), candidates: Vec::new(), verdicts: Vec::new(), offset: 0 };
@@ -68,11 +69,11 @@ impl Bench {
             };
             self.candidates.push(Candidate { digest, received_at_ms: now_ms });
         }
-        let decided = self.partition.decide(&self.candidates, now_ms, &mut self.verdicts).expect("verdicts");
+        let decided = self.partition.decide(&self.candidates, now_ms, now_ms, &mut self.verdicts).expect("verdicts");
         let found = self.verdicts.iter().filter(|verdict| **verdict == Verdict::Duplicate).count();
         assert_eq!(found, repeats);
         self.offset += 1;
-        let end = ChangelogPoint { next_offset: self.offset, leader_epoch: -1, checksum: self.offset };
+        let end = Point { next_offset: self.offset, leader_epoch: -1, checksum: self.offset };
         self.partition.commit(decided, end);
         self.partition.maintain(now_ms).expect("room on the disk");
     }

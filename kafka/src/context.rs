@@ -63,7 +63,7 @@ impl ProducerContext for Context {
                 (record.offset(), Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)))
             }
         };
-        let report = Report { token, offset, result };
+        let report = Report { token, offset, appended_ms: None, result };
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
 }

@@ -82,9 +82,13 @@ impl Event {
             let message = unsafe { rd::rd_kafka_event_message_next(self.0.as_ptr()) };
             // SAFETY: it is null or a message of the event.
             let Some(message) = (unsafe { message.as_ref() }) else { return };
+            let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+            // SAFETY: as above; it reads the message and writes to a place on the stack.
+            let appended_ms = unsafe { rd::rd_kafka_message_timestamp(message, &raw mut kind) };
             reports.push(Report {
                 token: message._private.addr(),
                 offset: message.offset,
+                appended_ms: Some(appended_ms).filter(|ms| *ms >= 0),
                 result: result(message.err),
             });
         }

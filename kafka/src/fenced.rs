@@ -56,6 +56,8 @@ pub struct Delivered {
     pub output: (u64, u64),
     /// Offset of the newest changelog record.
     pub changelog: Option<u64>,
+    /// When that was appended, by the broker's clock, milliseconds since the Unix epoch.
+    pub changelog_appended_ms: Option<i64>,
 }
 
 /// The one that may write for a partition, as long as nobody took it over.
@@ -73,6 +75,7 @@ struct Line {
     outstanding: usize,
     output: Option<(u64, u64)>,
     changelog: Option<u64>,
+    changelog_appended_ms: Option<i64>,
     failure: Option<RDKafkaErrorCode>,
     reports: Vec<Report>,
 }
@@ -128,7 +131,11 @@ impl Fenced {
         let mut lent = Lent::to(&mut line);
         outgoing.into_iter().try_for_each(|outgoing| lent.lend(&outgoing, deadline))?;
         let line = lent.settle(deadline)?;
-        Ok(Delivered { output: line.output.unwrap_or_default(), changelog: line.changelog })
+        Ok(Delivered {
+            output: line.output.unwrap_or_default(),
+            changelog: line.changelog,
+            changelog_appended_ms: line.changelog_appended_ms,
+        })
     }
 
     /// Commits.
@@ -160,11 +167,20 @@ impl Fenced {
 impl Line {
     fn new(client: Producer) -> Self {
         let reports = Vec::new();
-        Self { client: Some(client), outstanding: 0, output: None, changelog: None, failure: None, reports }
+        Self {
+            client: Some(client),
+            outstanding: 0,
+            output: None,
+            changelog: None,
+            changelog_appended_ms: None,
+            failure: None,
+            reports,
+        }
     }
 
     fn begin(&mut self) {
         (self.outstanding, self.output, self.changelog, self.failure) = (0, None, None, None);
+        self.changelog_appended_ms = None;
     }
 
     fn client(&self) -> Result<&Producer, Failure> {
@@ -192,7 +208,7 @@ impl Line {
         Ok(())
     }
 
-    fn came_back(&mut self, Report { token, offset, result }: Report) {
+    fn came_back(&mut self, Report { token, offset, appended_ms, result }: Report) {
         if let Err(code) = result {
             self.failure.get_or_insert(code);
             return;
@@ -203,7 +219,7 @@ impl Line {
             let (first, _) = self.output.unwrap_or((offset, 0));
             self.output = Some((first, offset + 1));
         } else if token == Kind::Changelog as usize {
-            self.changelog = Some(offset);
+            (self.changelog, self.changelog_appended_ms) = (Some(offset), appended_ms);
         }
     }
 

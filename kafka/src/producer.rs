@@ -25,6 +25,9 @@ pub struct Report {
     pub token: usize,
     /// Its offset, where the cluster has it; negative where that is not known.
     pub offset: i64,
+    /// When it was appended, by the broker's clock where its topic has it so, milliseconds since the Unix epoch; `None` where
+    /// the broker does not say.
+    pub appended_ms: Option<i64>,
     /// Whether the cluster has it.
     pub result: Result<(), RDKafkaErrorCode>,
 }

@@ -4,17 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use changelog::Reached;
 use local_buffer::{Batch, InstanceId, Reader};
 use service::Shutdown;
 use thiserror::Error;
 use tracing::{error, info, warn};
 use wire::changelog::Genesis;
 
-use crate::clock::WindowClock;
 use crate::figures::{Figures, State};
 use crate::pipeline::{Decoded, Layout, Pipeline, PipelineError, Recovered};
+use crate::time::{Clocks, Time};
 
 /// Records of one batch at most; far below what a ledger record holds.
 const BATCH_RECORDS_MAX: usize = 16_384;
@@ -51,6 +52,10 @@ pub struct Drain {
     pub new_genesis: Genesis,
     /// Settings of the index.
     pub options: dedup::Options,
+    /// Its clocks.
+    pub clocks: Clocks,
+    /// The wall is right, however long after the ledger's newest record.
+    pub believes_wall: bool,
     /// What it tells of itself.
     pub figures: Arc<Figures>,
     /// Given when nothing more comes in: the drain ends as soon as the buffer is empty.
@@ -70,10 +75,10 @@ impl Drain {
     /// and begins again from what the disk says.
     fn run(&mut self) {
         let mut pause = RETRY_FIRST;
-        let mut batch = Batch::default();
+        let (mut batch, mut time) = (Batch::default(), None);
         loop {
             let batches = self.figures.counters.batches.load(Relaxed);
-            let Err(failure) = self.drain(&mut batch) else { break };
+            let Err(failure) = self.drain(&mut batch, &mut time) else { break };
             if self.figures.counters.batches.load(Relaxed) > batches {
                 pause = RETRY_FIRST;
             }
@@ -92,24 +97,21 @@ impl Drain {
         self.figures.enter(State::Stopped);
     }
 
-    fn drain(&mut self, batch: &mut Batch) -> Result<(), DrainError> {
+    fn drain(&mut self, batch: &mut Batch, time: &mut Option<Time>) -> Result<(), DrainError> {
         let was_failing = matches!(self.figures.state(), State::Failing(_));
-        let (mut pipeline, recovered) = Pipeline::open(
-            self.layout.clone(),
-            self.instance,
-            &self.new_genesis,
-            &self.options,
-            now_ms(),
-            &mut |_| (),
-        )?;
+        let newest_ms = time.map_or((self.clocks.wall_ms)(), |time| time.now().newest_ms());
+        let (layout, genesis) = (self.layout.clone(), &self.new_genesis);
+        let (mut pipeline, recovered) =
+            Pipeline::open(layout, self.instance, genesis, &self.options, newest_ms, &mut |_| ())?;
         self.opened(&pipeline, &recovered, was_failing);
         self.reader.rewind();
         let done = pipeline.next_record();
-        let mut clock = WindowClock::resume(pipeline.clock_ms());
+        let time = time.get_or_insert_with(|| Time::start(self.clocks, pipeline.persisted_ms(), self.believes_wall));
         loop {
             let count = self.reader.read(batch, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
             if count == 0 {
-                pipeline.maintain(clock.advance(None, true, now_ms()))?;
+                time.moved(pipeline.move_clock(Reached::End, time.now())?);
+                pipeline.maintain()?;
                 self.figures.index_is(pipeline.index_stats());
                 if self.finish.is_triggered() {
                     self.reader.sync_floor()?;
@@ -121,13 +123,15 @@ impl Drain {
             let full = count == BATCH_RECORDS_MAX || batch.bytes() >= BATCH_BYTES_MAX / 2;
             let Some(end) = batch.end() else { continue };
             let decoded = Decoded::of(batch.iter().filter(|(id, _)| *id >= done));
-            let clock_ms = clock.advance(decoded.received_at_ms, !full, now_ms());
-            let outcome = pipeline.process(&decoded, end, clock_ms)?;
+            if let Some(appended_ms) = decoded.received_at_ms {
+                time.moved(pipeline.move_clock(Reached::Behind { appended_ms }, time.now())?);
+            }
+            let outcome = pipeline.process(&decoded, end, time.now().newest_ms())?;
             for (id, record) in &decoded.unreadable {
                 self.reader.quarantine(*id, record, "not an envelope of a version this program knows")?;
             }
             self.reader.acknowledge(end)?;
-            pipeline.maintain(clock_ms)?;
+            pipeline.maintain()?;
             self.figures.batch(&outcome);
             self.figures.index_is(pipeline.index_stats());
             if !full {
@@ -137,9 +141,9 @@ impl Drain {
     }
 
     fn opened(&self, pipeline: &Pipeline, recovered: &Recovered, was_failing: bool) {
-        let Recovered { adopted, foreign, bytes_cut, batches_replayed, .. } = *recovered;
-        if let Some(reason) = &recovered.index_rebuilt {
-            warn!(%reason, batches_replayed, "the dedup index was thrown away and made again from the ledger");
+        let Recovered { adopted, foreign, bytes_cut, records_replayed, .. } = *recovered;
+        if let Some(reason) = &recovered.index_thrown_away {
+            warn!(%reason, records_replayed, "the dedup index was thrown away and made again from the ledger");
         }
         if recovered.output_missing {
             warn!("output that the ledger names is gone; writing goes on in a new file");
@@ -147,14 +151,9 @@ impl Drain {
         if foreign > 0 {
             warn!(foreign, "lines behind the known end of the output are not this program's; they were left there");
         }
-        info!(adopted, bytes_cut, batches_replayed, was_failing, "output, ledger and index are in step");
+        info!(adopted, bytes_cut, records_replayed, was_failing, "output, ledger and index are in step");
         self.figures.recovered(recovered);
         self.figures.index_is(pipeline.index_stats());
         self.figures.enter(State::Running);
     }
-}
-
-/// The wall clock, milliseconds since the Unix epoch; a clock before 1970 counts as 1970.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
 }

@@ -31,7 +31,6 @@
 //! Events set aside by `tapi` go to the rejected files, at least once: they have no identity to be known by.
 
 mod admin;
-pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod figures;
@@ -42,3 +41,4 @@ pub mod output;
 pub mod pipeline;
 pub mod rebuild;
 pub mod run;
+pub mod time;

@@ -32,7 +32,16 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 #[derive(Subcommand)]
 enum Command {
     /// Serve until SIGTERM.
-    Run(Settings),
+    Run {
+        #[command(flatten)]
+        settings: Settings,
+        /// This host's clock is right, although it is more than a week after the last event.
+        ///
+        /// Else nothing expires from the dedup index until the clock is set right: one that is wrong would make the index
+        /// forget what was written, and repeats would come out again.
+        #[arg(long)]
+        believe_clock: bool,
+    },
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),
     /// Throw the dedup index away and make it again. The server must not be running.
@@ -63,7 +72,7 @@ struct Settings {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(settings) => run::run(settings.config),
+        Command::Run { settings, believe_clock } => run::run(settings.config, believe_clock),
         Command::CheckConfig(settings) => run::check_config(settings.config.as_deref()),
         Command::Rebuild { settings, from: From::Ledger } => rebuild(settings.config.as_deref(), RebuildFrom::Ledger),
         Command::Rebuild { settings, from: From::Output } => rebuild(settings.config.as_deref(), RebuildFrom::Output),

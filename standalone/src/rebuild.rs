@@ -8,9 +8,9 @@ use local_buffer::Queue;
 use service::{DataDir, Failure};
 
 use crate::config::Config;
-use crate::drain::now_ms;
 use crate::pipeline::{Pipeline, Progress, Recovered};
 use crate::run::new_genesis;
+use crate::time::now_ms;
 
 /// What an index is made again from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +41,10 @@ pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
     let options = config.index_options();
     let opened = Pipeline::open(layout, queue.instance(), &new_genesis()?, &options, now_ms(), &mut progress);
     bar.0.finish_and_clear();
-    let (pipeline, Recovered { adopted, foreign, batches_replayed, .. }) = opened.map_err(Failure::failed)?;
+    let (pipeline, Recovered { adopted, foreign, records_replayed, .. }) = opened.map_err(Failure::failed)?;
     let index = pipeline.index_stats();
     let known = index.sealed_digests + index.open_digests;
-    println!("{known} identities known: {batches_replayed} batches of the ledger, {adopted} lines of the output");
+    println!("{known} identities known: {records_replayed} records of the ledger, {adopted} lines of the output");
     if foreign > 0 {
         println!("{foreign} lines of the output are not turnstile's and were passed over");
     }

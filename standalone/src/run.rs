@@ -10,8 +10,9 @@ use wire::{DigestSeed, PartitionCount, Window};
 
 use crate::admin::TurnstileAdmin;
 use crate::config::Config;
-use crate::drain::{Drain, now_ms};
+use crate::drain::Drain;
 use crate::figures::Figures;
+use crate::time::{self, now_ms};
 
 /// Prints the settings in force.
 ///
@@ -21,13 +22,14 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     service::check_config(file, |_: Config| Ok(Vec::new()))
 }
 
-/// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output.
+/// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output. `believes_wall` says that this
+/// host's clock is right, however long after the ledger's newest record.
 ///
 /// When it serves, it prints one line: `turnstile ready ingest=ADDRESS admin=ADDRESS`.
 ///
 /// # Errors
 /// Wrong settings, data in use by another process, a buffer that does not open, a port that is taken.
-pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
+pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
 
     let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
@@ -50,6 +52,8 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
         layout: config.layout(),
         new_genesis: new_genesis()?,
         options: config.index_options(),
+        clocks: time::HOST,
+        believes_wall,
         figures,
         finish: finish.clone(),
     };

@@ -28,6 +28,21 @@ pub enum DecodeError {
     Trailing,
 }
 
+impl DecodeError {
+    /// What is wrong, as far as that needs no numbers.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Short => "the record is cut short",
+            Self::Magic => "it is no record of this kind",
+            Self::Version(_) => "its format version is unknown",
+            Self::Kind(_) => "its kind is unknown",
+            Self::Checksum => "its checksum does not match its bytes",
+            Self::Field(_) => "a field is outside its bounds",
+            Self::Trailing => "bytes follow its last field",
+        }
+    }
+}
+
 /// A cursor over the bytes not read yet.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 

@@ -3,8 +3,16 @@
 //! A bucket is a span of `receivedAt`. Whole buckets expire; nothing inside one does. An event's bucket is decided
 //! once, written to the changelog and reused by every replay, so a later clock cannot change an earlier verdict.
 
+use std::time::Duration;
+
 /// Milliseconds of a day, a bucket's default span.
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Days for which the inputs keep a record: what is older was read or is lost.
+pub const INPUT_DAYS: u64 = 7;
+
+/// The same as a length of time: so far the window's clock may be behind.
+pub const INPUT_RETENTION: Duration = Duration::from_millis(INPUT_DAYS * DAY_MS);
 
 /// A bucket's number: milliseconds since the Unix epoch divided by the window's bucket span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,14 +75,16 @@ impl Window {
         Bucket(self.at(clock_ms).0.saturating_sub(self.promised_buckets + self.margin_buckets))
     }
 
-    /// The newest bucket that an event may be given at `clock_ms`: tomorrow's.
-    pub fn newest(self, clock_ms: i64) -> Bucket {
-        Bucket(self.at(clock_ms).0.saturating_add(1))
+    /// The newest bucket that an event may be given when it is `newest_ms` at the latest: tomorrow's.
+    pub fn newest(self, newest_ms: i64) -> Bucket {
+        Bucket(self.at(newest_ms).0.saturating_add(1))
     }
 
-    /// The bucket of an event received at `received_at_ms`, clamped between the oldest kept one and tomorrow's.
-    pub fn bucket_of(self, received_at_ms: i64, clock_ms: i64) -> Bucket {
-        self.at(received_at_ms).clamp(self.oldest(clock_ms), self.newest(clock_ms))
+    /// The bucket of an event received at `received_at_ms`: from the oldest kept at the clock, `clock_ms`, to the one after
+    /// the latest that it may be now, `newest_ms`.
+    pub fn bucket_of(self, received_at_ms: i64, clock_ms: i64, newest_ms: i64) -> Bucket {
+        let oldest = self.oldest(clock_ms);
+        self.at(received_at_ms).clamp(oldest, self.newest(newest_ms).max(oldest))
     }
 
     /// Whether an event is too old for the window to know about its repeats. It is published and counted all the same.
@@ -93,11 +103,13 @@ mod tests {
     fn buckets_are_clamped_to_the_window() {
         let window = Window::default();
         let day = DAY_MS as i64;
-        assert_eq!(window.bucket_of(NOW, NOW), Bucket(20_000));
-        assert_eq!(window.bucket_of(NOW - 30 * day, NOW), Bucket(19_970));
-        assert_eq!(window.bucket_of(NOW - 31 * day, NOW), Bucket(19_970));
-        assert_eq!(window.bucket_of(NOW + 3 * day, NOW), Bucket(20_001));
-        assert_eq!(window.bucket_of(-1, NOW), Bucket(19_970));
+        assert_eq!(window.bucket_of(NOW, NOW, NOW), Bucket(20_000));
+        assert_eq!(window.bucket_of(NOW - 30 * day, NOW, NOW), Bucket(19_970));
+        assert_eq!(window.bucket_of(NOW - 31 * day, NOW, NOW), Bucket(19_970));
+        assert_eq!(window.bucket_of(NOW + 3 * day, NOW, NOW), Bucket(20_001));
+        assert_eq!(window.bucket_of(-1, NOW, NOW), Bucket(19_970));
+        assert_eq!(window.bucket_of(NOW, NOW - 9 * day, NOW), Bucket(20_000), "a clock that is behind");
+        assert_eq!(window.bucket_of(NOW, NOW + 40 * day, NOW), Bucket(20_010), "never older than what is kept");
         assert_eq!(window.at(i64::MAX), Bucket(u32::MAX));
     }
 

@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dedup::{Candidate, ChangelogPoint, Index, Options, Verdict};
+use changelog::{LogId, Point};
+use dedup::{Candidate, Index, Options, Verdict};
 use wire::changelog::Genesis;
 use wire::{Digest, DigestSeed, PartitionCount, Window};
 
@@ -25,7 +26,7 @@ fn main() {
 
     let genesis =
         Genesis { partition_count: PartitionCount::ONE, seed: DigestSeed(7), window: Window::default(), created_ms: 0 };
-    let open = || Index::open(&dir, &genesis, [1; 16], &options).expect("the index opens");
+    let open = || Index::open(&dir, &genesis, LogId([1; 16]), &options).expect("the index opens");
     let mut index = Loop { partition: open(), offset: 0, candidates: Vec::new(), verdicts: Vec::new(), decide_s: 0.0 };
 
     let clock = Clock::start();
@@ -94,11 +95,12 @@ impl Loop {
         self.candidates.clear();
         self.candidates.extend(names.map(|name| Candidate { digest: digest(name), received_at_ms: now_ms as i64 }));
         let start = cpu_s();
-        let batch = self.partition.decide(&self.candidates, now_ms as i64, &mut self.verdicts).expect("decided");
+        let batch =
+            self.partition.decide(&self.candidates, now_ms as i64, now_ms as i64, &mut self.verdicts).expect("decided");
         self.decide_s += cpu_s() - start;
         let duplicates = self.candidates.len() - batch.entries().len();
         self.offset += 1;
-        self.partition.commit(batch, ChangelogPoint { next_offset: self.offset, leader_epoch: 0, checksum: 0 });
+        self.partition.commit(batch, Point { next_offset: self.offset, leader_epoch: 0, checksum: 0 });
         duplicates as u64
     }
 

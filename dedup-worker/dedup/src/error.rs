@@ -51,6 +51,8 @@ pub enum IndexError {
     /// The directory holds the index of another changelog, or one made with another seed, window or partition count.
     #[error("the directory belongs to another index: its {field} is {found}, not {expected}")]
     Foreign {
+        /// Whether it is another log, or the same one under another genesis.
+        is_log: bool,
         /// Which fact differs.
         field: &'static str,
         /// What was asked for.

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use changelog::LogId;
 use wire::changelog::Genesis;
 
 use crate::error::IndexError;
@@ -47,7 +48,7 @@ pub(crate) struct Home {
 
 impl Home {
     /// Makes the directory, or checks that it is the index of this changelog.
-    pub(crate) fn open(dir: &Path, genesis: &Genesis, log_id: [u8; 16]) -> Result<Self, IndexError> {
+    pub(crate) fn open(dir: &Path, genesis: &Genesis, log_id: LogId) -> Result<Self, IndexError> {
         let expected = identity(genesis, log_id);
         let home = Self { dir: dir.to_owned(), tag: checksum(&expected) };
         fs::create_dir_all(dir).map_err(io_error("make directory", dir))?;
@@ -108,6 +109,7 @@ pub(crate) fn destroy(dir: &Path, is_free: impl FnOnce(&Path) -> Result<(), Inde
         return match entries.find(|entry| !entry.as_ref().is_ok_and(|entry| known(&entry.file_name()))) {
             None => [STORE, SEALING, DOOMED, IDENTITY_NEW].iter().try_for_each(|name| remove(&dir.join(name))),
             Some(_) => Err(IndexError::Foreign {
+                is_log: true,
                 field: "content",
                 expected: "an index".into(),
                 found: "something else".into(),
@@ -141,7 +143,7 @@ pub(crate) fn remove_run_file(path: &Path) {
     let _ = fs::remove_file(path);
 }
 
-fn identity(genesis: &Genesis, log_id: [u8; 16]) -> [u8; IDENTITY_BYTES] {
+fn identity(genesis: &Genesis, log_id: LogId) -> [u8; IDENTITY_BYTES] {
     let mut bytes = [0; IDENTITY_BYTES];
     let mut at = 0;
     let mut put = |field: &[u8]| {
@@ -151,7 +153,7 @@ fn identity(genesis: &Genesis, log_id: [u8; 16]) -> [u8; IDENTITY_BYTES] {
     put(&MAGIC);
     put(&VERSION.to_le_bytes());
     put(&[0; 2]);
-    put(&log_id);
+    put(&log_id.0);
     put(&genesis.partition_count.get().to_le_bytes());
     put(&genesis.seed.0.to_le_bytes());
     put(&genesis.window.bucket_ms().to_le_bytes());
@@ -182,7 +184,8 @@ fn compare(expected: &[u8; IDENTITY_BYTES], found: &[u8]) -> Result<(), IndexErr
     for (field, bytes) in FIELDS {
         let (one, other) = (&expected[at..at + bytes], &found[at..at + bytes]);
         if one != other {
-            return Err(IndexError::Foreign { field, expected: hex(one), found: hex(other) });
+            let is_log = field == FIELDS[0].0;
+            return Err(IndexError::Foreign { is_log, field, expected: hex(one), found: hex(other) });
         }
         at += bytes;
     }
@@ -214,7 +217,7 @@ mod tests {
             window: Window::try_new(1000, 4, 1).unwrap(),
             created_ms: -2,
         };
-        let bytes = identity(&genesis, *b"sixteen bytes id");
+        let bytes = identity(&genesis, LogId(*b"sixteen bytes id"));
         let golden = [
             b"TSIX\x01\0\0\0sixteen bytes id".as_slice(),
             b"\x08\0\0\0\x09\0\0\0\0\0\0\0\xe8\x03\0\0\0\0\0\0\x04\0\0\0\x01\0\0\0",

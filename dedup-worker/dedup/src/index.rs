@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 
+use changelog::{LogId, Point};
 use wire::changelog::{Batch, Genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 use wire::{Bucket, Digest, Window};
@@ -18,7 +19,6 @@ use crate::open::Ascending as _;
 use crate::open::pile::Pile;
 use crate::open::table::OpenTable;
 use crate::options::Options;
-use crate::point::ChangelogPoint;
 use crate::sealed::{Reads, Sealed, Sealing};
 use crate::stats::{Maintenance, Stats};
 use crate::store;
@@ -67,7 +67,7 @@ pub struct Index {
     pending: VecDeque<Pending>,
     next_number: u64,
     /// The changelog as far as the open table and the runs have it.
-    applied: Option<ChangelogPoint>,
+    applied: Option<Point>,
     /// The window's clock there.
     applied_clock_ms: i64,
     /// The clock's bucket when the first record since the last run was applied.
@@ -82,13 +82,13 @@ pub struct Index {
 
 impl Index {
     /// Opens the index in `dir`, or makes an empty one, for the changelog that began with `genesis` and is named by
-    /// `log_id`: 16 bytes that no other log has, nor another partition of the same one. Reads every sealed run once,
+    /// `log_id`. Reads every sealed run once,
     /// about 30 ns an identity. The caller then replays the changelog from [`replay_from`](Self::replay_from).
     ///
     /// # Errors
     /// [`IndexError::Foreign`] where the directory belongs to another log or genesis, [`IndexError::Locked`] where it
     /// is open already, [`IndexError::Damaged`] where a run is not as it was written.
-    pub fn open(dir: &Path, genesis: &Genesis, log_id: [u8; 16], options: &Options) -> Result<Self, IndexError> {
+    pub fn open(dir: &Path, genesis: &Genesis, log_id: LogId, options: &Options) -> Result<Self, IndexError> {
         let sealed = Sealed::open(Home::open(dir, genesis, log_id)?, options.open_digests_max, options.is_asked)?;
         let applied = sealed.covered();
         let applied_clock_ms = sealed.covered_clock_ms().unwrap_or(0);
@@ -122,12 +122,12 @@ impl Index {
 
     /// The end of what sealed runs cover: the replay begins with the record at its `next_offset`, after the record
     /// before it was found to have its checksum. `None`: no run, the replay begins with the changelog's first record.
-    pub fn replay_from(&self) -> Option<ChangelogPoint> {
+    pub fn replay_from(&self) -> Option<Point> {
         self.sealed.covered()
     }
 
     /// The end of what has been applied, sealed or not.
-    pub fn applied(&self) -> Option<ChangelogPoint> {
+    pub fn applied(&self) -> Option<Point> {
         self.applied
     }
 
@@ -141,7 +141,7 @@ impl Index {
     ///
     /// # Panics
     /// Where decided batches have been neither committed nor discarded, or `next` is not behind `offset`.
-    pub fn replay(&mut self, offset: u64, next: ChangelogPoint, batch: &Batch<'_>) -> Result<Replay, IndexError> {
+    pub fn replay(&mut self, offset: u64, next: Point, batch: &Batch<'_>) -> Result<Replay, IndexError> {
         assert!(self.pending.is_empty(), "decided batches are committed or discarded before a replay");
         assert!(next.next_offset > offset, "a record ends behind its offset");
         let end = self.applied.map_or(0, |point| point.next_offset);
@@ -160,7 +160,7 @@ impl Index {
 
     /// Says that the changelog has been read or written up to `next` by a record that holds no identities, a genesis or
     /// a checkpoint, at `clock_ms`. Nothing happens where that has been applied before.
-    pub fn advance(&mut self, next: ChangelogPoint, clock_ms: i64) {
+    pub fn advance(&mut self, next: Point, clock_ms: i64) {
         if self.applied.is_some_and(|point| next.next_offset <= point.next_offset) {
             return;
         }
@@ -169,8 +169,9 @@ impl Index {
         self.open_since.get_or_insert(self.window.at(self.applied_clock_ms));
     }
 
-    /// Decides a batch at `clock_ms`, milliseconds since the Unix epoch, and puts one verdict for each candidate into
-    /// `verdicts`, whose content is replaced. What is published counts as known from here on, for repeats in this batch
+    /// Decides a batch at `clock_ms`, and puts one verdict for each candidate into `verdicts`, whose content is replaced. An
+    /// event that claims to be of later than the day after `newest_ms` is entered as of that day. Both times are
+    /// milliseconds since the Unix epoch. What is published counts as known from here on, for repeats in this batch
     /// and in later ones.
     ///
     /// # Errors
@@ -184,6 +185,7 @@ impl Index {
         &mut self,
         candidates: &[Candidate],
         clock_ms: i64,
+        newest_ms: i64,
         verdicts: &mut Vec<Verdict>,
     ) -> Result<DecidedBatch, IndexError> {
         assert!(candidates.len() <= CHANGELOG_ENTRIES_MAX, "a batch has at most {CHANGELOG_ENTRIES_MAX} candidates");
@@ -200,7 +202,7 @@ impl Index {
         pending.begin(self.next_number, clock_ms);
         let mut entries = self.spare_entries.pop().unwrap_or_default();
         entries.clear();
-        if let Err(error) = self.decide_each(candidates, clock_ms, verdicts, &mut pending, &mut entries) {
+        if let Err(error) = self.decide_each(candidates, (clock_ms, newest_ms), verdicts, &mut pending, &mut entries) {
             pending.undo(&mut self.open);
             self.spare_pending.push(pending);
             self.spare_entries.push(entries);
@@ -219,7 +221,7 @@ impl Index {
     fn decide_each(
         &mut self,
         candidates: &[Candidate],
-        clock_ms: i64,
+        (clock_ms, newest_ms): (i64, i64),
         verdicts: &mut Vec<Verdict>,
         pending: &mut Pending,
         entries: &mut Vec<(Digest, Bucket)>,
@@ -240,7 +242,7 @@ impl Index {
                 let verdict = verdict(self.window, known, candidate.received_at_ms, clock_ms);
                 verdicts.push(verdict);
                 if verdict.is_published() {
-                    let bucket = self.window.bucket_of(candidate.received_at_ms, clock_ms);
+                    let bucket = self.window.bucket_of(candidate.received_at_ms, clock_ms, newest_ms);
                     pending.insert(&mut self.open, Entry::new(fingerprint, bucket));
                     entries.push((candidate.digest, bucket));
                 }
@@ -259,7 +261,7 @@ impl Index {
     ///
     /// # Panics
     /// Where `decided` is not the oldest one: batches commit in the order in which they were decided.
-    pub fn commit(&mut self, decided: DecidedBatch, next: ChangelogPoint) {
+    pub fn commit(&mut self, decided: DecidedBatch, next: Point) {
         let pending = self.pending.pop_front().expect("no batch is decided");
         assert_eq!(pending.number, decided.number, "batches commit in the order in which they were decided");
         self.advance(next, pending.clock_ms);

@@ -36,22 +36,23 @@
 //! # The caller's loop
 //!
 //! ```
-//! use dedup::{Candidate, ChangelogPoint, Options, Index, Verdict};
+//! use changelog::{LogId, Point};
+//! use dedup::{Candidate, Index, Options, Verdict};
 //! # use wire::{Digest, DigestSeed, PartitionCount, Window, changelog::Genesis};
 //! # let dir = tempfile::TempDir::new().unwrap();
 //! # let dir = dir.path();
 //! # let seed = DigestSeed(1);
 //! # let genesis = Genesis { partition_count: PartitionCount::ONE, seed, window: Window::default(), created_ms: 0 };
-//! let mut index = Index::open(dir, &genesis, *b"id of this log..", &Options::default())?;
+//! let mut index = Index::open(dir, &genesis, LogId(*b"id of this log.."), &Options::default())?;
 //! // Replay the changelog from `index.replay_from()` with `index.replay(..)`, then:
 //! let now = 1_790_000_000_000;
 //! let candidates = [Candidate { digest: Digest(7), received_at_ms: now }; 2];
 //! let mut verdicts = Vec::new();
-//! let batch = index.decide(&candidates, now, &mut verdicts)?;
+//! let batch = index.decide(&candidates, now, now, &mut verdicts)?;
 //! assert_eq!(verdicts, [Verdict::New, Verdict::Duplicate]);
 //! assert_eq!(batch.entries().len(), 1);
 //! // Write the output and a changelog record with `batch.entries()`; once both are safe:
-//! index.commit(batch, ChangelogPoint { next_offset: 1, leader_epoch: -1, checksum: 0x1234 });
+//! index.commit(batch, Point { next_offset: 1, leader_epoch: -1, checksum: 0x1234 });
 //! index.maintain(now)?;
 //! # Ok::<(), dedup::IndexError>(())
 //! ```
@@ -72,10 +73,10 @@ mod index;
 mod mapping;
 mod open;
 mod options;
-mod point;
 mod prefetch;
 mod run;
 mod sealed;
+mod state;
 mod stats;
 mod store;
 
@@ -84,6 +85,5 @@ pub use decide::{Verdict, verdict};
 pub use error::{IndexError, Remedy};
 pub use index::{Candidate, Index, PENDING_BATCHES_MAX, Replay};
 pub use options::Options;
-pub use point::ChangelogPoint;
 pub use sealed::{RUN_TAKEN, RUN_WRITTEN};
 pub use stats::{Maintenance, Stats};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use changelog::Point;
 use service::crash;
 use wire::Bucket;
 
@@ -13,7 +14,6 @@ use crate::filter::groups::Groups;
 use crate::fingerprint::{Entry, Fingerprint};
 use crate::home::{self, Home};
 use crate::open::Ascending;
-use crate::point::ChangelogPoint;
 use crate::run::meta::RunMeta;
 use crate::run::pack::Split;
 use crate::store::{self, RunFilter, Store};
@@ -111,7 +111,7 @@ impl Sealed {
     }
 
     /// The end of what the runs cover.
-    pub(crate) fn covered(&self) -> Option<ChangelogPoint> {
+    pub(crate) fn covered(&self) -> Option<Point> {
         self.runs.back().map(|run| run.meta.to)
     }
 
@@ -184,12 +184,7 @@ impl Sealed {
     }
 
     /// Seals the whole of `open`, which the changelog has between the end of the last run and `to`.
-    pub(crate) fn seal(
-        &mut self,
-        open: &impl Ascending,
-        to: ChangelogPoint,
-        clock_ms: i64,
-    ) -> Result<Sealing, IndexError> {
+    pub(crate) fn seal(&mut self, open: &impl Ascending, to: Point, clock_ms: i64) -> Result<Sealing, IndexError> {
         let from_offset = self.covered().map_or(0, |point| point.next_offset);
         let meta = describe(self.home.tag(), self.next_sequence(), from_offset, to, clock_ms, open);
         let file = self.home.run_file(meta.sequence);
@@ -340,14 +335,7 @@ pub(crate) enum Sealing {
 }
 
 /// The description of a run that would hold all of `open`.
-fn describe(
-    owner: u32,
-    sequence: u32,
-    from_offset: u64,
-    to: ChangelogPoint,
-    clock_ms: i64,
-    open: &impl Ascending,
-) -> RunMeta {
+fn describe(owner: u32, sequence: u32, from_offset: u64, to: Point, clock_ms: i64, open: &impl Ascending) -> RunMeta {
     let mut counts: Vec<(Bucket, u64)> = Vec::new();
     if let Some(bucket) = open.only_bucket().filter(|_| open.len() > 0) {
         counts.push((bucket, open.len() as u64));
@@ -382,6 +370,7 @@ fn check_chain(metas: &[(RunMeta, u64)], owner: u32) -> Result<(), IndexError> {
     for (meta, _) in metas {
         if meta.owner != owner {
             return Err(IndexError::Foreign {
+                is_log: true,
                 field: "owner of its runs",
                 expected: format!("{owner:#010x}"),
                 found: format!("{:#010x}", meta.owner),

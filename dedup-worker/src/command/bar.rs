@@ -3,10 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use changelog::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing::info;
-
-use crate::worker::changelog::Progress;
 
 /// Between two lines in the log.
 const LINE_PERIOD: Duration = Duration::from_secs(10);

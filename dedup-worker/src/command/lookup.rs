@@ -1,7 +1,10 @@
 //! `dedup-worker lookup`: whether an id is known, since when, and where its event lies.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use changelog::{Placed, Progress, RestoreError, Start, each};
+use dedup::Index;
 use service::Failure;
 use wire::changelog::{Genesis, OutputRange, Record};
 use wire::partition::partition_of;
@@ -10,8 +13,7 @@ use wire::{Bucket, Digest, MessageId, PartitionCount, SourceId};
 
 use super::bar::Bar;
 use super::{begin, facts, probe};
-use crate::worker::changelog::{Changelog, Progress};
-use crate::worker::fault::Fault;
+use crate::worker::changelog::{Changelog, never, refused};
 
 /// A batch that published the identity.
 struct Found {
@@ -35,8 +37,8 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
     let count = PartitionCount::try_new(facts.partition_count).ok_or_else(|| Failure::failed("no partitions"))?;
     let partition = partition_of(id, count);
     let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-    let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
-    let Some(genesis) = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)? else {
+    let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
+    let Some(genesis) = changelog.genesis().map_err(Failure::failed)? else {
         println!("not known: the changelog of partition {partition} is empty");
         return Ok(());
     };
@@ -46,11 +48,8 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
     let mut before = Progress::default();
     let mut found = Vec::new();
     let mut clock_ms = genesis.created_ms;
-    let mut tell = |progress: Progress| {
-        bar.advance(&mut before, progress);
-        Ok(())
-    };
-    let read = changelog.read(marks.low, &mut tell, &mut |offset, _, record| {
+    let read = each::<_, Index, RestoreError<_, _>>(&mut changelog, Start::First, |Placed { offset, .. }, record| {
+        bar.advance(&mut before, Progress { from: marks.low, offset: offset + 1, end: marks.high, entries: 0 });
         if let Record::Batch(batch) = record {
             clock_ms = clock_ms.max(batch.clock_ms);
             if let Some((_, bucket)) = batch.entries.iter().find(|(known, _)| *known == digest) {
@@ -59,10 +58,10 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
         } else if let Record::Checkpoint(checkpoint) = record {
             clock_ms = clock_ms.max(checkpoint.clock_ms);
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     });
     bar.finish();
-    read.map_err(|fault: Fault| Failure::failed(fault))?;
+    let _ = read.map_err(|error| Failure::failed(refused(partition, error)))?;
     print(&genesis, partition, clock_ms, &found);
     Ok(())
 }

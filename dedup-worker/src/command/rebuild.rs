@@ -7,12 +7,14 @@
 mod truth;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
+use changelog::{Beginning, Progress, restore};
 use dedup::{Index, Options};
 use kafka::Watermarks;
 use service::Failure;
@@ -21,9 +23,8 @@ use wire::topic::EVENTS_INDEX;
 use super::bar::Bar;
 use super::{begin, facts, host, probe};
 use crate::config::Config;
-use crate::worker::changelog::{Changelog, Progress};
+use crate::worker::changelog::{Changelog, never, refused};
 use crate::worker::owner::index_dir;
-use crate::worker::restore::Beginning;
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
@@ -82,23 +83,25 @@ fn index(config: &Config) -> Result<(), Failure> {
         loop {
             let partition = next.fetch_add(1, Relaxed);
             let Some(marks) = marks.get(partition as usize).copied() else { return Ok(()) };
-            let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
-            let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+            let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
+            let genesis = changelog.genesis().map_err(Failure::failed)?;
             let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();
             let dir = index_dir(&config.data, partition);
-            let restored = changelog.restore(&dir, &options, genesis, Beginning::MustBeThere, &mut |progress| {
+            let tell = &mut |progress: Progress| {
                 if before == Progress::default() {
                     bar.expect_less(progress.from - marks.low);
                 }
-                digests.fetch_add(progress.digests.saturating_sub(before.digests), Relaxed);
+                digests.fetch_add(progress.entries.saturating_sub(before.entries), Relaxed);
                 bar.advance(&mut before, progress);
                 let rate = digests.load(Relaxed) as f64 / begun.elapsed().as_secs_f64();
                 bar.say(format!("{rate:.0} identities/s"));
-                Ok(())
-            });
-            let mut restored = restored.map_err(Failure::failed)?;
-            restored.index.seal().map_err(Failure::failed)?;
+                ControlFlow::Continue(())
+            };
+            let made = (&genesis, &options);
+            let restored = restore::<_, Index>(&mut changelog, &dir, None, made, Beginning::MustBeThere, tell);
+            let mut restored = restored.map_err(|error| Failure::failed(refused(partition, error)))?;
+            restored.state.seal().map_err(Failure::failed)?;
             records.fetch_add(restored.records, Relaxed);
         }
     };

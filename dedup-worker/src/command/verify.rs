@@ -1,7 +1,9 @@
 //! `dedup-worker verify`: whether the index says what the changelog says.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
+use changelog::{Placed, Progress, RestoreError, Start, each, newest};
 use dedup::{Index, Options};
 use service::Failure;
 use wire::changelog::Record;
@@ -10,7 +12,7 @@ use wire::topic::EVENTS_INDEX;
 use super::audit::Audit;
 use super::bar::Bar;
 use super::{begin, facts, host, probe};
-use crate::worker::changelog::{Changelog, Progress, log_id};
+use crate::worker::changelog::{Changelog, log_id, never, refused};
 use crate::worker::owner::index_dir;
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
@@ -39,8 +41,8 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
             continue;
         }
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-        let changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks };
-        let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+        let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
+        let genesis = changelog.genesis().map_err(Failure::failed)?;
         let Some(genesis) = genesis else {
             println!("partition {partition}: there is an index, but the changelog is empty");
             differences += 1;
@@ -54,24 +56,23 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));
         // What has expired may be gone.
-        let newest = changelog.newest(&mut |_| Ok(())).map_err(Failure::failed)?;
+        let fail = |error| Failure::failed(refused(partition, error));
+        let newest = newest::<_, Index>(&mut changelog).map_err(fail)?;
         let clock_ms = newest.map_or(genesis.created_ms, |newest| newest.clock_ms);
         let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms), all);
         let mut before = Progress::default();
-        let mut tell = |progress: Progress| {
-            bar.advance(&mut before, progress);
-            Ok(())
-        };
-        let read = changelog.read(marks.low, &mut tell, &mut |offset, _, record| {
-            if offset >= covered {
-                return Ok(false);
-            }
-            if let Record::Batch(batch) = record {
-                audit.enter(offset, &batch)?;
-            }
-            Ok(true)
-        });
-        read.map_err(Failure::failed)?;
+        let read =
+            each::<_, Index, RestoreError<_, _>>(&mut changelog, Start::First, |Placed { offset, .. }, record| {
+                if offset >= covered {
+                    return Ok(ControlFlow::Break(()));
+                }
+                if let Record::Batch(batch) = record {
+                    audit.enter(offset, &batch).map_err(RestoreError::State)?;
+                }
+                bar.advance(&mut before, Progress { from: marks.low, offset: offset + 1, end: covered, entries: 0 });
+                Ok(ControlFlow::Continue(()))
+            });
+        let _: ControlFlow<()> = read.map_err(fail)?;
         audit.finish().map_err(Failure::failed)?;
         differences += audit.differences;
         compared += audit.compared;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use changelog::Progress;
 use dedup::Stats;
 
-use super::changelog::Progress;
 use super::publish::Fate;
 
 /// Inputs a worker reads.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use changelog::Reached;
 use dedup::Candidate;
 use kafka::{Cluster, Isolation, Message, Probe, Read, Reader, TopicFacts};
 use tracing::error;
@@ -10,7 +11,6 @@ use wire::partition::partition_of;
 use wire::topic::{EVENTS, RECEIVED_AT_HEADER, SOURCE_HEADER};
 use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
 
-use super::clock::Reached;
 use super::fault::Fault;
 
 /// Time to ask for the earliest offset of an input that no longer has the one to be read.
@@ -257,13 +257,9 @@ impl Cursor {
         Met::Next { missing }
     }
 
-    /// What that means to the window's clock, when the cluster `answers` or not.
+    /// What that means to the window's clock while no further record is looked at, when the cluster `answers` or not.
     pub fn reached(&self, answers: bool) -> Reached {
-        match (answers, self.is_at_end) {
-            (true, true) => Reached::End,
-            (true, false) => Reached::Behind(self.reached_ms),
-            (false, _) => Reached::Away(self.reached_ms),
-        }
+        if answers && self.is_at_end { Reached::End } else { Reached::Away }
     }
 }
 
@@ -298,9 +294,9 @@ mod tests {
     #[test]
     fn a_cursor_at_the_end_counts_as_now_only_while_the_cluster_answers() {
         let mut cursor = cursor();
-        (cursor.reached_ms, cursor.is_at_end) = (70, true);
-        assert_eq!((cursor.reached(true), cursor.reached(false)), (Reached::End, Reached::Away(70)));
+        cursor.is_at_end = true;
+        assert_eq!((cursor.reached(true), cursor.reached(false)), (Reached::End, Reached::Away));
         cursor.is_at_end = false;
-        assert_eq!(cursor.reached(true), Reached::Behind(70));
+        assert_eq!(cursor.reached(true), Reached::Away, "nobody knows what comes next");
     }
 }

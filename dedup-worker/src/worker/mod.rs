@@ -12,17 +12,14 @@
 //! What a crash leaves at each step is the table on the crate's front page.
 
 pub mod changelog;
-pub mod clock;
 pub mod fault;
 pub mod figures;
 pub mod input;
 pub mod owner;
-pub mod positions;
 pub mod publish;
 pub mod pump;
 pub mod reading;
-pub mod remaking;
-pub mod restore;
+pub mod time;
 pub mod waker;
 pub mod watch;
 

@@ -10,28 +10,29 @@
 //!
 //! Any fault drops all of it. If the group still gives the partition to this worker it begins again at 1.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use changelog::{Beginning, Positions, Progress, Restored};
 use dedup::{Index, Options};
 use kafka::{Cluster, Fenced, Probe, TopicFacts};
 use service::Shutdown;
 use tracing::{error, info, warn};
 use wire::changelog::Genesis;
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::window::INPUT_RETENTION;
 use wire::{DigestSeed, PartitionCount, Window};
 
-use super::changelog::{Changelog, Progress};
-use super::clock::Clock;
+use super::changelog::{Changelog, refused};
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures, State};
 use super::input::Input;
-use super::positions::Positions;
 use super::publish::Publisher;
 use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
-use super::restore::{Beginning, Restored};
+use super::time::Time;
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
 use crate::crash::{self, Step};
@@ -148,23 +149,25 @@ impl Owner<'_> {
         crash::at(Step::Fenced);
         self.is_confirmed()?;
         crash::at(Step::Confirmed);
-        let mut restored = self.restore(&publisher)?;
+        let (genesis, mut restored) = self.restore(&publisher)?;
         crash::at(Step::Restored);
-        let Restored { genesis, clock_ms, records, .. } = restored;
+        let records = restored.records;
+        let clock = restored.clock(Duration::from_millis(genesis.window.bucket_ms()), INPUT_RETENTION);
         let counters = self.figures.counters();
         counters.replayed.fetch_add(records, Relaxed);
         if let Some(reason) = restored.thrown_away.take() {
             counters.indexes_thrown_away.fetch_add(1, Relaxed);
-            warn!(partition, reason, "the index was thrown away and made again from the changelog");
+            warn!(partition, %reason, "the index was thrown away and made again from the changelog");
         }
         let mut held = Held {
             partition,
             genesis,
-            index: restored.index,
+            index: restored.state,
             positions: restored.positions,
-            clock: Clock::resume(clock_ms, genesis.window.bucket_ms()),
+            checkpoint_ms: clock.now_ms(),
+            clock,
+            time: Time::new(plan.wall_ms),
             shadow_offset: 0,
-            checkpoint_ms: clock_ms,
             is_late: [false; INPUTS],
             publisher: Publisher::Shadow,
         };
@@ -186,7 +189,6 @@ impl Owner<'_> {
                 stop: self.stop,
                 waker: &self.waker,
                 figures: self.figures,
-                wall_ms: plan.wall_ms,
             };
             match pump(&mut held, &inputs, &around)? {
                 End::InputsChanged => {}
@@ -224,7 +226,7 @@ impl Owner<'_> {
     }
 
     /// Measures the changelog's end and brings the index there. An empty changelog gets its genesis first.
-    fn restore(&self, publisher: &Publisher) -> Result<Restored, Fault> {
+    fn restore(&self, publisher: &Publisher) -> Result<(Genesis, Restored<Index>), Fault> {
         let (plan, partition) = (self.plan, self.partition);
         let probe = Probe::new(&plan.output, PROBE_TIMEOUT)?;
         let facts = probe.topic(EVENTS_INDEX)?;
@@ -232,18 +234,18 @@ impl Owner<'_> {
         let dir = plan.index_dir(partition);
         let tell = &mut |progress: Progress| {
             self.figures.state_is(State::Restoring(progress));
-            if progress.offset > progress.from {
-                crash::at(Step::Restoring);
-            }
-            if self.stop.is_triggered() { Err(Fault::Released) } else { Ok(()) }
+            crash::at(Step::Restoring);
+            if self.stop.is_triggered() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
+        let is_stopped = || self.stop.is_triggered();
         let measure = || -> Result<Changelog<'_>, Fault> {
             let marks = probe.watermarks(EVENTS_INDEX, partition)?;
-            Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks })
+            Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks, is_stopped: &is_stopped })
         };
+        self.figures.state_is(State::Restoring(Progress::default()));
         let mut changelog = measure()?;
         crash::at(Step::Measured);
-        let genesis = match changelog.genesis(tell) {
+        let genesis = match changelog.genesis() {
             Ok(Some(genesis)) => genesis,
             Ok(None) if plan.is_shadow => {
                 return Err(Fault::Again(format!("{EVENTS_INDEX} {partition} is empty; there is nothing to shadow")));
@@ -262,9 +264,10 @@ impl Owner<'_> {
             Err(fault) => return Err(fault),
         };
         let beginning = if plan.may_begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
-        let restored = changelog.restore(&dir, &plan.options, genesis, beginning, tell)?;
+        let restored = changelog::restore(&mut changelog, &dir, None, (&genesis, &plan.options), beginning, tell);
+        let restored = restored.map_err(|error| refused(partition, error))?;
         publisher.changelog_ends_at(changelog.marks.high);
-        let count = restored.genesis.partition_count;
+        let count = genesis.partition_count;
         if count != plan.partition_count {
             return Err(Fault::Refused(format!(
                 "{EVENTS_INDEX} {partition} was begun with {} partitions, and the topics have {}; events would lie in \
@@ -273,7 +276,7 @@ impl Owner<'_> {
                 plan.partition_count.get()
             )));
         }
-        Ok(restored)
+        Ok((genesis, restored))
     }
 
     /// Whether an empty changelog is a new one, and not one that was lost.
@@ -305,14 +308,15 @@ impl Owner<'_> {
     /// The log of that input was cut, so that where it was read to means nothing any more.
     fn forget(&self, positions: &mut Positions, input: &Input) {
         let (partition, cluster) = (self.partition, input.cluster());
-        let read_to = positions.of(input.facts()).map(|position| position.next_offset);
+        let facts = input.facts();
+        let read_to = positions.of(facts.cluster_id.as_bytes(), facts.topic_id).map(|position| position.next_offset);
         error!(
             partition,
             cluster,
             read_to,
             "the input was cut, and no longer holds what was read from it; it is read from its earliest record"
         );
-        positions.forget(input.facts());
+        positions.forget(facts.cluster_id.as_bytes(), facts.topic_id);
     }
 
     /// Opens the inputs that can be read now. One that does not answer is opened when it does: to ask it here would keep
@@ -329,7 +333,7 @@ impl Owner<'_> {
                 }
                 InputState::Unknown | InputState::Unfit(_) => continue,
             };
-            let position = held.positions.of(&facts);
+            let position = held.positions.of(facts.cluster_id.as_bytes(), facts.topic_id);
             let clock_ms = held.clock.now_ms();
             match Input::open(watch.cluster(), facts, self.partition, position, clock_ms) {
                 Ok(mut input) => {

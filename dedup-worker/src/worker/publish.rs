@@ -5,14 +5,15 @@
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
-use dedup::{ChangelogPoint, DecidedBatch};
-use kafka::{Failure, Fenced, Headers, Kind, Message, Outgoing};
+use changelog::{Point, Positions};
+use dedup::DecidedBatch;
+use kafka::{Delivered, Failure, Fenced, Headers, Kind, Message, Outgoing};
 use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
 use super::input::Undecodable;
-use super::positions::Positions;
 use crate::crash::{self, Step};
 
 /// Header of a record set aside: which part of it is not as it must be.
@@ -47,6 +48,24 @@ pub struct Job<'c> {
     pub positions: Positions,
 }
 
+/// A record of the changelog that is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Where the changelog stands after it.
+    pub point: Point,
+    /// Its stamp, by a clock that is not this host's.
+    pub stamp: Stamp,
+}
+
+/// What the broker's clock showed, and when this host heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Milliseconds since the Unix epoch; `None` where the broker does not say.
+    pub appended_ms: Option<i64>,
+    /// By the monotonic clock.
+    pub heard: Instant,
+}
+
 /// Where decided batches go.
 #[derive(Debug)]
 pub enum Publisher {
@@ -71,11 +90,11 @@ impl Publisher {
         }
     }
 
-    /// Writes a batch in one transaction and says where the changelog stands after it. `scratch` is overwritten.
+    /// Writes a batch in one transaction and says what is committed. `scratch` is overwritten.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, Failure> {
+    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<Committed>, Failure> {
         let Self::Kafka { producer, partition, end: changelog_end } = self else { return Ok(None) };
         producer.begin()?;
         let records = job.records.iter().zip(&job.fates);
@@ -101,11 +120,11 @@ impl Publisher {
         commit(producer, *partition, &record, end).map(|_| ())
     }
 
-    /// Writes a checkpoint and says where the changelog stands after it.
+    /// Writes a checkpoint and says what is committed.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<ChangelogPoint>, Failure> {
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<Committed>, Failure> {
         let Self::Kafka { producer, partition, end } = self else { return Ok(None) };
         let mut record = Vec::new();
         encode_checkpoint(&mut record, *partition, checkpoint);
@@ -134,16 +153,12 @@ fn outgoing<'a>(record: &'a Message<'_>, fate: Fate, partition: u32) -> Option<O
 
 /// Adds the changelog record to the transaction that was begun, and commits. `end` is where the changelog is known to
 /// end, and is moved on.
-pub(crate) fn commit(
-    producer: &Fenced,
-    partition: u32,
-    record: &[u8],
-    end: &AtomicU64,
-) -> Result<ChangelogPoint, Failure> {
+pub(crate) fn commit(producer: &Fenced, partition: u32, record: &[u8], end: &AtomicU64) -> Result<Committed, Failure> {
     let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
     let outgoing = Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers };
-    let offset = producer.send([outgoing])?.changelog;
-    let offset = offset.ok_or_else(|| Failure::new("produce", "the changelog record was not acknowledged"))?;
+    let Delivered { changelog, changelog_appended_ms: appended_ms, .. } = producer.send([outgoing])?;
+    let stamp = Stamp { appended_ms, heard: Instant::now() };
+    let offset = changelog.ok_or_else(|| Failure::new("produce", "the changelog record was not acknowledged"))?;
     if offset < end.load(Relaxed) {
         let (end, what) = (end.load(Relaxed), "the changelog's end went back; it is another one by the same name");
         return Err(Failure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
@@ -152,7 +167,8 @@ pub(crate) fn commit(
     producer.commit()?;
     end.store(offset + 1, Relaxed);
     crash::at(Step::Committed);
-    Ok(ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) })
+    let point = Point { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) };
+    Ok(Committed { point, stamp })
 }
 
 #[cfg(test)]

@@ -8,19 +8,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dedup::{Candidate, ChangelogPoint, Index, Remedy, Verdict};
+use changelog::{Clock, Point, Positions};
+use dedup::{Candidate, Index, Remedy, Verdict};
 use kafka::Failure;
 use service::Shutdown;
 use tracing::{error, warn};
 use wire::changelog::{Checkpoint, Genesis};
+use wire::window::INPUT_RETENTION;
 
-use super::clock::Clock;
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures};
 use super::input::{Input, Taken, Undecodable, decode};
-use super::positions::Positions;
-use super::publish::{Fate, Job, Publisher};
+use super::publish::{Committed, Fate, Job, Publisher, Stamp};
 use super::reading::{Looked, Reading};
+use super::time::Time;
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
 use crate::crash::{self, Step};
@@ -35,6 +36,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const NO_ROOM: Duration = Duration::from_secs(1);
 /// A checkpoint is written after so many buckets, because retention takes the one before away one day.
 const CHECKPOINT_BUCKETS: i64 = 1;
+
+/// Buckets beyond those that can be alive in good order, at which a clock that stands is no longer borne.
+const BUCKETS_TOO_MANY: u32 = 14;
 
 /// How large a batch becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Held {
     pub positions: Positions,
     /// The window's clock.
     pub clock: Clock,
+    /// What is known of the time.
+    pub time: Time,
     /// Where decided batches go.
     pub publisher: Publisher,
     /// Offset that a shadow gives its next batch.
@@ -83,8 +89,6 @@ pub struct Surroundings<'a> {
     pub waker: &'a Waker,
     /// What it tells of itself.
     pub figures: &'a PartitionFigures,
-    /// The wall clock, milliseconds since the Unix epoch.
-    pub wall_ms: fn() -> i64,
 }
 
 /// Why the loop ended without a fault.
@@ -98,7 +102,7 @@ pub enum End {
     InputCut(usize),
 }
 
-type Done<'c> = (Job<'c>, Result<Option<ChangelogPoint>, Failure>);
+type Done<'c> = (Job<'c>, Result<Option<Committed>, Failure>);
 
 /// Runs until it is told to stop or the inputs change.
 ///
@@ -203,7 +207,6 @@ impl<'c> Run<'_, 'c> {
         let begun = Instant::now();
         let mut first = None;
         let mut bytes = 0;
-        let mut until_ms = 0;
         loop {
             if self.around.stop.is_triggered() {
                 return Ok(Some(End::Stopped));
@@ -214,14 +217,14 @@ impl<'c> Run<'_, 'c> {
             let before = job.records.len();
             if before == 0 {
                 match self.reading.look() {
-                    Looked::Waiting => until_ms = self.begin_batch(),
+                    Looked::Waiting => self.move_clock()?,
                     Looked::Nothing => {}
                     Looked::Cut(index) => return Ok(Some(End::InputCut(index))),
                 }
             }
             for index in 0..self.reading.len() {
                 for _ in 0..BURST {
-                    let record = match self.reading.take(index, until_ms) {
+                    let record = match self.reading.take(index) {
                         Taken::Record(record) => record,
                         Taken::Nothing => break,
                         Taken::Cut => return Ok(Some(End::InputCut(index))),
@@ -267,25 +270,45 @@ impl<'c> Run<'_, 'c> {
         }
     }
 
-    /// Moves the clock to the oldest record that is there, and says until when those of its batch were appended.
-    fn begin_batch(&mut self) -> i64 {
-        let wall_ms = (self.around.wall_ms)();
-        self.advance_clock(wall_ms);
-        let until_ms = self.held.clock.now_ms().saturating_add(self.held.genesis.window.bucket_ms() as i64);
-        // What claims to be from the future is of now.
-        if until_ms >= wall_ms { i64::MAX } else { until_ms }
+    /// Moves the clock to the oldest record that is there. Each step that it enters is committed before it goes further.
+    fn move_clock(&mut self) -> Result<(), Fault> {
+        loop {
+            let Held { clock, time, partition, .. } = &mut *self.held;
+            let watches = self.around.watches;
+            let answers = |place: usize| matches!(watches[place].state(), InputState::Ready(_));
+            let moved = clock.advance(self.reading.reached(watches.len(), answers), time.now());
+            time.moved(moved, *partition);
+            self.has_room_for_now()?;
+            if !self.held.clock.wants_commit() {
+                return Ok(());
+            }
+            self.finish()?;
+            checkpoint(self.held, self.publisher)?;
+        }
     }
 
-    fn advance_clock(&mut self, wall_ms: i64) {
-        let answers = |place: usize| matches!(self.around.watches[place].state(), InputState::Ready(_));
-        self.held.clock.advance(self.reading.reached(answers), wall_ms);
+    /// A clock that stands for weeks, because others contradict it, keeps every bucket meanwhile. At some number of them
+    /// somebody has to look.
+    fn has_room_for_now(&self) -> Result<(), Fault> {
+        let Held { clock, time, genesis: Genesis { window, .. }, .. } = &*self.held;
+        let alive = window.newest(time.now().newest_ms()).0.saturating_sub(window.oldest(clock.now_ms()).0);
+        let input_buckets = INPUT_RETENTION.as_millis().div_ceil(u128::from(window.bucket_ms())) as u32;
+        let alive_max = window.live_buckets().saturating_add(input_buckets).saturating_add(BUCKETS_TOO_MANY);
+        if !time.is_contradicted() || alive <= alive_max {
+            return Ok(());
+        }
+        Err(Fault::Refused(format!(
+            "partition {}: {alive} buckets are kept because this host's clock and the output cluster's contradict each \
+             other; set the wrong one right",
+            self.held.partition
+        )))
     }
 
     /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that.
     fn decide(&mut self, job: &mut Job<'c>) -> Result<(), Fault> {
-        let clock_ms = self.held.clock.now_ms();
+        let (clock_ms, newest_ms) = (self.held.clock.now_ms(), self.held.time.now().newest_ms());
         let decided = loop {
-            match self.held.index.decide(&self.candidates, clock_ms, &mut self.verdicts) {
+            match self.held.index.decide(&self.candidates, clock_ms, newest_ms, &mut self.verdicts) {
                 Ok(decided) => break decided,
                 Err(error) if error.remedy() == Remedy::Retry => {
                     self.finish()?;
@@ -332,10 +355,13 @@ impl<'c> Run<'_, 'c> {
     fn committed(&mut self, (mut job, result): Done<'c>) -> Result<(), Fault> {
         self.in_flight = false;
         let point = match result {
-            Ok(Some(point)) => point,
+            Ok(Some(Committed { point, stamp })) => {
+                self.held.time.stamped(stamp);
+                point
+            }
             Ok(None) => {
                 self.held.shadow_offset += 1;
-                ChangelogPoint { next_offset: self.held.shadow_offset, leader_epoch: -1, checksum: 0 }
+                Point { next_offset: self.held.shadow_offset, leader_epoch: -1, checksum: 0 }
             }
             Err(failure) => return Err(failure.into()),
         };
@@ -360,11 +386,12 @@ impl<'c> Run<'_, 'c> {
     fn look_after(&mut self) -> Result<(), Fault> {
         self.looked_after = Instant::now();
         if !self.in_flight {
-            self.advance_clock((self.around.wall_ms)());
+            self.move_clock()?;
         }
         let clock_ms = self.held.clock.now_ms();
         let bucket_ms = self.held.genesis.window.bucket_ms() as i64;
-        if !self.is_shadow && clock_ms - self.held.checkpoint_ms >= CHECKPOINT_BUCKETS * bucket_ms {
+        let is_due = clock_ms - self.held.checkpoint_ms >= CHECKPOINT_BUCKETS * bucket_ms;
+        if !self.is_shadow && (is_due || self.held.time.wants_stamp()) {
             self.finish()?;
             checkpoint(self.held, self.publisher)?;
         }
@@ -376,7 +403,7 @@ impl<'c> Run<'_, 'c> {
         let figures = self.around.figures;
         figures.index_is(self.held.index.stats(), clock_ms);
         for (place, records, since_ms) in self.reading.lags() {
-            let behind_ms = since_ms.map_or(0, |since_ms| (self.around.wall_ms)() - since_ms).max(0) as u64;
+            let behind_ms = since_ms.map_or(0, |since_ms| self.held.time.wall_ms() - since_ms).max(0) as u64;
             figures.lag_is(place, records, behind_ms);
             let watch = &self.around.watches[place];
             let is_late = watch.is_late(behind_ms);
@@ -397,10 +424,15 @@ impl<'c> Run<'_, 'c> {
 pub fn checkpoint(held: &mut Held, publisher: &Publisher) -> Result<(), Fault> {
     let clock_ms = held.clock.now_ms();
     let positions = held.positions.as_slice().to_vec();
-    let written = publisher.checkpoint(&Checkpoint { genesis: held.genesis, positions, clock_ms })?;
-    if let Some(point) = written {
-        held.index.advance(point, clock_ms);
+    match publisher.checkpoint(&Checkpoint { genesis: held.genesis, positions, clock_ms })? {
+        Some(Committed { point, stamp }) => {
+            held.index.advance(point, clock_ms);
+            held.time.stamped(stamp);
+        }
+        // A shadow commits nothing, and so is told no time but this host's.
+        None => held.time.stamped(Stamp { appended_ms: None, heard: Instant::now() }),
     }
+    held.clock.entered();
     held.checkpoint_ms = clock_ms;
     Ok(())
 }

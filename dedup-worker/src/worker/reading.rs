@@ -1,20 +1,10 @@
-//! The inputs of a partition, read side by side and no further apart than the window's clock allows.
-//!
-//! One record of each input is looked at before it is read: a batch ends before the first record that was appended more
-//! than a bucket after its clock. An input that is ahead waits with it until the other one has come up; without more
-//! than a bucket of arrears none ever waits.
+//! The inputs of a partition, read side by side. One record of each is looked at before it is read: the window's clock is to
+//! know when it was appended.
 
-use std::time::{Duration, Instant};
-
+use changelog::{InputId, Positions, Reached};
 use kafka::Message;
 
-use super::clock::Reached;
 use super::input::{Cursor, Input, Taken};
-use super::positions::Positions;
-
-/// An input whose cluster answers, and that gives no record for this long although it is not at its end, counts as away:
-/// one partition without a leader must not hold the other input up.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// What [`Reading::look`] met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +34,6 @@ struct One<'c> {
     read: Cursor,
     /// Looked at, not read.
     next: Option<Message<'c>>,
-    heard: Instant,
 }
 
 impl<'c> Reading<'c> {
@@ -52,7 +41,7 @@ impl<'c> Reading<'c> {
     pub fn of(inputs: &'c [(usize, Input)]) -> Self {
         let one = |(place, input): &'c (usize, Input)| {
             let (place, cursor) = (*place, input.cursor());
-            One { place, input, cursor, read: cursor, next: None, heard: Instant::now() }
+            One { place, input, cursor, read: cursor, next: None }
         };
         Self { inputs: inputs.iter().map(one).collect() }
     }
@@ -82,16 +71,13 @@ impl<'c> Reading<'c> {
                     Taken::Cut => return Looked::Cut(index),
                 }
             }
-            if one.next.is_some() || one.cursor.is_at_end {
-                one.heard = Instant::now();
-            }
         }
         if self.inputs.iter().any(|one| one.next.is_some()) { Looked::Waiting } else { Looked::Nothing }
     }
 
-    /// Reads the next record of one input, if there is one now that was appended at `until_ms` or before.
+    /// Reads the next record of one input, if there is one now.
     #[inline]
-    pub fn take(&mut self, index: usize, until_ms: i64) -> Taken<'c> {
+    pub fn take(&mut self, index: usize) -> Taken<'c> {
         let one = &mut self.inputs[index];
         let record = match one.next.take() {
             Some(record) => record,
@@ -100,26 +86,28 @@ impl<'c> Reading<'c> {
                 none => return none,
             },
         };
-        if record.appended_ms() > until_ms {
-            one.next = Some(record);
-            return Taken::Nothing;
-        }
         one.read = one.cursor;
         Taken::Record(record)
     }
 
-    /// What the clock is to know. `answers` says whether the cluster at a place among the watches does.
-    pub fn reached(&self, answers: impl Fn(usize) -> bool) -> impl Iterator<Item = Reached> {
-        self.inputs.iter().map(move |one| match &one.next {
-            Some(record) => Reached::Behind(record.appended_ms()),
-            None => one.cursor.reached(answers(one.place) && (one.cursor.is_at_end || one.heard.elapsed() < SILENCE)),
+    /// What the clock is to know of each of `count` configured inputs, opened or not. `answers` says whether the cluster at a
+    /// place among the watches does.
+    pub fn reached(&self, count: usize, answers: impl Fn(usize) -> bool) -> impl Iterator<Item = (InputId, Reached)> {
+        (0..count).map(move |place| {
+            let one = self.inputs.iter().find(|one| one.place == place);
+            let reached = one.map_or(Reached::Away, |one| match &one.next {
+                Some(record) => Reached::Behind { appended_ms: record.appended_ms() },
+                None => one.cursor.reached(answers(place)),
+            });
+            (InputId(place as u32), reached)
         })
     }
 
     /// Enters how far each input is read.
     pub fn enter(&self, positions: &mut Positions) {
         for One { input, read, .. } in &self.inputs {
-            positions.advance(input.facts(), read.leader_epoch, read.next_offset);
+            let facts = input.facts();
+            positions.advance(facts.cluster_id.as_bytes(), facts.topic_id, read.leader_epoch, read.next_offset);
         }
     }
 

@@ -1,14 +1,16 @@
 //! What the changelog says, and who makes of it what: cut back, made anew, made again and killed on the way.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use dedup::{ChangelogPoint, Index, Options};
-use dedup_worker::worker::changelog::{Changelog, log_id};
+use changelog::{Log as _, Placed, Start};
+use dedup::{Index, Options};
+use dedup_worker::worker::changelog::{Changelog, log_id, never};
 use dedup_worker::worker::owner::index_dir;
 use kafka::{Cluster, Isolation, Probe, Read, Reader, Watermarks};
 use service::Properties;
-use wire::changelog::{OutputRange, Record, checksum_of, encode_batch};
+use wire::changelog::{OutputRange, Record, encode_batch};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::{Bucket, Digest};
 
@@ -191,18 +193,17 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let probe = Probe::new(&cluster, LIMIT).unwrap();
     let facts = probe.topic(EVENTS_INDEX).unwrap();
     let marks: Watermarks = probe.watermarks(EVENTS_INDEX, 0).unwrap();
-    let changelog = Changelog { cluster: &cluster, facts: &facts, partition: 0, marks };
-    let genesis = changelog.genesis(&mut |_| Ok(())).unwrap().unwrap();
+    let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition: 0, marks, is_stopped: &never };
+    let genesis = changelog.genesis().unwrap().unwrap();
     let dir = index_dir(&scene.folder().join(name), 0);
     fs::remove_dir_all(&dir).unwrap();
     let mut index = Index::open(&dir, &genesis, log_id(&facts, 0), &Options::default()).unwrap();
     let (mut batches, mut left_out) = (0, Vec::new());
     let foreign: Vec<_> = (1..=7).map(|number| (Digest(number << 64), Bucket(20_000))).collect();
-    let read = changelog.read(marks.low, &mut |_| Ok(()), &mut |offset, bytes, record| {
-        let next = ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(bytes) };
-        let Record::Batch(batch) = record else {
+    let read = changelog.read(Start::First, &mut |Placed { offset, next, .. }, bytes| {
+        let (_, Record::Batch(batch)) = Record::decode(bytes).unwrap() else {
             index.advance(next, genesis.created_ms);
-            return Ok(true);
+            return ControlFlow::Continue(());
         };
         batches += 1;
         let mut entries: Vec<_> = batch.entries.iter().collect();
@@ -214,7 +215,7 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
         encode_batch(&mut planted, 0, batch.clock_ms, &batch.positions, OutputRange::default(), &entries);
         let (_, Record::Batch(planted)) = Record::decode(&planted).unwrap() else { panic!("a batch") };
         index.replay(offset, next, &planted).unwrap();
-        Ok(true)
+        ControlFlow::Continue(())
     });
     read.unwrap();
     index.seal().unwrap();

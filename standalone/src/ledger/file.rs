@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use wire::DecodeError;
 use wire::changelog::{MAGIC, Record, record_bytes};
+use wire::{Bucket, DecodeError};
 
 use super::LedgerError;
 
@@ -120,6 +120,18 @@ impl LedgerFile {
             }
         }
         Err(LedgerError::Damaged { path: self.path.clone(), byte: 0, source: DecodeError::Short })
+    }
+
+    /// The newest bucket of its entries; `None` where it has none.
+    pub(super) fn newest_bucket(&self) -> Result<Option<Bucket>, LedgerError> {
+        let bytes = self.read()?;
+        let mut newest = None;
+        for (_, _, record) in records(&bytes, &self.path) {
+            if let Record::Batch(batch) = record? {
+                newest = newest.max(batch.entries.iter().map(|(_, bucket)| bucket).max());
+            }
+        }
+        Ok(newest)
     }
 
     fn error(&self, source: io::Error) -> LedgerError {

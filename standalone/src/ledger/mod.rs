@@ -7,6 +7,7 @@
 //! are synced, so a file with a name is never without them.
 
 mod file;
+mod log;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use changelog::{LogId, Point};
 use thiserror::Error;
 use wire::changelog::{
     Batch, Checkpoint, Genesis, OutputRange, Position, Record, checksum_of, encode_batch, encode_checkpoint,
     encode_genesis,
 };
+use wire::window::INPUT_RETENTION;
 use wire::{Bucket, DecodeError, Digest};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -75,22 +78,13 @@ pub struct Reached {
     pub clock_ms: i64,
 }
 
-/// The end of a record: where the next one begins, and the checksum that ties an index to the ledger it was made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LedgerEnd {
-    /// Ledger offset behind the record.
-    pub offset: u64,
-    /// Checksum of the record.
-    pub checksum: u64,
-}
-
 /// The ledger, open for appending.
 #[derive(Debug)]
 pub struct Ledger {
     dir: PathBuf,
     genesis: Genesis,
     newest: LedgerFile,
-    end: LedgerEnd,
+    end: Point,
     reached: Reached,
     file_bytes_max: u64,
     record: Vec<u8>,
@@ -109,11 +103,9 @@ impl Ledger {
         } else {
             let mut head = Vec::new();
             encode_genesis(&mut head, PARTITION, new_genesis);
-            LedgerFile::create(
-                dir,
-                0,
-                &with_reached(head, &Reached { clock_ms: new_genesis.created_ms, ..Reached::default() }),
-            )?
+            // What the buffer holds may have come in before the ledger was made.
+            let clock_ms = new_genesis.created_ms.saturating_sub(INPUT_RETENTION.as_millis() as i64);
+            LedgerFile::create(dir, 0, &with_reached(head, &Reached { clock_ms, ..Reached::default() }))?
         };
         let mut genesis = None;
         let mut reached = Reached::default();
@@ -132,7 +124,7 @@ impl Ledger {
             byte: 0,
             source: DecodeError::Short,
         })?;
-        let end = LedgerEnd { offset: newest.base + newest.length, checksum };
+        let end = point(newest.base + newest.length, checksum);
         Ok(Self { dir: dir.to_owned(), genesis, newest, end, reached, file_bytes_max, record: Vec::new() })
     }
 
@@ -142,10 +134,10 @@ impl Ledger {
     }
 
     /// Names this ledger, so that an index made from another one is known as such.
-    pub fn id(&self) -> [u8; 16] {
+    pub fn id(&self) -> LogId {
         let mut bytes = Vec::new();
         encode_genesis(&mut bytes, PARTITION, &self.genesis);
-        xxh3_128(&bytes).to_le_bytes()
+        LogId(xxh3_128(&bytes).to_le_bytes())
     }
 
     /// What the newest batch says.
@@ -154,7 +146,7 @@ impl Ledger {
     }
 
     /// Where the next record will begin.
-    pub fn end(&self) -> LedgerEnd {
+    pub fn end(&self) -> Point {
         self.end
     }
 
@@ -170,7 +162,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Io`]. The ledger must then be opened again: a torn record may be at its end.
-    pub fn append(&mut self, reached: Reached, entries: &[(Digest, Bucket)]) -> Result<LedgerEnd, LedgerError> {
+    pub fn append(&mut self, reached: Reached, entries: &[(Digest, Bucket)]) -> Result<Point, LedgerError> {
         if self.newest.length >= self.file_bytes_max {
             self.begin_file()?;
         }
@@ -178,7 +170,7 @@ impl Ledger {
         encode_batch(&mut self.record, PARTITION, reached.clock_ms, &reached.positions, reached.output, entries);
         self.newest.append(&self.record)?;
         self.reached = reached;
-        self.end = LedgerEnd { offset: self.newest.base + self.newest.length, checksum: checksum_of(&self.record) };
+        self.end = point(self.newest.base + self.newest.length, checksum_of(&self.record));
         Ok(self.end)
     }
 
@@ -188,56 +180,6 @@ impl Ledger {
     /// As for [`Ledger::append`].
     pub fn sync(&self) -> Result<(), LedgerError> {
         self.newest.sync()
-    }
-
-    /// Hands every batch from the record at `from` on to `apply`, oldest first: its offset, its end, and itself.
-    /// `from` is 0 for all that is kept, or an offset that a record begins at.
-    ///
-    /// # Errors
-    /// [`LedgerError`] where a record is damaged or a file missing, and whatever `apply` says.
-    pub fn replay<E: From<LedgerError>>(
-        &self,
-        from: u64,
-        mut apply: impl FnMut(u64, LedgerEnd, &Batch<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let bases = offsets(&self.dir)?;
-        let first = bases.partition_point(|&base| base <= from).saturating_sub(1);
-        let mut expected = bases.get(first).copied();
-        for &base in &bases[first..] {
-            if let Some(from) = expected.filter(|&from| from != base) {
-                return Err(LedgerError::Gap { from, to: base }.into());
-            }
-            let file = LedgerFile::open(&self.dir, base)?;
-            let bytes = file.read()?;
-            for (start, encoded, record) in file::records(&bytes, &file.path) {
-                let offset = base + start;
-                if let (true, Record::Batch(batch)) = (offset >= from, record?) {
-                    let end = LedgerEnd { offset: offset + encoded.len() as u64, checksum: checksum_of(encoded) };
-                    apply(offset, end, &batch)?;
-                }
-            }
-            expected = Some(base + file.length);
-        }
-        Ok(())
-    }
-
-    /// The checksum of the record that ends at `offset`; `None` where no record of the ledger ends there.
-    ///
-    /// # Errors
-    /// [`LedgerError`].
-    pub fn checksum_before(&self, offset: u64) -> Result<Option<u64>, LedgerError> {
-        let bases = offsets(&self.dir)?;
-        // A record that ends where a file begins lies in the file before it.
-        let Some(index) = bases.partition_point(|&base| base < offset).checked_sub(1) else { return Ok(None) };
-        let file = LedgerFile::open(&self.dir, bases[index])?;
-        let bytes = file.read()?;
-        for (start, encoded, record) in file::records(&bytes, &file.path) {
-            record?;
-            if file.base + start + encoded.len() as u64 == offset {
-                return Ok(Some(checksum_of(encoded)));
-            }
-        }
-        Ok(None)
     }
 
     /// Deletes files that lie wholly below `replay_from` and whose batches are all older than the window; gives their
@@ -251,9 +193,10 @@ impl Ledger {
         let mut pruned = 0;
         for pair in bases.windows(2) {
             let next = LedgerFile::open(&self.dir, pair[1])?;
-            // The clock of all batches below is at most the one that the next file begins with.
-            let clock_ms = next.clock_at_start()?;
-            if pair[1] > replay_from || self.genesis.window.newest(clock_ms) >= oldest {
+            // The clock of all batches below is at most the one that the next file begins with; it may have been behind,
+            // so the buckets themselves decide.
+            let may_go = pair[1] <= replay_from && self.genesis.window.newest(next.clock_at_start()?) < oldest;
+            if !may_go || LedgerFile::open(&self.dir, pair[0])?.newest_bucket()? >= Some(oldest) {
                 break;
             }
             let path = self.dir.join(file_name(pair[0]));
@@ -273,9 +216,13 @@ impl Ledger {
             clock_ms: self.reached.clock_ms,
         };
         encode_checkpoint(&mut head, PARTITION, &checkpoint);
-        self.newest = LedgerFile::create(&self.dir, self.end.offset, &with_reached(head, &self.reached))?;
+        self.newest = LedgerFile::create(&self.dir, self.end.next_offset, &with_reached(head, &self.reached))?;
         Ok(())
     }
+}
+
+fn point(next_offset: u64, checksum: u64) -> Point {
+    Point { next_offset, leader_epoch: -1, checksum }
 }
 
 fn with_reached(mut head: Vec<u8>, reached: &Reached) -> Vec<u8> {

@@ -26,10 +26,11 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use changelog::{Clock, InputId, Moved, Now, Positions};
 use dedup::{Candidate, Index, IndexError, Verdict};
 use local_buffer::{InstanceId, RecordId};
 use thiserror::Error;
-use wire::changelog::{Genesis, OutputRange, Position};
+use wire::changelog::{Genesis, OutputRange};
 use wire::envelope::Event;
 use wire::{Digest, MessageId, SourceId};
 
@@ -38,6 +39,11 @@ use crate::output::Output;
 
 pub use decoded::Decoded;
 pub use recover::{Progress, Recovered};
+
+/// The buffer is the only input there is,
+const THE_BUFFER: InputId = InputId(0);
+/// and has no topics.
+const NO_TOPIC: [u8; 16] = [0; 16];
 
 /// Where everything is and how large its files become.
 #[derive(Debug, Clone)]
@@ -87,6 +93,9 @@ pub enum PipelineError {
     /// The index.
     #[error("dedup index: {0}")]
     Index(#[from] IndexError),
+    /// The ledger cannot be what the index is made from.
+    #[error("the ledger {0}; `turnstile rebuild --from output` makes a new one from the output files")]
+    Refused(String),
     /// A test's crash.
     #[cfg(test)]
     #[error("crashed at {0:?}")]
@@ -133,6 +142,8 @@ pub struct Pipeline {
     rejected: Output,
     ledger: Ledger,
     index: Index,
+    positions: Positions,
+    clock: Clock,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
     #[cfg(test)]
@@ -140,7 +151,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens everything and brings it into step; see the table above. Tells `progress` after every batch.
+    /// Opens everything and brings it into step; see the table above. `newest_ms` is the latest that it may be now; it
+    /// tells `progress` after every batch.
     ///
     /// # Errors
     /// [`PipelineError`]; opening again later may succeed, unless the ledger is damaged.
@@ -149,30 +161,49 @@ impl Pipeline {
         instance: InstanceId,
         new_genesis: &Genesis,
         options: &dedup::Options,
-        now_ms: i64,
+        newest_ms: i64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Recovered), PipelineError> {
-        recover::open(layout, instance, new_genesis, options, now_ms, progress)
+        recover::open(layout, instance, new_genesis, options, newest_ms, progress)
     }
 
     /// The first record that the ledger does not count as done; records below it are passed over.
     pub fn next_record(&self) -> RecordId {
-        let instance = self.instance.to_bytes();
-        let mut positions = self.ledger.reached().positions.iter();
-        let known = positions.find(|position| position.cluster_id == instance);
+        let known = self.positions.of(&self.instance.to_bytes(), NO_TOPIC);
         RecordId::from_u64(known.map_or(0, |position| position.next_offset))
     }
 
-    /// The window's clock at the newest batch, milliseconds since the Unix epoch.
-    pub fn clock_ms(&self) -> i64 {
-        self.ledger.reached().clock_ms
+    /// The newest time that is known to have been, milliseconds since the Unix epoch: what the wall is compared with.
+    pub fn persisted_ms(&self) -> i64 {
+        self.clock.now_ms().max(self.ledger.genesis().created_ms)
     }
 
-    /// Puts one batch through. `end` is the id behind its last record. When this returns the batch is done for good.
+    /// Moves the window's clock to what has been `reached` of the buffer. Each step that it enters is committed to the
+    /// ledger before it goes further.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub fn move_clock(&mut self, reached: changelog::Reached, now: Now) -> Result<Moved, PipelineError> {
+        loop {
+            let moved = self.clock.advance([(THE_BUFFER, reached)], now);
+            if !self.clock.wants_commit() {
+                return Ok(moved);
+            }
+            let clock_ms = self.clock.now_ms();
+            let end = self.ledger.append(Reached { clock_ms, ..self.ledger.reached().clone() }, &[])?;
+            self.ledger.sync()?;
+            self.index.advance(end, clock_ms);
+            self.clock.entered();
+        }
+    }
+
+    /// Puts one batch through. `end` is the id behind its last record, `newest_ms` the latest that it may be now. When this
+    /// returns the batch is done for good.
     ///
     /// # Errors
     /// [`PipelineError`]; nothing of the batch counts as done, the pipeline must be opened again.
-    pub fn process(&mut self, batch: &Decoded<'_>, end: RecordId, clock_ms: i64) -> Result<Outcome, PipelineError> {
+    pub fn process(&mut self, batch: &Decoded<'_>, end: RecordId, newest_ms: i64) -> Result<Outcome, PipelineError> {
+        let clock_ms = self.clock.now_ms();
         let (rejected, unreadable) = (batch.set_aside.len() as u64, batch.unreadable.len() as u64);
         let mut outcome = Outcome { rejected, unreadable, ..Outcome::default() };
         let seed = self.ledger.genesis().seed;
@@ -182,7 +213,7 @@ impl Pipeline {
         };
         self.candidates.clear();
         self.candidates.extend(batch.events.iter().map(candidate));
-        let decided = self.index.decide(&self.candidates, clock_ms, &mut self.verdicts)?;
+        let decided = self.index.decide(&self.candidates, clock_ms, newest_ms, &mut self.verdicts)?;
         for (event, verdict) in batch.events.iter().zip(&self.verdicts) {
             match verdict {
                 Verdict::Duplicate => outcome.duplicates += 1,
@@ -211,12 +242,13 @@ impl Pipeline {
         self.passed(Step::OutputWritten)?;
         sync(&self.output, &self.layout.deduped)?;
         self.passed(Step::OutputSynced)?;
-        let reached = Reached { positions: vec![self.position(end)], output, clock_ms };
+        self.positions.advance(&self.instance.to_bytes(), NO_TOPIC, -1, end.get());
+        let reached = Reached { positions: self.positions.as_slice().to_vec(), output, clock_ms };
         let ledger_end = self.ledger.append(reached, decided.entries())?;
         self.passed(Step::LedgerWritten)?;
         self.ledger.sync()?;
         self.passed(Step::LedgerSynced)?;
-        self.index.commit(decided, recover::point(ledger_end));
+        self.index.commit(decided, ledger_end);
         self.passed(Step::IndexUpdated)?;
         Ok(outcome)
     }
@@ -225,7 +257,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub fn maintain(&mut self, clock_ms: i64) -> Result<dedup::Maintenance, PipelineError> {
+    pub fn maintain(&mut self) -> Result<dedup::Maintenance, PipelineError> {
+        let clock_ms = self.clock.now_ms();
         let maintenance = self.index.maintain(clock_ms)?;
         if let (true, Some(covered)) = (maintenance.digests_sealed > 0, self.index.replay_from()) {
             self.ledger.prune(covered.next_offset, clock_ms)?;
@@ -244,15 +277,6 @@ impl Pipeline {
     /// [`IndexError`].
     pub fn lookup(&self, source: SourceId<'_>, message_id: MessageId<'_>) -> Result<Option<wire::Bucket>, IndexError> {
         self.index.lookup(Digest::of(self.ledger.genesis().seed, source, message_id))
-    }
-
-    fn position(&self, end: RecordId) -> Position {
-        Position {
-            cluster_id: self.instance.to_bytes().to_vec(),
-            topic_id: [0; 16],
-            leader_epoch: -1,
-            next_offset: end.get(),
-        }
     }
 
     #[cfg(test)]

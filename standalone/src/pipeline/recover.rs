@@ -1,16 +1,20 @@
 //! Bringing output, ledger and index into step after whatever happened.
 
 use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
-use dedup::{ChangelogPoint, Index, IndexError};
+use changelog::{Beginning, Mistrust, RestoreError, Restored};
+use dedup::{Index, IndexError};
 use local_buffer::InstanceId;
 use wire::changelog::{Genesis, OutputRange};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
+use wire::window::INPUT_RETENTION;
 use wire::{Bucket, Digest};
 
 use super::{Layout, Pipeline, PipelineError};
 use crate::identity::LineReader;
-use crate::ledger::{Ledger, LedgerEnd, LedgerError, Reached};
+use crate::ledger::{Ledger, LedgerError, Reached};
 use crate::output::{Output, Place, Tail};
 
 /// What opening found and did.
@@ -25,9 +29,9 @@ pub struct Recovered {
     /// Whether output that the ledger names is gone.
     pub output_missing: bool,
     /// Why the index was thrown away and replayed from the ledger's beginning, if it was.
-    pub index_rebuilt: Option<String>,
-    /// Batches replayed into the index.
-    pub batches_replayed: u64,
+    pub index_thrown_away: Option<Mistrust>,
+    /// Records of the ledger replayed into the index.
+    pub records_replayed: u64,
 }
 
 /// How far a long opening has come.
@@ -49,21 +53,26 @@ pub(super) fn open(
     instance: InstanceId,
     new_genesis: &Genesis,
     options: &dedup::Options,
-    now_ms: i64,
+    newest_ms: i64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Pipeline, Recovered), PipelineError> {
-    let mut recovered = Recovered::default();
     let mut ledger = Ledger::open(&layout.ledger, layout.ledger_file_bytes_max, new_genesis)?;
-    let output = adopt(&layout, &mut ledger, now_ms, &mut recovered, progress)?;
+    let (output, mut recovered) = adopt(&layout, &mut ledger, newest_ms, progress)?;
     let rejected = rejected_output(&layout)?;
-    let index = index(&layout, &ledger, options, &mut recovered, progress)?;
+    let restored = index(&layout, &mut ledger, options, progress)?;
+    let bucket = Duration::from_millis(ledger.genesis().window.bucket_ms());
+    let clock = restored.clock(bucket, INPUT_RETENTION);
+    recovered.records_replayed = restored.records;
+    recovered.index_thrown_away = restored.thrown_away;
     let pipeline = Pipeline {
         layout,
         instance,
         output,
         rejected,
         ledger,
-        index,
+        index: restored.state,
+        positions: restored.positions,
+        clock,
         candidates: Vec::new(),
         verdicts: Vec::new(),
         #[cfg(test)]
@@ -72,23 +81,17 @@ pub(super) fn open(
     Ok((pipeline, recovered))
 }
 
-/// What an index keeps of the ledger it was made from.
-pub(super) fn point(end: LedgerEnd) -> ChangelogPoint {
-    ChangelogPoint { next_offset: end.offset, leader_epoch: -1, checksum: end.checksum }
-}
-
 /// Opens the output; what it holds beyond the ledger goes to the ledger, durably, before anything new is written.
 fn adopt(
     layout: &Layout,
     ledger: &mut Ledger,
-    now_ms: i64,
-    recovered: &mut Recovered,
+    newest_ms: i64,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Output, PipelineError> {
+) -> Result<(Output, Recovered), PipelineError> {
     let known = ledger.reached().output;
     let place = Place { number: known.log.max(1), offset: known.end };
     let (seed, window) = (ledger.genesis().seed, ledger.genesis().window);
-    let clock_ms = ledger.reached().clock_ms.max(now_ms);
+    let clock_ms = ledger.reached().clock_ms;
     let mut entries: Vec<(Digest, Bucket)> = Vec::new();
     let mut reader = LineReader::default();
     let (mut foreign, mut bytes) = (0, 0);
@@ -96,7 +99,8 @@ fn adopt(
         bytes += line.len() as u64 + 1;
         match reader.read(seed, line) {
             Some(published) => {
-                entries.push((published.digest, window.bucket_of(published.received_at_ms, clock_ms)));
+                let bucket = window.bucket_of(published.received_at_ms, clock_ms, newest_ms);
+                entries.push((published.digest, bucket));
             }
             None => foreign += 1,
         }
@@ -115,9 +119,9 @@ fn adopt(
         adopt_entries(ledger, reached, &mut entries)?;
         ledger.sync()?;
     }
-    *recovered =
-        Recovered { adopted: lines - foreign, foreign, bytes_cut, output_missing: missing, ..Recovered::default() };
-    Ok(output)
+    let adopted = lines - foreign;
+    let recovered = Recovered { adopted, foreign, bytes_cut, output_missing: missing, ..Recovered::default() };
+    Ok((output, recovered))
 }
 
 fn adopt_entries(
@@ -141,49 +145,25 @@ fn rejected_output(layout: &Layout) -> Result<Output, PipelineError> {
         .map_err(|source| PipelineError::Output { path: folder.clone(), source })
 }
 
-/// Opens the index and replays what it lacks. An index that is damaged, or not of this ledger, is a cache that lies:
-/// it is thrown away and made again.
+/// Opens the index and replays what it lacks. One that is not what the ledger says is thrown away and made again.
 fn index(
     layout: &Layout,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     options: &dedup::Options,
-    recovered: &mut Recovered,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Index, PipelineError> {
-    let mistrust = match replayed(layout, ledger, options, recovered, progress) {
-        Ok(Some(partition)) => return Ok(partition),
-        Ok(None) => "it has applied what the ledger does not hold".to_owned(),
-        Err(PipelineError::Index(error @ (IndexError::Damaged(_) | IndexError::Foreign { .. }))) => error.to_string(),
-        Err(error) => return Err(error),
+) -> Result<Restored<Index>, PipelineError> {
+    let genesis = *ledger.genesis();
+    let tell = &mut |changelog::Progress { offset, end, .. }: changelog::Progress| {
+        progress(Progress::Replaying { offset, end });
+        ControlFlow::Continue(())
     };
-    recovered.index_rebuilt = Some(mistrust);
-    recovered.batches_replayed = 0;
-    Index::destroy(&layout.index)?;
-    let partition = replayed(layout, ledger, options, recovered, progress)?;
-    partition.ok_or_else(|| IndexError::Damaged("a new index is not empty".into()).into())
+    changelog::restore(ledger, &layout.index, None, (&genesis, options), Beginning::MustBeThere, tell).map_err(refused)
 }
 
-/// `None` where the index is ahead of the ledger.
-fn replayed(
-    layout: &Layout,
-    ledger: &Ledger,
-    options: &dedup::Options,
-    recovered: &mut Recovered,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Option<Index>, PipelineError> {
-    let mut partition = Index::open(&layout.index, ledger.genesis(), ledger.id(), options)?;
-    let covered = partition.replay_from();
-    if let Some(end) = covered
-        && ledger.checksum_before(end.next_offset)? != Some(end.checksum)
-    {
-        return Ok(None);
+fn refused(error: RestoreError<LedgerError, IndexError>) -> PipelineError {
+    match error {
+        RestoreError::Log(error) => error.into(),
+        RestoreError::State(error) => error.into(),
+        error => PipelineError::Refused(error.to_string()),
     }
-    ledger.replay(covered.map_or(0, |end| end.next_offset), |offset, end, batch| {
-        partition.replay(offset, point(end), batch)?;
-        partition.maintain(batch.clock_ms)?;
-        recovered.batches_replayed += 1;
-        progress(Progress::Replaying { offset: end.offset, end: ledger.end().offset });
-        Ok::<_, PipelineError>(())
-    })?;
-    Ok(Some(partition))
 }

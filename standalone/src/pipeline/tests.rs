@@ -162,7 +162,7 @@ fn a_lost_or_foreign_index_is_replayed_from_the_ledger() {
     drop(pipeline);
     fs::remove_dir_all(layout(&dir).index).unwrap();
     let (mut pipeline, recovered) = open(&dir);
-    assert!(recovered.batches_replayed > 0);
+    assert!(recovered.records_replayed > 0);
     let source = SourceId::try_new(b"web").unwrap();
     let known = |pipeline: &Pipeline, id: &str| {
         pipeline.lookup(source, MessageId::try_new(id.as_bytes()).unwrap()).unwrap().is_some()

@@ -70,6 +70,11 @@ pub fn checksum_of(record: &[u8]) -> u64 {
     record.last_chunk::<CHECKSUM_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
+/// The partition that a record belongs to, read off its header; `None` where it is too short to have one.
+pub fn partition_of(record: &[u8]) -> Option<u32> {
+    record.get(8..12)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
 impl<'a> Record<'a> {
     /// Reads one record and the partition it belongs to.
     ///
@@ -158,6 +163,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_genesis(&mut bytes, 3, &genesis);
         assert_eq!(Record::decode(&bytes), Ok((3, Record::Genesis(genesis))));
+        assert_eq!((partition_of(&bytes), partition_of(&bytes[..11])), (Some(3), None));
         for end in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..end]), Err(DecodeError::Short), "{end}");
         }

@@ -1,5 +1,6 @@
 //! What only shows from inside: a run that was taken although an error said no; an index that nobody asks.
 
+use changelog::LogId;
 use wire::changelog::{OutputRange, Record, encode_batch};
 use wire::{DigestSeed, PartitionCount};
 
@@ -17,7 +18,7 @@ fn open(dir: &Path) -> Index {
 fn open_with(dir: &Path, options: &Options) -> Index {
     let genesis =
         Genesis { partition_count: PartitionCount::ONE, seed: DigestSeed(1), window: Window::default(), created_ms: 0 };
-    Index::open(dir, &genesis, [0; 16], options).unwrap()
+    Index::open(dir, &genesis, LogId([0; 16]), options).unwrap()
 }
 
 fn replay(partition: &mut Index, names: &[u128], offset: u64) {
@@ -28,14 +29,14 @@ fn replay(partition: &mut Index, names: &[u128], offset: u64) {
     assert_eq!(partition.replay(offset, point(offset + 1), &batch).unwrap(), Replay::Applied);
 }
 
-fn point(next_offset: u64) -> ChangelogPoint {
-    ChangelogPoint { next_offset, leader_epoch: -1, checksum: next_offset }
+fn point(next_offset: u64) -> Point {
+    Point { next_offset, leader_epoch: -1, checksum: next_offset }
 }
 
 /// Decides and commits, and returns how many were published.
 fn pass(partition: &mut Index, names: &[u128], offset: u64) -> usize {
     let candidates: Vec<_> = names.iter().map(|name| Candidate { digest: digest(*name), received_at_ms: 0 }).collect();
-    let batch = partition.decide(&candidates, 0, &mut Vec::new()).unwrap();
+    let batch = partition.decide(&candidates, 0, 0, &mut Vec::new()).unwrap();
     let published = batch.entries().len();
     partition.commit(batch, point(offset + 1));
     published
@@ -86,7 +87,7 @@ fn an_index_that_nobody_asks_keeps_no_filters_and_answers_once_it_is_opened_to_b
 fn an_index_that_nobody_asks_gives_no_verdicts() {
     let dir = tempfile::TempDir::new().unwrap();
     let mut partition = open_with(dir.path(), &Options { is_asked: false, ..Options::default() });
-    let _ = partition.decide(&[], 0, &mut Vec::new());
+    let _ = partition.decide(&[], 0, 0, &mut Vec::new());
 }
 
 #[test]

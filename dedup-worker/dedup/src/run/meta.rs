@@ -1,9 +1,9 @@
 //! What a run says about itself: the first key of its file, so that ingesting the file is the whole durable step.
 
+use changelog::Point;
 use wire::Bucket;
 
 use crate::error::IndexError;
-use crate::point::ChangelogPoint;
 
 /// First four bytes of a description.
 const MAGIC: [u8; 4] = *b"TSRN";
@@ -26,7 +26,7 @@ pub(crate) struct RunMeta {
     /// First changelog offset covered.
     pub(crate) from_offset: u64,
     /// The end of what is covered, and what lies before it.
-    pub(crate) to: ChangelogPoint,
+    pub(crate) to: Point,
     /// The bucket of every identity that does not name another one.
     pub(crate) main_bucket: Bucket,
     /// The oldest bucket of any.
@@ -85,7 +85,7 @@ impl RunMeta {
             owner: u32_at(bytes, 8),
             sequence: u32_at(bytes, 12),
             from_offset: u64_at(bytes, 16),
-            to: ChangelogPoint {
+            to: Point {
                 next_offset: u64_at(bytes, 24),
                 checksum: u64_at(bytes, 32),
                 leader_epoch: u32_at(bytes, 40).cast_signed(),
@@ -122,7 +122,7 @@ mod tests {
             prefix_bits: 16,
             tail_bytes: 10,
             from_offset: 3,
-            to: ChangelogPoint { next_offset: 4, leader_epoch: -1, checksum: 6 },
+            to: Point { next_offset: 4, leader_epoch: -1, checksum: 6 },
             main_bucket: Bucket(8),
             oldest_bucket: Bucket(7),
             newest_bucket: Bucket(9),

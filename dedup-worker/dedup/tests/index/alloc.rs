@@ -5,7 +5,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use dedup::{Candidate, ChangelogPoint, Options};
+use changelog::Point;
+use dedup::{Candidate, Options};
 use tempfile::TempDir;
 
 use crate::rig::{digest, open};
@@ -48,10 +49,10 @@ fn a_warm_index_decides_and_commits_without_allocating() {
         candidates.clear();
         candidates.extend(names.map(|name| Candidate { digest: digest(name), received_at_ms: 100_000 }));
         let before = ALLOCATIONS.get();
-        let decided = partition.decide(&candidates, 100_000, &mut verdicts).unwrap();
+        let decided = partition.decide(&candidates, 100_000, 100_000, &mut verdicts).unwrap();
         let expected = if batch == 0 { BATCH } else { BATCH / 2 };
         let published = decided.entries().len() as u64;
-        partition.commit(decided, ChangelogPoint { next_offset: batch + 1, leader_epoch: -1, checksum: 0 });
+        partition.commit(decided, Point { next_offset: batch + 1, leader_epoch: -1, checksum: 0 });
         // The first hundred batches fill the table once and seal it.
         if batch > 101 {
             allocations += ALLOCATIONS.get() - before;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use changelog::LogId;
 use dedup::{Candidate, Index, IndexError, Remedy};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -90,7 +91,7 @@ fn damage_that_comes_while_the_index_is_open_is_an_error_and_no_verdict() {
     let mut verdicts = Vec::new();
     let mut named = 0;
     for batch in candidates.chunks(10) {
-        match partition.decide(batch, 100_000, &mut verdicts) {
+        match partition.decide(batch, 100_000, 100_000, &mut verdicts) {
             Ok(decided) => {
                 assert!(decided.entries().is_empty(), "a known identity was published");
                 partition.discard();
@@ -165,9 +166,9 @@ fn damaged_bookkeeping_is_named() {
 fn a_store_moved_here_from_another_index_is_refused() {
     let rig = sealed();
     let other = TempDir::new().unwrap();
-    drop(Index::open(other.path(), &genesis(), [9; 16], &rig.options).unwrap());
+    drop(Index::open(other.path(), &genesis(), LogId([9; 16]), &rig.options).unwrap());
     fs::remove_dir_all(other.path().join("store")).unwrap();
     copy_dir(&rig.dir.path().join("store"), &other.path().join("store"));
-    let error = Index::open(other.path(), &genesis(), [9; 16], &rig.options).unwrap_err();
+    let error = Index::open(other.path(), &genesis(), LogId([9; 16]), &rig.options).unwrap_err();
     assert!(matches!(error, IndexError::Foreign { field: "owner of its runs", .. }), "{error}");
 }

@@ -102,7 +102,7 @@ fn decide(rig: &mut Rig, model: &mut Model, random: &mut SmallRng, figures: &mut
         assert_eq!(*verdict, expected, "{place}: {name}");
         figures[expected as usize] += 1;
         if expected != Verdict::Duplicate {
-            let bucket = window.bucket_of(*received_at_ms, rig.clock_ms);
+            let bucket = window.bucket_of(*received_at_ms, rig.clock_ms, rig.clock_ms);
             assert_eq!(published.next(), Some(&(digest(*name), bucket)), "{place}: {name}");
             let newest = model.known.entry(*name).or_insert(bucket.0);
             *newest = bucket.0.max(*newest);

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use dedup::{Candidate, ChangelogPoint, DecidedBatch, Index, IndexError, Maintenance, Options, Replay, Verdict};
+use changelog::{LogId, Point};
+use dedup::{Candidate, DecidedBatch, Index, IndexError, Maintenance, Options, Replay, Verdict};
 use tempfile::TempDir;
 use wire::changelog::{Genesis, OutputRange, Record, checksum_of, encode_batch};
 use wire::{Digest, DigestSeed, PartitionCount, Window};
 
 /// The id of every rig's log.
-pub(crate) const LOG_ID: [u8; 16] = *b"the rig's log id";
+pub(crate) const LOG_ID: LogId = LogId(*b"the rig's log id");
 
 /// 4 buckets of a second are promised, 1 is margin: 5 are kept beside the clock's own.
 pub(crate) const KEPT: i64 = 5;
@@ -30,9 +31,9 @@ pub(crate) struct Rig {
 
 impl Log {
     /// Where the log stands after its first `records`.
-    pub(crate) fn point(&self, records: u64) -> ChangelogPoint {
+    pub(crate) fn point(&self, records: u64) -> Point {
         let checksum = checksum_of(&self.records[records as usize - 1]);
-        ChangelogPoint { next_offset: records, leader_epoch: 3, checksum }
+        Point { next_offset: records, leader_epoch: 3, checksum }
     }
 
     /// Replays what follows `from` into a partition, with housekeeping as it goes. Returns how many records applied.
@@ -102,12 +103,12 @@ impl Rig {
             .collect();
         let mut verdicts = Vec::new();
         let clock_ms = self.clock_ms;
-        let batch = self.partition().decide(&candidates, clock_ms, &mut verdicts).unwrap();
+        let batch = self.partition().decide(&candidates, clock_ms, clock_ms, &mut verdicts).unwrap();
         (verdicts, batch)
     }
 
     /// Writes a decided batch to the changelog, the index not told.
-    pub(crate) fn write(&mut self, batch: &DecidedBatch) -> ChangelogPoint {
+    pub(crate) fn write(&mut self, batch: &DecidedBatch) -> Point {
         let mut bytes = Vec::new();
         encode_batch(&mut bytes, 0, batch.clock_ms(), &[], OutputRange::default(), batch.entries());
         self.log.records.push(bytes);

@@ -1,5 +1,6 @@
 //! Repeats are found wherever the first one lies: in the batch, in memory, in a run, behind a restart.
 
+use changelog::LogId;
 use dedup::{Index, IndexError, PENDING_BATCHES_MAX, Remedy, Replay};
 use wire::changelog::Record;
 use wire::{Bucket, Window};
@@ -241,7 +242,7 @@ fn memory_has_a_bound_and_housekeeping_frees_it() {
     let events: Vec<_> =
         (7..13).map(|name| dedup::Candidate { digest: digest(name), received_at_ms: rig.clock_ms }).collect();
     let mut verdicts = Vec::new();
-    let refused = rig.partition().decide(&events, 100_000, &mut verdicts).unwrap_err();
+    let refused = rig.partition().decide(&events, 100_000, 100_000, &mut verdicts).unwrap_err();
     assert!(matches!(refused, IndexError::Full { count: 12, count_max: 10, .. }), "{refused}");
     assert_eq!((refused.remedy(), verdicts.len()), (Remedy::Retry, 0));
     rig.maintain();
@@ -255,7 +256,7 @@ fn memory_has_a_bound_and_housekeeping_frees_it() {
 fn uncommitted_batches_have_a_bound() {
     let mut rig = Rig::new(100);
     let decided: Vec<_> = (0..PENDING_BATCHES_MAX as u64).map(|name| rig.decide(&[name]).1).collect();
-    let refused = rig.partition().decide(&[], 100_000, &mut Vec::new());
+    let refused = rig.partition().decide(&[], 100_000, 100_000, &mut Vec::new());
     assert!(matches!(refused, Err(IndexError::Full { what: "uncommitted batches", .. })), "{refused:?}");
     for batch in decided {
         rig.commit(batch);
@@ -285,7 +286,7 @@ fn another_genesis_or_log_is_refused_by_name() {
         Index::open(dir, &genesis, LOG_ID, &rig.options)
     };
     let cases = [
-        ("log id", Index::open(dir, &genesis(), [1; 16], &rig.options)),
+        ("log id", Index::open(dir, &genesis(), LogId([1; 16]), &rig.options)),
         ("partition count", with(|genesis| genesis.partition_count = wire::PartitionCount::ONE)),
         ("digest seed", with(|genesis| genesis.seed.0 += 1)),
         ("bucket span", with(|genesis| genesis.window = Window::try_new(2000, 4, 1).unwrap())),
@@ -295,7 +296,7 @@ fn another_genesis_or_log_is_refused_by_name() {
     ];
     for (name, opened) in cases {
         let error = opened.unwrap_err();
-        assert!(matches!(&error, IndexError::Foreign { field, .. } if *field == name), "{name}: {error}");
+        assert!(matches!(&error, IndexError::Foreign {  field, .. } if *field == name), "{name}: {error}");
         assert_eq!(error.remedy(), Remedy::Stop);
     }
     assert!(open(dir, &rig.options).is_ok());

@@ -1,7 +1,7 @@
 //! The changelog made again from `events.deduped`.
 //!
 //! 1. the fence of every partition is taken, so that nobody else writes;
-//! 2. a batch with the mark of a changelog that is being made again (`worker::remaking`) goes behind the old one: proof
+//! 2. a batch with the mark of a changelog that is being made again ([`changelog::unfinished`]) goes behind the old one: proof
 //!    that the fence is still ours, and from here on the partition is refused by whoever would own it;
 //! 3. the old changelog is deleted;
 //! 4. a genesis with a new seed, and the mark with it, begins the new one: every index of the old one is a stranger from
@@ -15,6 +15,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use changelog::{Progress, unfinished};
 use kafka::{Cluster, Fenced, Headers, Isolation, Kind, Outgoing, Probe, Read, Reader, Watermarks, delete_before};
 use service::Failure;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
@@ -25,11 +26,9 @@ use wire::{Bucket, Digest, PartitionCount};
 use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
-use crate::worker::changelog::Progress;
 use crate::worker::input::decode;
 use crate::worker::owner::{new_genesis, transactional_id};
 use crate::worker::publish::commit;
-use crate::worker::remaking;
 
 /// Time without a record after which the output cluster counts as away.
 const STALL: Duration = Duration::from_mins(1);
@@ -151,7 +150,7 @@ impl Truth<'_> {
     /// A batch with the mark.
     fn batch(&self, clock_ms: i64, output: OutputRange, entries: &[(Digest, Bucket)]) -> Vec<u8> {
         let mut record = Vec::new();
-        encode_batch(&mut record, self.partition, clock_ms, &[remaking::mark()], output, entries);
+        encode_batch(&mut record, self.partition, clock_ms, &[unfinished::mark()], output, entries);
         record
     }
 
@@ -176,10 +175,12 @@ impl Truth<'_> {
                     output_ms = output_ms.max(message.appended_ms());
                     output.end = message.offset() + 1;
                     match decode(&message, self.partition, partition_count, seed).1 {
-                        Ok(event) => entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms))),
+                        Ok(event) => {
+                            entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms, output_ms)))
+                        }
                         Err(_) => tally.foreign += 1,
                     }
-                    bar.advance(&mut before, Progress { from, offset: output.end, end: marks.high, digests: 0 });
+                    bar.advance(&mut before, Progress { from, offset: output.end, end: marks.high, entries: 0 });
                 }
                 Read::OutOfRange => return Err(Failure::failed(format!("{topic} was cut while it was read"))),
                 Read::Trouble(failure) => tracing::debug!(%failure, "reading the output"),

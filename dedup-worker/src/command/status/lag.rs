@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use changelog::Positions;
 use kafka::{Cluster, Isolation, Probe, Read, Reader, TopicFacts};
 use wire::topic::EVENTS;
-
-use crate::worker::positions::Positions;
 
 /// Time for the one record that tells how long it has been waiting.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
@@ -42,7 +41,10 @@ impl Asked {
     pub(super) fn lag(&self, positions: &Positions, partition: u32, now_ms: i64) -> Lag {
         let Some(facts) = &self.facts else { return Lag::Away };
         let Ok(marks) = self.probe.watermarks(EVENTS, partition) else { return Lag::Away };
-        let next = positions.of(facts).map_or(marks.low, |position| position.next_offset).max(marks.low);
+        let next = positions
+            .of(facts.cluster_id.as_bytes(), facts.topic_id)
+            .map_or(marks.low, |position| position.next_offset)
+            .max(marks.low);
         let records = marks.high.saturating_sub(next);
         let appended_ms = if records > 0 { self.appended_ms(partition, next) } else { Some(now_ms) };
         Lag::Behind { records, waiting_ms: appended_ms.map(|time_ms| now_ms.saturating_sub(time_ms).max(0) as u64) }

@@ -6,13 +6,15 @@ mod neighbour;
 
 use std::path::Path;
 
+use changelog::{Newest, first, newest};
+use dedup::Index;
 use kafka::{Member, Watermarks};
 use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use self::lag::{Asked, Lag};
 use super::{TIMEOUT, begin, facts, now_ms, probe};
-use crate::worker::changelog::{Changelog, Newest};
+use crate::worker::changelog::{Changelog, never, refused};
 use crate::worker::figures::INPUTS;
 
 /// Prints the workers, one line a partition, and what the worker of this host says of its index.
@@ -35,8 +37,9 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         let owner = (1..).zip(&members).find(|(_, member)| member.partitions.contains(&partition));
         let owner = owner.map_or("nobody".into(), |(number, _)| format!("#{number}"));
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-        let changelog = Changelog { cluster: &cluster, facts: &index, partition, marks };
-        let newest = changelog.newest(&mut |_| Ok(())).map_err(Failure::failed)?;
+        let mut changelog = Changelog { cluster: &cluster, facts: &index, partition, marks, is_stopped: &never };
+        let newest = newest::<_, Index>(&mut changelog);
+        let newest = newest.map_err(|error| Failure::failed(refused(partition, error)))?;
         let Some(Newest { positions, clock_ms }) = newest else {
             row(partition, owner, ["empty", "", ""], ["", ""]);
             continue;
@@ -45,7 +48,7 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         let lag = |place: usize| inputs.get(place).map_or(Lag::None, |input| input.lag(&positions, partition, now_ms));
         let lags: [Lag; INPUTS] = std::array::from_fn(lag);
         let Watermarks { low, high } = marks;
-        let remembers = remembers(&changelog, clock_ms)?;
+        let remembers = remembers(&mut changelog, clock_ms)?;
         let behind = format!("{} s", (now_ms - clock_ms).max(0) / 1000);
         row(partition, owner, [(high - low).to_string(), remembers, behind], lags);
     }
@@ -68,9 +71,10 @@ fn row<T: std::fmt::Display, L: std::fmt::Display>(
 }
 
 /// How far back an identity can be known: the window, or less where the changelog is younger.
-fn remembers(changelog: &Changelog<'_>, clock_ms: i64) -> Result<String, Failure> {
-    let first = changelog.first(&mut |_| Ok(())).map_err(Failure::failed)?;
-    let genesis = changelog.genesis(&mut |_| Ok(())).map_err(Failure::failed)?;
+fn remembers(changelog: &mut Changelog<'_>, clock_ms: i64) -> Result<String, Failure> {
+    let partition = changelog.partition;
+    let first = first::<_, Index>(changelog).map_err(|error| Failure::failed(refused(partition, error)))?;
+    let genesis = changelog.genesis().map_err(Failure::failed)?;
     let kept_ms = genesis.map_or(0, |genesis| {
         let window = genesis.window;
         u64::from(window.promised_buckets() + window.margin_buckets()) * window.bucket_ms()

@@ -1,0 +1,47 @@
+//! What a state owes to the log it is made from. Knows neither Kafka nor files, neither RocksDB nor the wall clock.
+//!
+//! A log is the truth: records one behind the other, each committed before the next. A state is what somebody keeps in
+//! memory and on disk so as not to read the log for every question: the dedup index is one. It may be lost, old, damaged,
+//! or of another log, and is never believed further than the log says.
+//!
+//! ```text
+//!  Log ──read from the record under the mark──▶ restore ──apply──▶ State
+//!                                                │  ▲
+//!          not what the state says it ends with? │  │ begun again from the first record
+//!                                                └──┘ thrown away, with the reason
+//! ```
+//!
+//! # What is mistrusted
+//!
+//! | what is found | [`Mistrust`] | what follows |
+//! |---|---|---|
+//! | the state has applied more than the log holds | `AheadOfLog` | thrown away, made from the first record |
+//! | the log begins behind what the state ends with | `LogBeginsLater` | the same |
+//! | the record before the mark is another one, or none ends there | `OtherRecord` | the same |
+//! | the state was made from another log | `OtherLog` | the same |
+//! | the state was made under another genesis | `OtherGenesis` | the same |
+//! | bytes of the state are not those that were written | `Damaged` | the same |
+//! | a newer program wrote the state | `NewerFormat` | the same |
+//!
+//! A *log* is refused, by [`RestoreError`], where it holds records and no genesis, two geneses, a beginning inside the window
+//! although there is no state that knows what came before, a rebuild that was not finished, or a record that cannot be
+//! read. Nobody but a person can say what is to become of it.
+//!
+//! [`Positions`] say how far inputs have been read; the [`Clock`] says how far the window has moved.
+
+mod clock;
+mod contradiction;
+mod log;
+mod mistrust;
+mod positions;
+mod restore;
+mod state;
+pub mod unfinished;
+
+pub use clock::{Clock, InputId, Moved, Now, Reached};
+pub use contradiction::{Contradiction, News};
+pub use log::{Log, LogId, Placed, Point, Start};
+pub use mistrust::Mistrust;
+pub use positions::Positions;
+pub use restore::{Beginning, Newest, Progress, RestoreError, Restored, Tell, each, first, genesis, newest, restore};
+pub use state::{Applied, Said, State, Undecodable};
