@@ -29,6 +29,11 @@
 //! compares that with the length of the file.
 //!
 //! Events set aside by `tapi` go to the rejected files, at least once: they have no identity to be known by.
+//!
+//! # When something is wrong
+//!
+//! `turnstile buffer` looks into the local buffer and puts it right: [`buffer_tools`], which `tapi` has as well.
+//! `turnstile rebuild` makes the index or the ledger again: [`mod@rebuild`].
 
 mod admin;
 pub mod config;

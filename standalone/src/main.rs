@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use buffer_tools::BufferCommand;
 use clap::{Parser, Subcommand, ValueEnum};
+use standalone::config::Config;
 use standalone::rebuild::{RebuildFrom, rebuild};
 use standalone::run;
 
@@ -25,6 +27,9 @@ TURNSTILE_ and the key in upper case, as TURNSTILE_LISTEN=0.0.0.0:8080 or TURNST
   turnstile run                                  events on 127.0.0.1:8080, figures on 127.0.0.1:9090, all in ./data
   turnstile check-config --config turnstile.toml what is wrong, or what is in force and where it came from
   curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
+
+  turnstile buffer inspect                       what waits, since when, and what was set aside
+  turnstile buffer --help                        verify, dump, repair, reinject
 
 SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again.
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
@@ -55,6 +60,22 @@ enum Command {
         #[arg(long, value_enum, default_value_t = From::Ledger)]
         from: From,
     },
+    /// Look into a local buffer, check it, repair it, and bring back what was set aside.
+    Buffer {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        buffer: BufferCommand<Turnstile>,
+    },
+}
+
+/// In whose name the buffer's tools speak.
+struct Turnstile;
+
+impl buffer_tools::Program for Turnstile {
+    const NAME: &'static str = "turnstile";
+    const EXAMPLE_DIR: &'static str = "/var/lib/turnstile/buffer";
+    const SETTINGS_DIR: &'static str = "TURNSTILE_DATA/buffer, by default ./data/buffer";
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,7 +87,8 @@ enum From {
 #[derive(clap::Args)]
 struct Settings {
     /// Settings file (TOML); turnstile.toml beside the source is a commented example.
-    #[arg(long, env = "TURNSTILE_CONFIG", value_name = "FILE")]
+    // Global: `buffer` takes it behind its own commands too.
+    #[arg(long, env = "TURNSTILE_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -76,6 +98,9 @@ fn main() -> ExitCode {
         Command::CheckConfig(settings) => run::check_config(settings.config.as_deref()),
         Command::Rebuild { settings, from: From::Ledger } => rebuild(settings.config.as_deref(), RebuildFrom::Ledger),
         Command::Rebuild { settings, from: From::Output } => rebuild(settings.config.as_deref(), RebuildFrom::Output),
+        Command::Buffer { settings, buffer } => {
+            buffer.run(|| Ok(service::settings::<Config>(settings.config.as_deref())?.value.buffer_dir()))
+        }
     };
     service::exit::report("turnstile", outcome)
 }

@@ -20,7 +20,6 @@
 //! at it.
 
 mod admin;
-pub mod buffer;
 pub mod config;
 pub mod forward;
 mod metrics;

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use buffer_tools::BufferCommand;
 use clap::{Parser, Subcommand};
-use tapi::buffer::BufferCommand;
+use tapi::Config;
 
 /// librdkafka's as well: `build.rs` sees to that.
 #[global_allocator]
@@ -43,13 +44,28 @@ enum Command {
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),
     /// Look into a local buffer, check it, repair it, and bring back what was set aside.
-    Buffer(BufferCommand),
+    Buffer {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        buffer: BufferCommand<Tapi>,
+    },
+}
+
+/// In whose name the buffer's tools speak.
+struct Tapi;
+
+impl buffer_tools::Program for Tapi {
+    const NAME: &'static str = "tapi";
+    const EXAMPLE_DIR: &'static str = "/var/lib/tapi";
+    const SETTINGS_DIR: &'static str = "TAPI_DATA, by default ./data/tapi";
 }
 
 #[derive(clap::Args)]
 struct Settings {
     /// Settings file (TOML); tapi.toml beside the source is a commented example.
-    #[arg(long, env = "TAPI_CONFIG", value_name = "FILE")]
+    // Global: `buffer` takes it behind its own commands too.
+    #[arg(long, env = "TAPI_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -57,7 +73,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(settings) => tapi::run(settings.config),
         Command::CheckConfig(settings) => tapi::check_config(settings.config.as_deref()),
-        Command::Buffer(command) => command.run(),
+        Command::Buffer { settings, buffer } => {
+            buffer.run(|| Ok(service::settings::<Config>(settings.config.as_deref())?.value.data))
+        }
     };
     service::exit::report("tapi", outcome)
 }

@@ -156,10 +156,33 @@ fn without_a_directory_it_is_that_of_the_settings() {
     let mut inspect = tapi(&["buffer", "inspect", "--json"]);
     let (code, stdout, _) = output(inspect.env("TAPI_DATA", &stage.dir));
     assert!(code == 0 && stdout.contains("\"next_id\":3"), "{stdout}");
+    let file = stage.root().join("tapi.toml");
+    std::fs::write(&file, format!("data = {:?}\n", stage.dir)).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [&["inspect", "--json", "--config", file], &["--config", file, "inspect", "--json"]] {
+        let (code, stdout, stderr) = output(&mut tapi(&[&["buffer"], &arguments[..]].concat()));
+        assert!(code == 0 && stdout.contains("\"next_id\":3"), "{arguments:?}: {stdout} {stderr}");
+    }
+    let (code, stdout, _) = output(tapi(&["buffer", "inspect", "--json"]).env("TAPI_CONFIG", file));
+    assert!(code == 0 && stdout.contains("\"next_id\":3"), "{stdout}");
     let (code, _, stderr) = output(tapi(&["buffer", "inspect"]).env("TAPI_LISTEN", "x"));
     assert!(code == 2 && stderr.contains("TAPI_LISTEN"), "{stderr}");
     assert_eq!(output(&mut tapi(&["buffer"])).0, 2);
     assert_eq!(output(&mut tapi(&["buffer", "reinject", "x"])).0, 2, "one has to say which records");
+}
+
+#[test]
+fn the_help_speaks_of_tapi_and_its_folders() {
+    for tool in [&[][..], &["inspect"], &["verify"], &["dump"], &["repair"], &["reinject"]] {
+        let (code, help, _) = output(&mut tapi(&[&["buffer"], tool, &["--help"]].concat()));
+        assert_eq!(code, 0, "{tool:?}");
+        assert!(help.contains("\n  tapi buffer ") && help.contains("TAPI_CONFIG"), "{tool:?}: {help}");
+        assert!(!help.to_lowercase().contains("turnstile"), "{tool:?}: {help}");
+    }
+    let (_, help, _) = output(&mut tapi(&["buffer", "--help"]));
+    let folders = ["/var/lib/tapi", "TAPI_DATA, by default ./data/tapi."];
+    assert!(folders.iter().all(|folder| help.contains(folder)), "{help}");
+    assert!(std::path::Path::new("./data/tapi") == tapi::Config::default().data);
 }
 
 /// As large as a backlog of hours with `TESTS_CHAOS`, else large enough to tell a copy of it from a window.

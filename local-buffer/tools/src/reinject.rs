@@ -1,4 +1,4 @@
-//! `tapi buffer reinject`: records of the quarantine back into the buffer.
+//! `buffer reinject`: records of the quarantine back into the buffer.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use service::Failure;
 use wire::envelope::Envelope;
 
-use super::arguments::Choice;
-use super::output::Output;
-use super::place::failure;
-use super::text;
+use crate::arguments::Choice;
+use crate::output::Output;
+use crate::place::failure;
+use crate::text;
 
 #[derive(Serialize, Default)]
 struct Shown {
@@ -40,7 +40,7 @@ struct ShownFile {
     reason: Option<String>,
 }
 
-pub(super) fn run(dir: &Path, choice: &Choice, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(dir: &Path, choice: &Choice, json: bool) -> Result<(), Failure> {
     let files = choice.which.record.as_ref().map(|files| files.iter().map(|file| name(file)).collect());
     let work = Reinjection { files, salvage: choice.salvage };
     let accept =

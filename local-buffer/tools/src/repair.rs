@@ -1,4 +1,4 @@
-//! `tapi buffer repair`: told beforehand, done, and looked at again.
+//! `buffer repair`: told beforehand, done, and looked at again.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use local_buffer::inspect::{self, RepairAction, Repaired, Verification};
 use serde::Serialize;
 use service::Failure;
 
-use super::bar::Bar;
-use super::inspect::state;
-use super::output::Output;
-use super::place::failure;
-use super::verify::{self, counted_pieces};
-use super::{damage, text};
+use crate::bar::Bar;
+use crate::inspect::state;
+use crate::output::Output;
+use crate::place::failure;
+use crate::verify::{self, counted_pieces};
+use crate::{damage, text};
 
 #[derive(Serialize)]
 struct Shown {
@@ -53,7 +53,7 @@ struct ShownAction {
     cause: Option<&'static str>,
 }
 
-pub(super) fn run(dir: &Path, dry_run: bool, floor: Option<u64>, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(dir: &Path, dry_run: bool, floor: Option<u64>, json: bool) -> Result<(), Failure> {
     let floor = floor.map(RecordId::from_u64);
     let bar = Bar::new(if dry_run { "looking" } else { "repairing" });
     let show = &mut |progress| bar.show(progress);

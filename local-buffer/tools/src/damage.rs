@@ -3,14 +3,14 @@
 use local_buffer::inspect::Damage;
 use serde::Serialize;
 
-use super::text;
+use crate::text;
 
 /// Pieces that are listed; those beyond are counted.
 const LISTED_MAX: usize = 1000;
 
 /// A piece of damage.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     kind: &'static str,
     file: String,
     offset: u64,
@@ -24,14 +24,14 @@ pub(super) struct Shown {
 
 /// The pieces that were found; a broken disk has more of them than anybody reads.
 #[derive(Default)]
-pub(super) struct List {
-    pub(super) listed: Vec<Shown>,
+pub(crate) struct List {
+    pub(crate) listed: Vec<Shown>,
     /// Beyond those listed.
-    pub(super) more: u64,
+    pub(crate) more: u64,
 }
 
 impl List {
-    pub(super) fn add(&mut self, damage: &Damage) {
+    pub(crate) fn add(&mut self, damage: &Damage) {
         if self.listed.len() >= LISTED_MAX {
             self.more += 1;
             return;
@@ -47,7 +47,7 @@ impl List {
         });
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         if self.listed.is_empty() {
             return Vec::new();
         }

@@ -4,10 +4,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use local_buffer::inspect::Progress;
 
 /// A bar over the bytes of a buffer.
-pub(super) struct Bar(ProgressBar);
+pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         let bar = ProgressBar::no_length();
         let style = "{msg}  {bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -15,7 +15,7 @@ impl Bar {
         Self(bar)
     }
 
-    pub(super) fn show(&self, progress: Progress) {
+    pub(crate) fn show(&self, progress: Progress) {
         self.0.set_length(progress.total_bytes);
         self.0.set_position(progress.done_bytes);
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
 
 /// A size with its unit.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
@@ -22,7 +22,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -35,12 +35,12 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// `1 record`, `2 records`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// A length of time in its two largest units.
-pub(super) fn age(milliseconds: u64) -> String {
+pub(crate) fn age(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         0 => format!("{milliseconds} ms"),
@@ -52,17 +52,17 @@ pub(super) fn age(milliseconds: u64) -> String {
 }
 
 /// A point in time, RFC 3339 in UTC; `None` for one that no calendar has.
-pub(super) fn time(milliseconds: i64) -> Option<String> {
+pub(crate) fn time(milliseconds: i64) -> Option<String> {
     Timestamp::from_millisecond(milliseconds).ok().map(|time| format!("{time:.3}"))
 }
 
 /// Milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
 /// Columns that line up: the first `left` of them at their left, the others, numbers, at their right.
-pub(super) fn table<const N: usize>(left: usize, head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+pub(crate) fn table<const N: usize>(left: usize, head: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let mut widths = head.map(|name| name.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,4 +1,4 @@
-//! `tapi buffer verify`: everything read, every checksum.
+//! `buffer verify`: everything read, every checksum.
 
 use std::path::Path;
 
@@ -6,15 +6,15 @@ use local_buffer::inspect::{Inspector, Verification};
 use serde::Serialize;
 use service::Failure;
 
-use super::bar::Bar;
-use super::damage::{List, Shown as Damage};
-use super::output::Output;
-use super::place::failure;
-use super::text;
+use crate::bar::Bar;
+use crate::damage::{List, Shown as Damage};
+use crate::output::Output;
+use crate::place::failure;
+use crate::text;
 
 /// What a verification found.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     dir: String,
     clean: bool,
     floor: u64,
@@ -33,7 +33,7 @@ pub(super) struct Shown {
     damage_not_listed: u64,
 }
 
-pub(super) fn run(dir: &Path, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(dir: &Path, json: bool, program: &str) -> Result<(), Failure> {
     let (verification, list) = verify(dir)?;
     let mut output = Output::new();
     if json {
@@ -48,12 +48,12 @@ pub(super) fn run(dir: &Path, json: bool) -> Result<(), Failure> {
     let pieces = counted_pieces(verification.damage_open);
     let dir = dir.display();
     Err(Failure::failed(format!(
-        "{pieces} of damage in {dir}; `tapi buffer repair {dir} --dry-run` says what can be done"
+        "{pieces} of damage in {dir}; `{program} buffer repair {dir} --dry-run` says what can be done"
     )))
 }
 
 /// Reads everything, with a bar for those who watch.
-pub(super) fn verify(dir: &Path) -> Result<(Verification, List), Failure> {
+pub(crate) fn verify(dir: &Path) -> Result<(Verification, List), Failure> {
     let (bar, mut list) = (Bar::new("verifying"), List::default());
     let inspector = Inspector::open(dir).map_err(failure)?;
     let seen = inspector.verify(&mut |damage| list.add(damage), &mut |progress| bar.show(progress));
@@ -61,12 +61,12 @@ pub(super) fn verify(dir: &Path) -> Result<(Verification, List), Failure> {
 }
 
 /// `1 piece`, `2 pieces`.
-pub(super) fn counted_pieces(pieces: u64) -> String {
+pub(crate) fn counted_pieces(pieces: u64) -> String {
     text::counted(pieces, "piece")
 }
 
 impl Shown {
-    pub(super) fn of(dir: &Path, seen: &Verification, list: List) -> Self {
+    pub(crate) fn of(dir: &Path, seen: &Verification, list: List) -> Self {
         Self {
             dir: dir.display().to_string(),
             clean: seen.is_clean(),
@@ -89,7 +89,7 @@ impl Shown {
 }
 
 /// The same for people.
-pub(super) fn lines(dir: &Path, seen: &Verification, list: &List) -> Vec<String> {
+pub(crate) fn lines(dir: &Path, seen: &Verification, list: &List) -> Vec<String> {
     let mut lines = list.lines();
     if !lines.is_empty() {
         lines.push(String::new());

@@ -6,34 +6,34 @@ use serde::Serialize;
 use service::Failure;
 
 /// Lines for standard output.
-pub(super) struct Output {
+pub(crate) struct Output {
     out: BufWriter<StdoutLock<'static>>,
     closed: bool,
 }
 
 impl Output {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { out: BufWriter::with_capacity(1 << 16, io::stdout().lock()), closed: false }
     }
 
     /// Nobody reads any more: there is no use in going on.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
-    pub(super) fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
+    pub(crate) fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
         let written = self.out.write_all(line.as_ref().as_bytes()).and_then(|()| self.out.write_all(b"\n"));
         self.note(written)
     }
 
     /// A value as one line of JSON.
-    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let written = serde_json::to_writer(&mut self.out, value).map_err(io::Error::from);
         let written = written.and_then(|()| self.out.write_all(b"\n"));
         self.note(written)
     }
 
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let written = self.out.flush();
         self.note(written)
     }

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use wire::envelope::Envelope;
 
-use super::text;
+use crate::text;
 
 /// What a record holds.
 #[derive(Serialize, Default)]
-pub(super) struct Content {
+pub(crate) struct Content {
     #[serde(rename = "envelope", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub(super) struct Content {
 
 impl Content {
     /// The envelope if the bytes are one, else the bytes.
-    pub(super) fn of(record: &[u8]) -> Self {
+    pub(crate) fn of(record: &[u8]) -> Self {
         match Envelope::decode(record) {
             Ok(envelope) => Self::of_envelope(&envelope),
             Err(error) => Self { error: Some(format!("no envelope: {error}")), ..Self::of_bytes(record) },
@@ -41,7 +41,7 @@ impl Content {
     }
 
     /// Bytes that nobody expects to be a record.
-    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         Self { bytes: Some(STANDARD.encode(bytes)), ..Self::default() }
     }
 

@@ -1,19 +1,26 @@
-//! What `tapi buffer` can be told.
+//! What the command `buffer` can be told, and its help.
+//!
+//! Each text is there once, and is told in the name of the program that shows it: see [`spoken`].
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// `tapi buffer` and what is to be done.
+use crate::program::{Program, help_spoken, spoken};
+
+/// The command `buffer` of a program, and what is to be done.
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
-pub struct BufferCommand {
+#[command(after_help = spoken::<P>(AFTER_HELP), mut_subcommands(help_spoken::<P>))]
+pub struct BufferCommand<P: Program> {
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(crate) command: Command,
+    #[arg(skip)]
+    program: PhantomData<P>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Print what is in a buffer: floor, next id, what waits and since when, segments, quarantine.
     #[command(after_help = AFTER_INSPECT)]
     Inspect {
@@ -69,88 +76,85 @@ pub(super) enum Command {
 
 /// Where the buffer is.
 #[derive(Debug, Args)]
-pub(super) struct Place {
-    /// Directory of the buffer; by default that of the settings. For turnstile it is the folder `buffer` of its data.
+pub(crate) struct Place {
+    /// Directory of the buffer; by default that of the settings, which are read only then.
     #[arg(value_name = "DIR")]
-    pub(super) dir: Option<PathBuf>,
-    /// Settings file (TOML) of `tapi run`, read where no DIR is given.
-    #[arg(long, env = "TAPI_CONFIG", value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// How it is printed.
 #[derive(Debug, Args)]
-pub(super) struct Json {
+pub(crate) struct Json {
     /// Print JSON, for programs.
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// Which records are printed.
 #[derive(Debug, Args)]
-pub(super) struct Range {
+pub(crate) struct Range {
     /// Also records that are done, as long as their segment was not written again.
     #[arg(long)]
-    pub(super) all: bool,
+    pub(crate) all: bool,
     /// Begin with this id; done records are printed as with --all.
     #[arg(long, value_name = "ID", conflicts_with = "all")]
-    pub(super) from: Option<u64>,
+    pub(crate) from: Option<u64>,
     /// Print so many lines at most.
     #[arg(long, value_name = "N")]
-    pub(super) limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// Print what was set aside instead: damaged bytes, and records that nobody took.
     #[arg(long, conflicts_with_all = ["all", "from"])]
-    pub(super) quarantine: bool,
+    pub(crate) quarantine: bool,
 }
 
 /// What is put back.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false, id = "which")]
-pub(super) struct Which {
+pub(crate) struct Which {
     /// These files of the quarantine.
     #[arg(long, value_name = "FILE", num_args = 1..)]
-    pub(super) record: Option<Vec<PathBuf>>,
+    pub(crate) record: Option<Vec<PathBuf>>,
     /// Every record of the quarantine.
     #[arg(long)]
-    pub(super) all: bool,
+    pub(crate) all: bool,
 }
 
 /// What is put back, and how far one goes for it.
 #[derive(Debug, Args)]
-pub(super) struct Choice {
+pub(crate) struct Choice {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(crate) which: Which,
     /// Also whole records found inside damaged bytes, and inside segments that were set aside.
     #[arg(long)]
-    pub(super) salvage: bool,
+    pub(crate) salvage: bool,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
-  tapi buffer inspect                         the buffer of the settings (TAPI_DATA, ./data/tapi)
-  tapi buffer inspect data/buffer             that of turnstile, which has the same format
-  tapi buffer verify /var/lib/tapi            exit code 1 if anything is damaged
-  tapi buffer dump /var/lib/tapi --limit 10   the next events that will be drained
-  tapi buffer dump /var/lib/tapi --quarantine | jq .reason
-  tapi buffer repair /var/lib/tapi --dry-run
-  tapi buffer reinject /var/lib/tapi --all
+  {program} buffer inspect\tthe buffer of the settings
+  {program} buffer verify {dir}\texit code 1 if anything is damaged
+  {program} buffer dump {dir} --limit 10\tthe next events that will be drained
+  {program} buffer dump {dir} --quarantine | jq .reason
+  {program} buffer repair {dir} --dry-run
+  {program} buffer reinject {dir} --all
 
 inspect, verify, dump and repair --dry-run take no lock and write nothing: use them at any time.
 repair and reinject refuse while a process uses the buffer, and name it.
+Without DIR it is the buffer of the settings: {settings}.
 Exit codes: 0 done, 1 failed or damage found, 2 bad usage.";
 
 const AFTER_INSPECT: &str = "\
 Examples:
-  tapi buffer inspect
-  tapi buffer inspect /var/lib/tapi --json | jq .oldest_age_ms
+  {program} buffer inspect
+  {program} buffer inspect {dir} --json | jq .oldest_age_ms
 
 Reads headers and a few blocks, however large the buffer is. All ids from the floor to the next one
 count as undrained, also the few that a crash or damage has left out.";
 
 const AFTER_VERIFY: &str = "\
 Examples:
-  tapi buffer verify /var/lib/tapi
-  tapi buffer verify /var/lib/tapi --json | jq '.damage[] | {kind, file, offset, bytes}'
+  {program} buffer verify {dir}
+  {program} buffer verify --json | jq '.damage[] | {kind, file, offset, bytes}'
 
 On a buffer at work the group that is being written is not judged. Damage whose bytes lie in the
 quarantine already, and damage that costs nothing, is listed and does not count: exit code 1 means
@@ -158,10 +162,10 @@ that there is other damage.";
 
 const AFTER_DUMP: &str = "\
 Examples:
-  tapi buffer dump --limit 1
-  tapi buffer dump --from 1200 | jq -r .messageId
-  tapi buffer dump --all | grep '\"order-1001\"'
-  tapi buffer dump --quarantine | jq 'select(.kind == \"record\") | {file, reason, messageId}'
+  {program} buffer dump --limit 1
+  {program} buffer dump --from 1200 | jq -r .messageId
+  {program} buffer dump --all | grep '\"order-1001\"'
+  {program} buffer dump --quarantine | jq 'select(.kind == \"record\") | {file, reason, messageId}'
 
 A line has id, envelope (event or rejected), source, messageId, receivedAt and event; a record that
 is no envelope has bytes (base64) and error instead. Memory does not grow with the buffer, and the
@@ -169,9 +173,9 @@ end of a pipe is no failure.";
 
 const AFTER_REPAIR: &str = "\
 Examples:
-  tapi buffer repair /var/lib/tapi --dry-run
-  tapi buffer repair /var/lib/tapi
-  tapi buffer repair /var/lib/tapi --floor 120000
+  {program} buffer repair {dir} --dry-run
+  {program} buffer repair {dir}
+  {program} buffer repair {dir} --floor 120000
 
 It copies damaged bytes to the quarantine, moves segments there that are not of this buffer, seals
 the last segment, writes a lost name or floor again, and puts the name right where the meta file
@@ -181,9 +185,9 @@ hold an undrained record, may be cut short, and may be repeated.";
 
 const AFTER_REINJECT: &str = "\
 Examples:
-  tapi buffer reinject /var/lib/tapi --all
-  tapi buffer reinject /var/lib/tapi --record record-00000000000000000042.q
-  tapi buffer reinject /var/lib/tapi --all --salvage
+  {program} buffer reinject {dir} --all
+  {program} buffer reinject {dir} --record record-00000000000000000042.q
+  {program} buffer reinject {dir} --all --salvage
 
 A record gets a new id and is durable before its file is moved to quarantine/reinjected/; nothing is
 deleted. After a crash in between, run it again: a record may then come twice, and dedup drops the

@@ -1,4 +1,4 @@
-//! `tapi buffer inspect`: what is in a buffer.
+//! `buffer inspect`: what is in a buffer.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use local_buffer::{DirectoryCase, FloorCase, RecordId, SegmentCase};
 use serde::Serialize;
 use service::Failure;
 
-use super::output::Output;
-use super::place::failure;
-use super::text;
+use crate::output::Output;
+use crate::place::failure;
+use crate::text;
 
 #[derive(Serialize)]
 struct Shown {
@@ -65,7 +65,7 @@ struct Cause {
     bytes: u64,
 }
 
-pub(super) fn run(dir: &Path, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(dir: &Path, json: bool) -> Result<(), Failure> {
     let overview = Inspector::open(dir).and_then(|inspector| inspector.overview()).map_err(failure)?;
     let shown = Shown::of(dir, overview, text::now_ms());
     let mut output = Output::new();
@@ -208,7 +208,7 @@ impl Segment {
 }
 
 /// How a segment was found, in one word.
-pub(super) fn state(case: SegmentCase) -> &'static str {
+pub(crate) fn state(case: SegmentCase) -> &'static str {
     match case {
         SegmentCase::Free => "free",
         SegmentCase::Live => "live",

@@ -1,4 +1,4 @@
-//! `tapi buffer dump`: the records, and what was set aside, as NDJSON.
+//! `buffer dump`: the records, and what was set aside, as NDJSON.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use local_buffer::inspect::{Inspector, Piece, QuarantineCheck, QuarantineFile, Q
 use serde::Serialize;
 use service::Failure;
 
-use super::arguments::Range;
-use super::output::Output;
-use super::place::failure;
-use super::record::Content;
-use super::verify::counted_pieces;
+use crate::arguments::Range;
+use crate::output::Output;
+use crate::place::failure;
+use crate::record::Content;
+use crate::verify::counted_pieces;
 
 #[derive(Serialize)]
 struct Record {
@@ -37,7 +37,7 @@ struct SetAside {
     content: Content,
 }
 
-pub(super) fn run(dir: &Path, range: &Range) -> Result<(), Failure> {
+pub(crate) fn run(dir: &Path, range: &Range, program: &str) -> Result<(), Failure> {
     let inspector = Inspector::open(dir).map_err(failure)?;
     let limit = range.limit.unwrap_or(u64::MAX);
     if range.quarantine {
@@ -69,7 +69,7 @@ pub(super) fn run(dir: &Path, range: &Range) -> Result<(), Failure> {
     output.finish()?;
     if damaged > 0 {
         let (pieces, dir) = (counted_pieces(damaged), dir.display());
-        return Err(Failure::failed(format!("{pieces} of damage passed over; see `tapi buffer verify {dir}`")));
+        return Err(Failure::failed(format!("{pieces} of damage passed over; see `{program} buffer verify {dir}`")));
     }
     Ok(())
 }

@@ -5,21 +5,17 @@ use std::path::PathBuf;
 use local_buffer::inspect::InspectError;
 use service::Failure;
 
-use super::arguments::Place;
-use crate::config::Config;
+use crate::arguments::Place;
 
 impl Place {
     /// The directory that was named, or that of the settings.
-    pub(super) fn dir(&self) -> Result<PathBuf, Failure> {
-        match &self.dir {
-            Some(dir) => Ok(dir.clone()),
-            None => Ok(service::settings::<Config>(self.config.as_deref())?.value.data),
-        }
+    pub(crate) fn dir(self, of_settings: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<PathBuf, Failure> {
+        self.dir.map_or_else(of_settings, Ok)
     }
 }
 
 /// What went wrong, as the process ends with it.
-pub(super) fn failure(error: InspectError) -> Failure {
+pub(crate) fn failure(error: InspectError) -> Failure {
     match error {
         InspectError::NotFound { .. } | InspectError::NoBuffer { .. } | InspectError::Floor { .. } => {
             Failure::usage(error)
