@@ -43,5 +43,7 @@ pub use contradiction::{Contradiction, News};
 pub use log::{Log, LogId, Placed, Point, Start};
 pub use mistrust::Mistrust;
 pub use positions::Positions;
-pub use restore::{Beginning, Newest, Progress, RestoreError, Restored, Tell, each, first, genesis, newest, restore};
+pub use restore::{
+    Beginning, ErrorOf, Newest, Progress, RestoreError, Restored, Tell, each, first, genesis, newest, restore,
+};
 pub use state::{Applied, Said, State, Undecodable};

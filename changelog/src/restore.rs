@@ -115,6 +115,9 @@ pub enum RestoreError<L, S> {
     Stopped,
 }
 
+/// The error of a state that is made from such a log.
+pub type ErrorOf<L, S> = RestoreError<<L as Log>::Error, <S as State>::Error>;
+
 /// Is told how far a replay has come, and says whether to go on.
 pub type Tell<'t> = &'t mut dyn FnMut(Progress) -> ControlFlow<()>;
 
@@ -136,7 +139,7 @@ const TAIL_OFFSETS: u64 = 64;
 ///
 /// # Errors
 /// [`RestoreError`]; above all where there are records without one, or where they have been deleted.
-pub fn genesis<L: Log, S: State>(log: &mut L) -> Result<Option<S::Genesis>, RestoreError<L::Error, S::Error>> {
+pub fn genesis<L: Log, S: State>(log: &mut L) -> Result<Option<S::Genesis>, ErrorOf<L, S>> {
     let bounds = log.bounds().map_err(RestoreError::Log)?;
     let (mut genesis, mut is_empty) = (None, bounds.start == 0);
     let _ = each::<L, S, RestoreError<_, _>>(log, Start::First, |_, record| {
@@ -154,7 +157,7 @@ pub fn genesis<L: Log, S: State>(log: &mut L) -> Result<Option<S::Genesis>, Rest
 ///
 /// # Errors
 /// [`RestoreError`].
-pub fn first<L: Log, S: State>(log: &mut L) -> Result<Option<Said<S::Genesis>>, RestoreError<L::Error, S::Error>> {
+pub fn first<L: Log, S: State>(log: &mut L) -> Result<Option<Said<S::Genesis>>, ErrorOf<L, S>> {
     let mut first = None;
     let _ = each::<L, S, RestoreError<_, _>>(log, Start::First, |_, record| {
         first = Some(S::said(&record));
@@ -167,7 +170,7 @@ pub fn first<L: Log, S: State>(log: &mut L) -> Result<Option<Said<S::Genesis>>, 
 ///
 /// # Errors
 /// [`RestoreError`].
-pub fn newest<L: Log, S: State>(log: &mut L) -> Result<Option<Newest>, RestoreError<L::Error, S::Error>> {
+pub fn newest<L: Log, S: State>(log: &mut L) -> Result<Option<Newest>, ErrorOf<L, S>> {
     let bounds = log.bounds().map_err(RestoreError::Log)?;
     let mut offsets = TAIL_OFFSETS;
     loop {
@@ -198,7 +201,7 @@ pub fn restore<L: Log, S: State>(
     (genesis, settings): (&S::Genesis, &S::Settings),
     beginning: Beginning,
     tell: Tell<'_>,
-) -> Result<Restored<S>, RestoreError<L::Error, S::Error>> {
+) -> Result<Restored<S>, ErrorOf<L, S>> {
     let mut replay = Replay { log, dir, genesis, settings, beginning, tell };
     let mistrust = match replay.run(kept) {
         Ok(restored) => return Ok(restored),
@@ -305,7 +308,7 @@ impl<L: Log, S: State> Replay<'_, L, S> {
 
     /// Refuses a log of which records are gone that the window still reaches. Retention takes only older ones, and leaves
     /// a checkpoint or a batch at the beginning; so does who cuts it, or makes it anew under a live owner.
-    fn reaches_back(&mut self, at: u64) -> Result<(), RestoreError<L::Error, S::Error>> {
+    fn reaches_back(&mut self, at: u64) -> Result<(), ErrorOf<L, S>> {
         let first = first::<L, S>(self.log)?;
         let Some(Said { clock_ms: begins_ms, is_genesis: false, .. }) = first else { return Ok(()) };
         let clock_ms = newest::<L, S>(self.log)?.map_or(begins_ms, |newest| newest.clock_ms);
@@ -321,7 +324,7 @@ impl<L: Log, S: State> Replay<'_, L, S> {
 ///
 /// # Errors
 /// As `take`; where the log cannot be read; [`RestoreError::Damaged`] and [`RestoreError::Newer`].
-pub fn each<L: Log, S: State, E: From<RestoreError<L::Error, S::Error>>>(
+pub fn each<L: Log, S: State, E: From<ErrorOf<L, S>>>(
     log: &mut L,
     start: Start,
     mut take: impl FnMut(Placed, S::Record<'_>) -> Result<ControlFlow<()>, E>,

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use changelog::Reached;
 use local_buffer::{Batch, InstanceId, Reader};
 use service::Shutdown;
 use thiserror::Error;
@@ -110,8 +109,7 @@ impl Drain {
         loop {
             let count = self.reader.read(batch, BATCH_RECORDS_MAX, BATCH_BYTES_MAX)?;
             if count == 0 {
-                time.moved(pipeline.move_clock(Reached::End, time.now())?);
-                pipeline.maintain()?;
+                pipeline.idle(time)?;
                 self.figures.index_is(pipeline.index_stats());
                 if self.finish.is_triggered() {
                     self.reader.sync_floor()?;
@@ -123,10 +121,7 @@ impl Drain {
             let full = count == BATCH_RECORDS_MAX || batch.bytes() >= BATCH_BYTES_MAX / 2;
             let Some(end) = batch.end() else { continue };
             let decoded = Decoded::of(batch.iter().filter(|(id, _)| *id >= done));
-            if let Some(appended_ms) = decoded.received_at_ms {
-                time.moved(pipeline.move_clock(Reached::Behind { appended_ms }, time.now())?);
-            }
-            let outcome = pipeline.process(&decoded, end, time.now().newest_ms())?;
+            let outcome = pipeline.process(&decoded, end, time)?;
             for (id, record) in &decoded.unreadable {
                 self.reader.quarantine(*id, record, "not an envelope of a version this program knows")?;
             }

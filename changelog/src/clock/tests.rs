@@ -209,7 +209,9 @@ impl Run {
                 repeats.push((hour + self.rng.random_range(0..=27 * 24), event));
             }
             let due: Vec<u32> = repeats.iter().filter(|(at, _)| *at == hour).map(|(_, event)| *event).collect();
-            due.into_iter().for_each(|event| self.arrive(hour, event));
+            for event in due {
+                self.arrive(hour, event);
+            }
             if !is_in(&self.idle, hour) {
                 self.work(hour);
             }
@@ -251,7 +253,9 @@ impl Run {
             if batch.is_empty() {
                 return;
             }
-            batch.into_iter().for_each(|record| self.decide(&record, hour));
+            for record in batch {
+                self.decide(&record, hour);
+            }
             self.commit(hour);
         }
     }

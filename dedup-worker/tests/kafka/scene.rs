@@ -96,6 +96,16 @@ impl Scene {
         Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
     }
 
+    /// A library that shifts the clock of a program that it is preloaded to by `CLOCK_SHIFT_SECONDS`.
+    pub(crate) fn clock_shim(&self) -> String {
+        let (source, library) = (self.folder().join("clock.c"), self.folder().join("clock.so"));
+        std::fs::write(&source, include_str!("../../../tests/src/clock.c")).unwrap();
+        let mut compile = Command::new("cc");
+        compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl");
+        assert!(compile.status().unwrap().success());
+        library.display().to_string()
+    }
+
     /// The members of a group of the output cluster.
     pub(crate) fn members(&self, group: &str) -> Vec<String> {
         let mut config = ClientConfig::new();

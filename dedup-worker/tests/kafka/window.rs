@@ -133,3 +133,33 @@ fn hosts_whose_clocks_are_off_are_heard_once() {
     output.assert_each_once(400);
     worker.stop();
 }
+
+/// A host whose clock is forty days ahead owns every partition for a while, with an index of its own and with none. Nothing
+/// that was published is forgotten by that.
+#[test]
+fn a_worker_whose_clock_is_forty_days_ahead_forgets_nothing() {
+    const AHEAD_S: &str = "3456000";
+    let scene = Scene::new();
+    let mut output = scene.output();
+    scene.primary.produce(0..400);
+    let worker = scene.run("one");
+    output.wait_for(400, LIMIT);
+    worker.stop();
+    let shim = scene.clock_shim();
+    for name in ["one", "another"] {
+        let ahead = scene.run_with(name, &[("LD_PRELOAD", &shim), ("CLOCK_SHIFT_SECONDS", AHEAD_S)]);
+        ahead.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        wait_until(Instant::now(), 4);
+        ahead.stop();
+    }
+    scene.secondary.produce(0..400);
+    let worker = scene.run("one");
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    worker.stop();
+    // Whoever makes the index again from the changelog forgets nothing either.
+    scene.primary.produce(0..400);
+    let worker = scene.run("third");
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
+    output.assert_each_once(400);
+    worker.stop();
+}

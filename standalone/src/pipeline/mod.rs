@@ -26,7 +26,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use changelog::{Clock, InputId, Moved, Now, Positions};
+use changelog::{Clock, InputId, Positions, Reached as How};
 use dedup::{Candidate, Index, IndexError, Verdict};
 use local_buffer::{InstanceId, RecordId};
 use thiserror::Error;
@@ -36,6 +36,7 @@ use wire::{Digest, MessageId, SourceId};
 
 use crate::ledger::{Ledger, LedgerError, Reached};
 use crate::output::Output;
+use crate::time::Time;
 
 pub use decoded::Decoded;
 pub use recover::{Progress, Recovered};
@@ -178,16 +179,23 @@ impl Pipeline {
         self.clock.now_ms().max(self.ledger.genesis().created_ms)
     }
 
-    /// Moves the window's clock to what has been `reached` of the buffer. Each step that it enters is committed to the
-    /// ledger before it goes further.
+    /// The buffer is read to its end: the window's clock moves to now, and what is due is done.
     ///
     /// # Errors
-    /// [`PipelineError`].
-    pub fn move_clock(&mut self, reached: changelog::Reached, now: Now) -> Result<Moved, PipelineError> {
+    /// [`PipelineError`]; the pipeline must be opened again.
+    pub fn idle(&mut self, time: &mut Time) -> Result<(), PipelineError> {
+        self.move_clock(How::End, time)?;
+        self.maintain()?;
+        Ok(())
+    }
+
+    /// Moves the window's clock to what has been reached of the buffer. Each step that it enters is committed to the
+    /// ledger before it goes further.
+    fn move_clock(&mut self, reached: How, time: &mut Time) -> Result<(), PipelineError> {
         loop {
-            let moved = self.clock.advance([(THE_BUFFER, reached)], now);
+            time.moved(self.clock.advance([(THE_BUFFER, reached)], time.now()));
             if !self.clock.wants_commit() {
-                return Ok(moved);
+                return Ok(());
             }
             let clock_ms = self.clock.now_ms();
             let end = self.ledger.append(Reached { clock_ms, ..self.ledger.reached().clone() }, &[])?;
@@ -197,13 +205,16 @@ impl Pipeline {
         }
     }
 
-    /// Puts one batch through. `end` is the id behind its last record, `newest_ms` the latest that it may be now. When this
+    /// Puts one batch through, decided at the time of its first record. `end` is the id behind its last one. When this
     /// returns the batch is done for good.
     ///
     /// # Errors
     /// [`PipelineError`]; nothing of the batch counts as done, the pipeline must be opened again.
-    pub fn process(&mut self, batch: &Decoded<'_>, end: RecordId, newest_ms: i64) -> Result<Outcome, PipelineError> {
-        let clock_ms = self.clock.now_ms();
+    pub fn process(&mut self, batch: &Decoded<'_>, end: RecordId, time: &mut Time) -> Result<Outcome, PipelineError> {
+        if let Some(appended_ms) = batch.received_at_ms {
+            self.move_clock(How::Behind { appended_ms }, time)?;
+        }
+        let (clock_ms, newest_ms) = (self.clock.now_ms(), time.now().newest_ms());
         let (rejected, unreadable) = (batch.set_aside.len() as u64, batch.unreadable.len() as u64);
         let mut outcome = Outcome { rejected, unreadable, ..Outcome::default() };
         let seed = self.ledger.genesis().seed;

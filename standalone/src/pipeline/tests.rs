@@ -1,7 +1,10 @@
-//! Rule: a crash between output, ledger and index neither loses nor doubles, also for somebody who reads along.
+//! Rule: a crash between output, ledger and index neither loses nor doubles, also for somebody who reads along. Neither does
+//! an outage, or a clock that is wrong for a while.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -9,9 +12,26 @@ use tempfile::TempDir;
 use wire::{DigestSeed, PartitionCount, Window, envelope};
 
 use super::*;
+use crate::time::Clocks;
 
 const INSTANCE: [u8; 16] = [3; 16];
 const NOW_MS: i64 = 1_795_248_000_000;
+const DAY_MS: i64 = 86_400_000;
+
+thread_local! {
+    /// The wall, and time since the host was started, milliseconds.
+    static HOST: Cell<(i64, i64)> = const { Cell::new((NOW_MS, 0)) };
+}
+
+const CLOCKS: Clocks =
+    Clocks { wall_ms: || HOST.get().0, since_boot: || Duration::from_millis(HOST.get().1.cast_unsigned()) };
+
+/// Time passes, and the wall says so.
+fn pass(ms: i64) {
+    let (wall_ms, since_boot_ms) = HOST.get();
+    HOST.set((wall_ms + ms, since_boot_ms + ms));
+}
+
 const STEPS: [Step; 5] =
     [Step::OutputWritten, Step::OutputSynced, Step::LedgerWritten, Step::LedgerSynced, Step::IndexUpdated];
 
@@ -49,7 +69,7 @@ fn layout(dir: &TempDir) -> Layout {
 
 fn try_open(dir: &TempDir) -> Result<(Pipeline, Recovered), PipelineError> {
     let options = dedup::Options::default();
-    Pipeline::open(layout(dir), InstanceId::from_bytes(INSTANCE), &genesis(), &options, NOW_MS, &mut |_| ())
+    Pipeline::open(layout(dir), InstanceId::from_bytes(INSTANCE), &genesis(), &options, HOST.get().0, &mut |_| ())
 }
 
 fn open(dir: &TempDir) -> (Pipeline, Recovered) {
@@ -61,7 +81,13 @@ fn feed(pipeline: &mut Pipeline, records: &[Vec<u8>], end: usize) -> Result<Outc
     let start = pipeline.next_record().get() as usize;
     let ids = (start as u64..).map(RecordId::from_u64);
     let batch = ids.zip(records[start.min(end)..end].iter().map(Vec::as_slice));
-    pipeline.process(&Decoded::of(batch), RecordId::from_u64(end as u64), NOW_MS)
+    let mut time = started(pipeline);
+    pipeline.process(&Decoded::of(batch), RecordId::from_u64(end as u64), &mut time)
+}
+
+/// What a process that begins now knows of the time.
+fn started(pipeline: &Pipeline) -> Time {
+    Time::start(CLOCKS, pipeline.persisted_ms(), false)
 }
 
 /// Every published messageId with its count.
@@ -188,6 +214,65 @@ fn set_aside_events_and_unreadable_records_do_not_stop_the_others() {
     assert_each_once(&dir, [1, 2]);
     let lines = fs::read_to_string(layout(&dir).rejected.join("000000001.ndjson")).unwrap();
     assert_eq!(lines, "{\"code\":\"x\"}\n");
+}
+
+/// The repeat came on day 0 of an event of 26 days before, and the output was away until day 5: both are within the promise.
+#[test]
+fn an_output_away_for_days_changes_no_verdict() {
+    HOST.set((NOW_MS - 26 * DAY_MS, 0));
+    let dir = tempfile::tempdir().unwrap();
+    let records = vec![record_at(1, NOW_MS - 26 * DAY_MS), record_at(1, NOW_MS)];
+    let (mut pipeline, _) = open(&dir);
+    let mut time = started(&pipeline);
+    feed(&mut pipeline, &records, 1).unwrap();
+    for _ in 0..25 {
+        pass(DAY_MS);
+        pipeline.idle(&mut time).unwrap();
+    }
+    pass(6 * DAY_MS);
+    // The process is the same one, or another one: both find the same.
+    for begins_again in [false, true] {
+        if begins_again {
+            drop(pipeline);
+            pipeline = open(&dir).0;
+            time = started(&pipeline);
+        }
+        let batch = Decoded::of([(RecordId::from_u64(1), records[1].as_slice())].into_iter());
+        let outcome = pipeline.process(&batch, RecordId::from_u64(2), &mut time).unwrap();
+        assert_eq!((outcome.published, outcome.duplicates), (0, 1), "begins again: {begins_again}");
+    }
+    assert_each_once(&dir, [1]);
+    // Read to its end, it is now, a bucket a step, each of them in the ledger.
+    pipeline.idle(&mut time).unwrap();
+    assert_eq!(pipeline.clock.now_ms(), NOW_MS + 5 * DAY_MS);
+    drop(pipeline);
+    assert!(open(&dir).0.persisted_ms() >= NOW_MS + 4 * DAY_MS);
+}
+
+#[test]
+fn a_wall_forty_days_ahead_for_four_seconds_forgets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..10).chain(0..10).map(record).collect();
+    let (mut pipeline, _) = open(&dir);
+    let mut time = started(&pipeline);
+    feed(&mut pipeline, &records, 10).unwrap();
+    pipeline.idle(&mut time).unwrap();
+    HOST.set((NOW_MS + 40 * DAY_MS, 0));
+    for begins_again in [false, true] {
+        if begins_again {
+            drop(pipeline);
+            pipeline = open(&dir).0;
+            time = started(&pipeline);
+        }
+        for _ in 0..4 {
+            pass(1_000);
+            pipeline.idle(&mut time).unwrap();
+        }
+    }
+    HOST.set((NOW_MS + 8_000, 8_000));
+    pipeline.idle(&mut time).unwrap();
+    assert_eq!(feed(&mut pipeline, &records, 20).unwrap().duplicates, 10);
+    assert_each_once(&dir, 0..10);
 }
 
 /// Random batches with repeats, crashes at random steps, random torn tails, lost indexes: the model is a set.

@@ -176,7 +176,7 @@ impl Truth<'_> {
                     output.end = message.offset() + 1;
                     match decode(&message, self.partition, partition_count, seed).1 {
                         Ok(event) => {
-                            entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms, output_ms)))
+                            entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms, output_ms)));
                         }
                         Err(_) => tally.foreign += 1,
                     }
