@@ -19,7 +19,7 @@ BUILD_TURNSTILE := $(BUILD) --bin turnstile
 # The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
 FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
-.PHONY: help run build test lint bench chaos fuzz loom miri mutations kafka kafka-stop kafka-clean
+.PHONY: help run build test lint bench chaos fuzz loom miri mutations bare-root kafka kafka-stop kafka-clean
 .PHONY: print-target-dir install
 
 help: ## this list
@@ -73,6 +73,9 @@ mutations: install ## breaks the buffer in each way of local-buffer/MUTATIONS.md
 
 miri: ## the buffer under miri; needs: rustup toolchain install nightly --component miri,rust-src
 	@local-buffer/miri
+
+bare-root: ## what installs itself, in a Debian 12 made from nothing (root, a few minutes)
+	@tests/bare-root/run
 
 kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
 	@scripts/install kafka
