@@ -8,14 +8,19 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/turnstile
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),$(CACHE)/target))
 export TESTS_SDK_DIR := $(CACHE)/sdk
-# ccache is used where it is installed; rustup's folder is looked at even where the login shell has not set it yet.
-export PATH := /usr/lib/ccache:$(PATH):$(HOME)/.cargo/bin
+# ccache is used where it is installed; rustup's folder is looked at even where the login shell has not set it yet, and
+# before Debian's own cargo, which is too old.
+export PATH := /usr/lib/ccache:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 BUILD := cargo build --workspace --release --locked
+# `run` builds one program and what it needs. `--workspace` stays, because features unify over the packages that a build
+# selects: only so is what `run` compiles, RocksDB above all, what `build` and `test` need too.
+BUILD_TURNSTILE := $(BUILD) --bin turnstile
 # The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
 FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
-.PHONY: help run test lint bench chaos fuzz loom miri mutations kafka kafka-stop kafka-clean print-target-dir install
+.PHONY: help run build test lint bench chaos fuzz loom miri mutations bare-root kafka kafka-stop kafka-clean
+.PHONY: print-target-dir install
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-17s %s\n", $$1, $$2 }'
@@ -24,8 +29,11 @@ install:
 	@scripts/install
 
 run: install ## build and start turnstile: ingest 127.0.0.1:8080, admin 127.0.0.1:9090, data in ./data (TURNSTILE_DATA)
-	@$(BUILD)
+	@$(BUILD_TURNSTILE)
 	@exec "$$CARGO_TARGET_DIR/release/turnstile" run
+
+build: install ## every program: turnstile, tapi, dedup-worker, loadtest
+	@$(BUILD)
 
 test: ## build and run every test
 	@scripts/install test
@@ -33,7 +41,8 @@ test: ## build and run every test
 	@cargo test --workspace --release --locked
 	@cargo test --release $(FORGETFUL_DISK)
 
-lint: install ## formatting and clippy, warnings are errors
+lint: ## formatting and clippy, warnings are errors
+	@scripts/install lint
 	@cargo fmt --all --check
 	@cargo clippy --workspace --release --all-targets --locked -- -D warnings
 	@cargo fmt --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --check
@@ -64,6 +73,9 @@ mutations: install ## breaks the buffer in each way of local-buffer/MUTATIONS.md
 
 miri: ## the buffer under miri; needs: rustup toolchain install nightly --component miri,rust-src
 	@local-buffer/miri
+
+bare-root: ## what installs itself, in a Debian 12 made from nothing (root, a few minutes)
+	@tests/bare-root/run
 
 kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
 	@scripts/install kafka
