@@ -19,7 +19,7 @@ BUILD_TURNSTILE := $(BUILD) --bin turnstile
 # The buffer on a disk that forgets: a workspace of its own, so that it cannot change how RocksDB is built.
 FORGETFUL_DISK := --manifest-path local-buffer/tests/forgetful-disk/Cargo.toml --locked
 
-.PHONY: help run build test lint bench chaos fuzz loom miri mutations bare-root kafka kafka-stop kafka-clean
+.PHONY: help run build test lint bench compare chaos fuzz loom miri mutations bare-root kafka kafka-stop kafka-clean
 .PHONY: print-target-dir install
 
 help: ## this list
@@ -52,6 +52,10 @@ bench: install ## every bench, each beside its floor; those with Kafka start a b
 	@scripts/install kafka
 	@$(BUILD)
 	@cargo bench --workspace --locked --bench '*'
+
+compare: ## this tree beside an older commit, by turns: OLD=COMMIT, also ROWS="drain …" and ROUNDS=5 (about an hour)
+	@scripts/install compare
+	@benches/compare "$(or $(OLD),$(error name the commit to compare with: make compare OLD=COMMIT))" $(ROWS) --rounds $(or $(ROUNDS),5)
 
 chaos: ## the scenarios in their long form (about an hour)
 	@scripts/install test

@@ -13,10 +13,8 @@ use ::kafka::Sending;
 use benches::kafka::{self, Broker, Sender};
 use benches::program::{self, Program};
 use benches::record::{self, Row, median};
-use benches::traffic::{self, Event};
-use benches::{machine, server};
+use benches::{machine, server, traffic};
 use local_buffer::AppendError;
-use rdkafka::Message as _;
 use rdkafka::producer::Producer as _;
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 use wire::{MessageId, SourceId, envelope};
@@ -84,7 +82,7 @@ fn drain_round(broker: &Broker) -> Round {
     program::wait_until("everything is acknowledged", LIMIT, || done() >= RECORDS);
     let (elapsed, used) = (begun.elapsed(), tapi.processor_time().saturating_sub(used));
     drop(tapi);
-    check(broker);
+    broker.check_events(PARTITIONS, RECORDS);
     let records = (RECORDS - first) as f64;
     Round { rate: records / elapsed.as_secs_f64(), cpu_us: used.as_secs_f64() * 1e6 / records }
 }
@@ -113,38 +111,17 @@ fn fill(data: &Path) {
     queue.close().expect("the buffer is closed");
 }
 
-/// Every record is there once, in its partition and as it was.
-fn check(broker: &Broker) {
-    let mut seen = vec![false; RECORDS as usize];
-    let count = broker.read(EVENTS, PARTITIONS, |record| {
-        let number = traffic::number(record.key().expect("a key")).expect("an event of this bench");
-        assert!(!std::mem::replace(&mut seen[number as usize], true), "record {number} is there twice");
-        if number.is_multiple_of(1_000) {
-            let event = traffic::event(number);
-            let partition = traffic::partition(&event, PARTITIONS);
-            assert_eq!((record.partition().cast_unsigned(), record.payload()), (partition, Some(&event.value[..])));
-        }
-    });
-    assert_eq!(count, RECORDS, "every record is there");
-}
-
 /// One round of the floor, in a process of its own, which tells its figures.
 fn floor_round(broker: &Broker) -> Round {
     broker.make_anew(&[EVENTS], PARTITIONS);
     let figures = server::ask_once(&format!("floor {}", broker.address));
-    check(broker);
+    broker.check_events(PARTITIONS, RECORDS);
     Round { rate: figures[0], cpu_us: figures[1] }
 }
 
 /// The floor: prints its rate and its processor time a record.
 fn floor(address: &str) {
-    let events: Vec<(Event, u32)> = (0..RECORDS)
-        .map(traffic::event)
-        .map(|event| {
-            let partition = traffic::partition(&event, PARTITIONS);
-            (event, partition)
-        })
-        .collect();
+    let events = traffic::placed(RECORDS, PARTITIONS);
     let cluster = ::kafka::Cluster::new("tapi", "primary", address, service::Properties::default());
     let sending = Sending::Together { linger_ms: LINGER_MS };
     let producer: Sender = cluster.sending(sending).create().expect("a producer");

@@ -13,11 +13,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tempfile::TempDir;
-use wire::topic::{RECEIVED_AT_HEADER, SOURCE_HEADER};
+use wire::topic::{EVENTS, RECEIVED_AT_HEADER, SOURCE_HEADER};
 
-use crate::traffic::Event;
+use crate::traffic::{self, Event};
 
 /// A start of Java on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
@@ -25,6 +25,9 @@ const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 const STALL: Duration = Duration::from_secs(30);
 /// Between two looks at a producer.
 const WAIT: Duration = Duration::from_millis(1);
+
+/// One record in so many is compared with the event that it was.
+const CHECK_PERIOD: u64 = 1_000;
 
 /// A producer that is polled by a thread of its own.
 pub type Sender = ThreadedProducer<DefaultProducerContext>;
@@ -115,6 +118,24 @@ impl Broker {
             }
         }
         count
+    }
+
+    /// Each of the first so many events is in `events` once, in its partition and as it was.
+    ///
+    /// # Panics
+    /// Where that is not so.
+    pub fn check_events(&self, partitions: u32, events: u64) {
+        let mut seen = vec![false; events as usize];
+        let count = self.read(EVENTS, partitions, |record| {
+            let number = traffic::number(record.key().expect("a key")).expect("an event of the benches");
+            assert!(!std::mem::replace(&mut seen[number as usize], true), "event {number} is there twice");
+            if number.is_multiple_of(CHECK_PERIOD) {
+                let event = traffic::event(number);
+                let partition = traffic::partition(&event, partitions);
+                assert_eq!((record.partition().cast_unsigned(), record.payload()), (partition, Some(&event.value[..])));
+            }
+        });
+        assert_eq!(count, events, "every event is there");
     }
 }
 

@@ -2,6 +2,9 @@
 //! process, cores to pin to, and the file that keeps the figures.
 //!
 //! A bench prints its figure beside its floor, measured in the same run by turns, and checks the answers it gets.
+//!
+//! `benches/compare OLD_COMMIT` (`make compare OLD=…`) runs the benches of an older commit and of this tree by turns,
+//! and judges the median of their ratios row by row; its `--help` says how.
 
 pub mod bare;
 pub mod changelog;

@@ -1,4 +1,5 @@
 //! The figures that bars name: `benches/record/<date>-<machine>.csv`, rows `name,value,unit,floor,ratio`.
+//! `benches/compare` reads the same rows from standard output, and has the file put elsewhere ([`FOLDER_VARIABLE`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::machine;
 
 const HEADER: &str = "name,value,unit,floor,ratio";
+
+/// Names the folder of the file; where it is not set, that is `benches/record`.
+pub const FOLDER_VARIABLE: &str = "TURNSTILE_BENCH_RECORD_DIR";
 
 /// One figure beside its floor.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +72,8 @@ pub fn now_ms() -> i64 {
 
 fn path() -> PathBuf {
     let date = jiff::Timestamp::from_millisecond(now_ms()).expect("a clock between year 1 and 9999");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("record");
+    let folder = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("record"));
     folder.join(format!("{}-{}.csv", date.strftime("%Y-%m-%d"), machine::name()))
 }
 

@@ -102,6 +102,21 @@ pub fn partition(event: &Event, partitions: u32) -> u32 {
     partition_of(id, PartitionCount::try_new(partitions).expect("at least one partition"))
 }
 
+/// An event and where it belongs.
+pub type Placed = (Event, u32);
+
+/// The first so many events, each with its place among so many partitions.
+///
+/// # Panics
+/// Where there are none.
+pub fn placed(events: u64, partitions: u32) -> Vec<Placed> {
+    let place = |event| {
+        let partition = partition(&event, partitions);
+        (event, partition)
+    };
+    (0..events).map(event).map(place).collect()
+}
+
 /// The number in a key of this module.
 pub fn number(key: &[u8]) -> Option<u64> {
     std::str::from_utf8(key.get(NUMBER_AT..NUMBER_AT + NUMBER_DIGITS)?).ok()?.parse().ok()
