@@ -5,8 +5,8 @@ use std::path::Path;
 /// Gives `run` each input of the corpus of `target`, and `changed` more that are made of them.
 pub(crate) fn each(target: &str, changed: usize, run: impl Fn(&[u8])) {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let folder = above.map(|folder| folder.join("fuzz/corpus")).find(|corpus| corpus.is_dir()).expect("fuzz/corpus");
-    let folder = folder.join(target);
+    let folder = above.map(|folder| folder.join("fuzz/corpus").join(target)).find(|folder| folder.is_dir());
+    let folder = folder.unwrap_or_else(|| panic!("no corpus of {target}"));
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     names.sort();

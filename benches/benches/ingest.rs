@@ -106,20 +106,22 @@ fn floor() {
 fn tapi() {
     machine::pin(SERVER_CORE);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
-    let config = ingest::Config { threads: 1, ..ingest::Config::default() };
+    let config = ingest::Config::default();
     let (mut queue, _) = config.buffer.open(folder.path()).expect("a new buffer");
     let mut reader = queue.take_reader().expect("the only reader");
     let metrics = ingest::Metrics::new(queue.monitor());
-    let server = ingest::Server::bind(&config, (Ipv4Addr::LOCALHOST, 0).into(), queue.appender(), metrics);
-    let server = server.expect("a free port");
-    let address = server.local_addr();
-    let running = server.run(&service::Shutdown::new()).expect("a thread");
+    let (address, listeners) = ingest::listen((Ipv4Addr::LOCALHOST, 0).into(), 1).expect("a free port");
+    let appender = queue.appender();
+    // It serves until this process ends.
+    std::thread::spawn(move || {
+        let ((_reload, live), stop) = (ingest::Live::channel(&config), service::Shutdown::new());
+        ingest::serve(listeners, &config.limits, &live, &appender, &metrics, &stop).expect("threads");
+    });
     let mut drained = 0;
     server::serve_lines(address, |_| {
         drained += drain(&mut reader);
         drained.to_string()
     });
-    drop(running);
 }
 
 /// Takes everything out of the buffer; how many records that were.

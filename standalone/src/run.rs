@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::{Metrics, Server, Serving};
+use ingest::{Live, Metrics};
 use service::{AdminServer, DataDir, Failure, Shutdown};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, PartitionCount, Window};
@@ -35,12 +35,11 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
     let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
     tracing::info!(?recovered, "local buffer open");
-    let ingest = Metrics::new(queue.monitor());
-    let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&ingest));
-    let server = server.map_err(Failure::failed)?;
-    let (listen, open) = (server.local_addr(), server.is_open());
+    let metrics = Metrics::new(queue.monitor());
+    let bound = ingest::listen(config.listen, config.ingest.thread_count());
+    let (listen, listeners) = bound.map_err(Failure::failed)?;
     let figures = Arc::new(Figures::default());
-    let admin = TurnstileAdmin::new(ingest, &figures, listen, open);
+    let admin = TurnstileAdmin::new(Arc::clone(&metrics), &figures, listen, config.ingest.is_open());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 
     let finish = Shutdown::new();
@@ -59,11 +58,13 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     };
     let drain = drain.spawn().map_err(Failure::failed)?;
 
+    let stop = Shutdown::new();
+    let (reloaded, live) = Live::channel(&config.ingest);
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
-    let serving = Serving::start(server, read)?;
+    stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
     println!("turnstile ready ingest={listen} admin={}", admin.local_addr());
 
-    let served = serving.wait();
+    let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
     finish.trigger();
     waker.wake();
     let drained = drain.join();

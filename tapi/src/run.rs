@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::{Metrics, Server, Serving};
-use service::{AdminServer, Failure};
+use ingest::{Live, Metrics};
+use service::{AdminServer, Failure, Shutdown};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
@@ -37,19 +37,20 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
 
     let (mut queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
     let metrics = Metrics::new(queue.monitor());
-    let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&metrics));
-    let server = server.map_err(Failure::failed)?;
-    let (listen, open) = (server.local_addr(), server.is_open());
+    let bound = ingest::listen(config.listen, config.ingest.thread_count());
+    let (listen, listeners) = bound.map_err(Failure::failed)?;
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
     let forward = Forward::start(&clusters, &config.data, reader).map_err(Failure::failed)?;
-    let admin = TapiAdmin::new(metrics, forward.remote(), listen, open);
+    let admin = TapiAdmin::new(Arc::clone(&metrics), forward.remote(), listen, config.ingest.is_open());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 
+    let stop = Shutdown::new();
+    let (reloaded, live) = Live::channel(&config.ingest);
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
-    let serving = Serving::start(server, read)?;
+    stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
     println!("tapi ready ingest={listen} admin={}", admin.local_addr());
 
-    let served = serving.wait();
+    let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
     forward.finish();
     queue.close().map_err(Failure::failed)?;
     served.map_err(Failure::failed)

@@ -186,13 +186,18 @@ impl Config {
 
     /// Which source a write key belongs to.
     pub fn sources(&self) -> Sources {
-        if self.sources.is_empty() {
+        if self.is_open() {
             return Sources::Open;
         }
         let pairs = self.sources.iter().flat_map(|source| {
             source.write_keys.iter().map(|key| (key.as_bytes().to_vec(), source.id.as_bytes().to_vec()))
         });
         Sources::Configured(pairs.collect::<HashMap<_, _>>())
+    }
+
+    /// Whether any write key is accepted, because there are no sources.
+    pub fn is_open(&self) -> bool {
+        self.sources.is_empty()
     }
 
     /// Server threads, the default resolved.

@@ -2,8 +2,9 @@
 //!
 //! # The path of one event
 //!
-//! 1. [`Server`] has one thread per core, each with a listener of its own on the same port (`SO_REUSEPORT`), a
+//! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
+//!    `accept` is the loop of one thread, `connection` keeps the deadlines of what it accepted, `handle` is one request.
 //! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
 //!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
@@ -15,7 +16,8 @@
 //! 6. `commits` hands out the [`local_buffer::Durable`] proof; `respond` takes it, and only with it can a stored
 //!    request be answered with a 200.
 //!
-//! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index.
+//! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
+//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`].
 //!
 //! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
 //! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
@@ -34,30 +36,29 @@
 //! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
 //! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
 
+mod accept;
 mod auth;
 mod body;
 mod client_ip;
 mod commits;
 pub mod config;
 mod connection;
-mod error;
 pub mod events;
 mod handle;
 mod inflate;
 mod limit;
+mod listen;
 mod live;
 mod metrics;
 pub mod reject;
 pub mod request;
 mod respond;
 mod route;
-mod server;
-mod serving;
+mod serve;
 pub mod sources;
-mod thread;
 
 pub use config::Config;
-pub use error::ServeError;
+pub use listen::listen;
+pub use live::{Live, reload};
 pub use metrics::{Metrics, about};
-pub use server::{Running, Server};
-pub use serving::Serving;
+pub use serve::serve;

@@ -116,11 +116,6 @@ fn connections_above_the_bound_wait_for_their_turn() {
 #[test]
 fn two_servers_cannot_share_a_port() {
     let harness = Harness::new();
-    let dir = tempfile::tempdir().unwrap();
-    let config = crate::harness::settings();
-    let (queue, _) = config.buffer.open(dir.path()).unwrap();
-    let metrics = ingest::Metrics::new(queue.monitor());
-    let second = ingest::Server::bind(&config, harness.address, queue.appender(), metrics);
-    let message = second.err().expect("the port is taken").to_string();
+    let message = ingest::listen(harness.address, 2).expect_err("the port is taken").to_string();
     assert!(message.contains(&harness.address.to_string()) && message.contains("change listen"), "{message}");
 }

@@ -1,12 +1,15 @@
 //! A server on a free port with a buffer in a directory of its own.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use ingest::{Config, Metrics, Running, Server};
+use ingest::{Config, Live, Metrics};
 use local_buffer::{Batch, Queue, Reader};
 use prometheus_client::registry::Registry;
 use service::{Section, Shutdown};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use wire::envelope::Envelope;
 
 use crate::client::{Answer, Client};
@@ -15,8 +18,9 @@ pub(crate) struct Harness {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) shutdown: Shutdown,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) running: Running,
+    pub(crate) live: watch::Sender<Arc<Live>>,
     pub(crate) reader: Reader,
+    server: Option<JoinHandle<io::Result<()>>>,
     queue: Option<Queue>,
     batch: Batch,
     _dir: TempDir,
@@ -52,13 +56,20 @@ impl Harness {
         let (mut queue, _) = config.buffer.open(dir.path()).unwrap();
         let reader = queue.take_reader().unwrap();
         let metrics = Metrics::new(queue.monitor());
-        let listen = ([127, 0, 0, 1], 0).into();
-        let server = Server::bind(&config, listen, queue.appender(), Arc::clone(&metrics)).unwrap();
-        let address = server.local_addr();
+        let (address, listeners) = ingest::listen(([127, 0, 0, 1], 0).into(), config.thread_count()).unwrap();
+        let (live, followed) = Live::channel(&config);
         let shutdown = Shutdown::new();
-        let running = server.run(&shutdown).unwrap();
-        let batch = Batch::default();
-        Self { address, shutdown, metrics, running, reader, queue: Some(queue), batch, _dir: dir }
+        let server = std::thread::spawn({
+            let (appender, metrics, stop) = (queue.appender(), Arc::clone(&metrics), shutdown.clone());
+            move || ingest::serve(listeners, &config.limits, &followed, &appender, &metrics, &stop)
+        });
+        let (server, queue, batch) = (Some(server), Some(queue), Batch::default());
+        Self { address, shutdown, metrics, live, reader, server, queue, batch, _dir: dir }
+    }
+
+    /// Waits until it serves no more. A second call finds nothing to wait for.
+    pub(crate) fn join(&mut self) -> io::Result<()> {
+        self.server.take().map_or(Ok(()), |server| server.join().unwrap())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -126,7 +137,7 @@ impl Admin {
 impl Drop for Harness {
     fn drop(&mut self) {
         self.shutdown.trigger();
-        let joined = self.running.join();
+        let joined = self.join();
         let closed = self.queue.take().map(Queue::close);
         if !std::thread::panicking() {
             joined.unwrap();

@@ -57,7 +57,7 @@ fn keys_change_while_the_server_runs() {
     let mut config = settings();
     config.sources = sources();
     config.sources[0].write_keys.remove(0);
-    harness.running.reload(&config);
+    ingest::reload(&harness.live, Ok(config));
     // The threads hear of it in their own time.
     let refused = (0..10_000).find_map(|_| {
         let answer = client.request("POST /v1/track", AUTH, event("between").as_bytes());

@@ -1,0 +1,100 @@
+//! The server: a thread for each listener, what they share, and what each has of its own.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use local_buffer::Appender;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use service::Shutdown;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::accept::accept;
+use crate::body::{InFlight, Pool};
+use crate::commits::Commits;
+use crate::config::Limits;
+use crate::connection::Connections;
+use crate::handle::{Context, Tools};
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::sources::Sources;
+
+/// Serves until `stop` is given, and returns when what was begun until then is answered. The listeners are those of one
+/// [`listen`](crate::listen()): each gets a thread, and is closed when the thread has accepted whoever had connected.
+///
+/// `limits` are those of settings without [`problems`](crate::Config::problems) and stay in force to the end; each request
+/// goes by the newest of `live`.
+///
+/// # Errors
+/// The first thread's that could not be started or did not end as it should. It gives `stop`, so that the others end
+/// too: none is left running.
+pub fn serve(
+    listeners: Vec<TcpListener>,
+    limits: &Limits,
+    live: &watch::Receiver<Arc<Live>>,
+    appender: &Appender,
+    metrics: &Metrics,
+    stop: &Shutdown,
+) -> io::Result<()> {
+    raise_file_limit();
+    if matches!(live.borrow().sources, Sources::Open) {
+        tracing::warn!("no sources are configured: any write key is accepted");
+    }
+    let in_flight = Arc::new(InFlight::new(limits.body_bytes_in_flight_max));
+    metrics.watch_in_flight(&in_flight);
+    let connections_max = limits.connections_max.div_ceil(listeners.len().max(1));
+    let not_started = |error: io::Error| {
+        let says = format!("cannot start the server's threads: {error}");
+        io::Error::new(error.kind(), says)
+    };
+    let serve_one = |listener| {
+        // A thread that ends by itself would leave a part of the connections without an answer for ever.
+        let _stop_all = StopAll(stop);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(not_started)?;
+        let mut live = live.clone();
+        let context = Rc::new(Context {
+            live: RefCell::new(Arc::clone(&live.borrow_and_update())),
+            commits: Commits::new(appender.clone(), Duration::from_millis(limits.append_timeout_ms)),
+            pool: Rc::new(Pool::new(Arc::clone(&in_flight))),
+            connections: Connections::new(),
+            metrics: metrics.thread(),
+            tools: RefCell::new(Tools::new()),
+        });
+        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, live, stop))
+    };
+    thread::scope(|scope| {
+        let start = |(index, listener)| {
+            let named = thread::Builder::new().name(format!("http-{index}"));
+            named.spawn_scoped(scope, || serve_one(listener)).inspect_err(|_| stop.trigger()).map_err(not_started)
+        };
+        let threads: Vec<_> = listeners.into_iter().enumerate().map(start).collect();
+        stop.wait();
+        tracing::info!("stopping: answering what was begun, then draining the local buffer");
+        let panicked = |_| Err(io::Error::other("a server thread panicked"));
+        let outcomes: Vec<_> = threads.into_iter().map(|thread| thread?.join().unwrap_or_else(panicked)).collect();
+        outcomes.into_iter().collect()
+    })
+}
+
+/// Gives the stop when dropped.
+struct StopAll<'a>(&'a Shutdown);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.trigger();
+    }
+}
+
+/// Every connection is a file; the usual soft limit is 1,024.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it is refused, accepting pauses at the limit that stands.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
