@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dedup_worker::{Candidate, ChangelogPoint, Options, Partition, Verdict};
+use dedup::{Candidate, ChangelogPoint, Index, Options, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use wire::changelog::Genesis;
@@ -23,7 +23,7 @@ const REPEATS: f64 = 0.01;
 
 /// A filled window and what is needed to go on.
 struct Bench {
-    partition: Partition,
+    partition: Index,
     rng: SmallRng,
     known: Vec<Digest>,
     candidates: Vec<Candidate>,
@@ -39,7 +39,7 @@ impl Bench {
             window: Window::default(),
             created_ms: NOW_MS,
         };
-        let partition = Partition::open(folder, &genesis, [1; 16], &Options::default()).expect("an index");
+        let partition = Index::open(folder, &genesis, [1; 16], &Options::default()).expect("an index");
         let rng = SmallRng::seed_from_u64(7);
         let mut bench =
             Self { partition, rng, known: Vec::new(), candidates: Vec::new(), verdicts: Vec::new(), offset: 0 };

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::kafka::Sending;
 use benches::kafka::{self, Broker, Sender};
 use benches::program::{self, Program};
 use benches::record::{self, Row, median};
@@ -17,9 +18,6 @@ use benches::{machine, server};
 use local_buffer::AppendError;
 use rdkafka::Message as _;
 use rdkafka::producer::Producer as _;
-use tapi::config::Ingest;
-use tapi::forward::Cluster;
-use tapi::kafka::{Role, client_config};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 use wire::{MessageId, SourceId, envelope};
 
@@ -29,6 +27,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PARTITIONS: u32 = 8;
 const RECORDS: u64 = 1_500_000;
 const ROUNDS: usize = 3;
+/// What `tapi` has by default.
+const LINGER_MS: u64 = 20;
 const LIMIT: Duration = Duration::from_mins(3);
 const ACKNOWLEDGED: &str = r#"tapi_forward_records_total{cluster="primary"}"#;
 
@@ -91,7 +91,7 @@ fn drain_round(broker: &Broker) -> Round {
 
 /// Appends the records to the buffer of a `tapi` that does not run.
 fn fill(data: &Path) {
-    let (queue, _) = Ingest::default().buffer.open(data).expect("a new buffer");
+    let (queue, _) = ingest::Config::default().buffer.open(data).expect("a new buffer");
     let appender = queue.appender();
     let (mut record, mut last) = (Vec::new(), None);
     for number in 0..RECORDS {
@@ -145,8 +145,9 @@ fn floor(address: &str) {
             (event, partition)
         })
         .collect();
-    let settings = tapi::config::Kafka { primary: address.into(), ..tapi::config::Kafka::default() };
-    let producer: Sender = client_config(&settings, Cluster::Primary, Role::Send).create().expect("a producer");
+    let cluster = ::kafka::Cluster::new("tapi", "primary", address, service::Properties::default());
+    let sending = Sending::Together { linger_ms: LINGER_MS };
+    let producer: Sender = cluster.sending(sending).create().expect("a producer");
     // Connects and learns where the partitions are.
     producer.client().fetch_metadata(Some(EVENTS), LIMIT).expect("an answer");
     let (begun, used) = (Instant::now(), machine::own_processor_time());

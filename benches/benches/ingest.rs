@@ -106,11 +106,11 @@ fn floor() {
 fn tapi() {
     machine::pin(SERVER_CORE);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
-    let config = tapi::config::Ingest { threads: 1, ..tapi::config::Ingest::default() };
+    let config = ingest::Config { threads: 1, ..ingest::Config::default() };
     let (mut queue, _) = config.buffer.open(folder.path()).expect("a new buffer");
     let mut reader = queue.take_reader().expect("the only reader");
-    let metrics = tapi::Metrics::new(queue.monitor());
-    let server = tapi::Server::bind(&config, (Ipv4Addr::LOCALHOST, 0).into(), queue.appender(), metrics);
+    let metrics = ingest::Metrics::new(queue.monitor());
+    let server = ingest::Server::bind(&config, (Ipv4Addr::LOCALHOST, 0).into(), queue.appender(), metrics);
     let server = server.expect("a free port");
     let address = server.local_addr();
     let running = server.run(&service::Shutdown::new()).expect("a thread");

@@ -5,10 +5,10 @@ use std::hint::black_box;
 
 use benches::event;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ingest::events::{Scratch, ingest};
+use ingest::request::{Endpoint, EventType, Request};
+use ingest::sources::Sources;
 use simd_json::{Buffers, Tape};
-use tapi::ingest::{Scratch, ingest};
-use tapi::request::{Endpoint, EventType, Request};
-use tapi::sources::Sources;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -10,14 +10,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::kafka::{Cluster, Probe};
 use benches::changelog::{self, Changelog, SOURCE};
 use benches::kafka::{self, Broker};
 use benches::record::{self, Row, median};
 use benches::{program, server};
-use dedup_worker::kafka::{Cluster, Probe};
+use dedup::{Index, Options};
 use dedup_worker::worker::changelog::log_id;
 use dedup_worker::worker::owner::index_dir;
-use dedup_worker::{Options, Partition};
 use rdkafka::error::KafkaError;
 use wire::topic::EVENTS_INDEX;
 
@@ -76,15 +76,15 @@ fn ask(broker: &Broker, data: &Path, arguments: &[&str]) -> String {
 
 /// The index that was made knows what it must and nothing else.
 fn check(broker: &Broker, changelog: &Changelog, data: &Path) {
-    let cluster = Cluster::new("output", &broker.address, service::Properties::default());
+    let cluster = Cluster::new("test", "output", &broker.address, service::Properties::default());
     let probe = Probe::new(&cluster, STALL).expect("a client");
     let facts = probe.topic(EVENTS_INDEX).expect("the topic");
     let open = |partition| {
         let (dir, id) = (index_dir(data, partition), log_id(&facts, partition));
-        Partition::open(&dir, &changelog.genesis, id, &Options::default()).expect("the index opens")
+        Index::open(&dir, &changelog.genesis, id, &Options::default()).expect("the index opens")
     };
     let begun = Instant::now();
-    let indexes: Vec<Partition> = (0..PARTITIONS).map(open).collect();
+    let indexes: Vec<Index> = (0..PARTITIONS).map(open).collect();
     println!("opening what was rebuilt: {:.0} ns an identity", begun.elapsed().as_secs_f64() * 1e9 / DIGESTS as f64);
     let is_known = |number| {
         let id = changelog::message_id(number);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kafka::Cluster;
 use serde::{Deserialize, Serialize};
 use service::config::Unresolved;
 use service::logging::Logging;
@@ -13,10 +14,10 @@ use service::{Problem, Properties, Settings};
 use wire::Window;
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 
-use crate::crash::{Crash, Step};
-use crate::kafka::Cluster;
 use crate::worker::pump::BatchLimits;
 
+/// What brokers see in their logs.
+const PROGRAM: &str = "dedup-worker";
 /// Fewer open digests than one batch can bring would seal at every batch.
 const OPEN_DIGESTS_MIN: usize = 65_536;
 /// Shortest session that a worker's thread can keep up on a busy machine. Brokers take none below 6,000 unless their
@@ -49,9 +50,6 @@ pub struct Config {
     /// Directory of the indexes, used by one process at a time. Default `./data/dedup`, or `./data/dedup-2` and so on where
     /// another worker has that. Its loss costs a replay.
     pub data: PathBuf,
-    /// For tests: kill the process at a step of its work, `STEP:PASS`, or stop it, `pause-STEP:PASS`. Default empty,
-    /// never. The steps are those of [`Step`].
-    pub crash_at: String,
     /// Logs on stderr.
     pub log: Logging,
     /// The clusters.
@@ -131,7 +129,6 @@ impl Default for Config {
         Self {
             admin_listen: ([127, 0, 0, 1], 9091).into(),
             data: "./data/dedup".into(),
-            crash_at: String::new(),
             log: Logging::default(),
             kafka: Kafka::default(),
             batch: Batch::default(),
@@ -166,7 +163,7 @@ impl Default for Batch {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { open_digests_max: crate::Options::default().open_digests_max }
+        Self { open_digests_max: dedup::Options::default().open_digests_max }
     }
 }
 
@@ -183,7 +180,7 @@ impl Default for NewWindow {
 
 impl Settings for Config {
     const PREFIX: &'static str = "DEDUP";
-    const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG", crate::crash::VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["properties", "primary_properties", "secondary_properties", "output_properties"];
 
@@ -222,10 +219,6 @@ impl Settings for Config {
         check(open < OPEN_DIGESTS_MIN, "index.open_digests_max", at_least(OPEN_DIGESTS_MIN as u64));
         let lengths = "must be at least 1 s, 1 bucket and 1 bucket of margin, together 366 buckets at most";
         check(self.window().is_none(), "window.bucket_s", lengths.into());
-        let steps = Step::ALL.map(Step::name).join(", ");
-        let step =
-            format!("must be empty, or a step and a number from 1, `committed:3` or `pause-committed:3`: {steps}");
-        check(Crash::parse(&self.crash_at).is_none(), "crash_at", step);
         problems.extend(self.log.problem().map(|message| Problem::new("log.filter", message)));
         problems
     }
@@ -249,15 +242,15 @@ impl Config {
         let Kafka { primary, output, primary_properties, output_properties, .. } = &self.kafka;
         let (brokers, own) =
             if output.is_empty() { (primary, primary_properties) } else { (output, output_properties) };
-        Cluster::new("output", brokers, self.kafka.properties.with(own))
+        Cluster::new(PROGRAM, "output", brokers, self.kafka.properties.with(own))
     }
 
     /// The inputs.
     pub fn inputs(&self) -> Vec<Cluster> {
         let Kafka { primary, secondary, properties, primary_properties, secondary_properties, .. } = &self.kafka;
-        let mut inputs = vec![Cluster::new("primary", primary, properties.with(primary_properties))];
+        let mut inputs = vec![Cluster::new(PROGRAM, "primary", primary, properties.with(primary_properties))];
         if !secondary.is_empty() {
-            inputs.push(Cluster::new("secondary", secondary, properties.with(secondary_properties)));
+            inputs.push(Cluster::new(PROGRAM, "secondary", secondary, properties.with(secondary_properties)));
         }
         inputs
     }
@@ -269,14 +262,8 @@ impl Config {
     }
 
     /// Settings of an index.
-    pub fn index_options(&self) -> crate::Options {
-        let open_digests_max = self.index.open_digests_max;
-        crate::Options { open_digests_max, crash: self.crash(), ..crate::Options::default() }
-    }
-
-    /// Where to die or to stop, for tests.
-    pub fn crash(&self) -> Crash {
-        Crash::parse(&self.crash_at).unwrap_or_default()
+    pub fn index_options(&self) -> dedup::Options {
+        dedup::Options { open_digests_max: self.index.open_digests_max, ..dedup::Options::default() }
     }
 
     /// Size of batches.
@@ -299,9 +286,6 @@ mod tests {
         assert_eq!(example.value, Config::default());
         let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
         assert_eq!(unsaid, Vec::<String>::new());
-        let text = std::fs::read_to_string(&file).unwrap();
-        let unsaid = Step::ALL.map(Step::name).into_iter().find(|step| !text.contains(step));
-        assert_eq!(unsaid, None, "every step at which to die is named");
     }
 
     #[test]
@@ -314,7 +298,6 @@ mod tests {
         config.batch.records_max = CHANGELOG_ENTRIES_MAX + 1;
         config.index.open_digests_max = OPEN_DIGESTS_MIN - 1;
         config.window.margin_buckets = 0;
-        config.crash_at = "never".into();
         config.kafka.properties.set("isolation.level", "read_uncommitted");
         let keys: Vec<_> = config.problems().iter().map(|problem| problem.key).collect();
         let expected = [
@@ -325,7 +308,6 @@ mod tests {
             "batch.records_max",
             "index.open_digests_max",
             "window.bucket_s",
-            "crash_at",
         ];
         assert_eq!(keys, expected);
     }
@@ -342,8 +324,9 @@ mod tests {
         let loaded = service::config::load::<Config>(None, environment).unwrap();
         assert_eq!(loaded.value.inputs().len(), 1);
         assert!(!loaded.to_string().contains("hunter2"));
-        let output = loaded.value.resolved().unwrap().output().config();
-        assert_eq!(output.get("sasl.password"), Some("hunter2"), "the output is the primary");
-        assert_eq!(output.get("sasl.username"), std::env::var("PATH").ok().as_deref());
+        let common = Properties::from_iter([("sasl.username", std::env::var("PATH").unwrap())]);
+        let own = common.with(&Properties::from_iter([("sasl.password", "hunter2")]));
+        let expected = Cluster::new(PROGRAM, "output", "a:1", own);
+        assert_eq!(loaded.value.resolved().unwrap().output(), expected, "the output is the primary");
     }
 }

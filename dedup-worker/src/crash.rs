@@ -1,11 +1,12 @@
-//! Dying or stopping at a named step, for tests: the worst moments are too short to be hit from outside.
-//!
-//! Both are real. To die is SIGKILL, so nothing is cleaned up. To pause is SIGSTOP: every thread stands until somebody
-//! sends SIGCONT, and the world goes on without this process.
+//! The steps between which a crash makes a difference, in the order in which a partition meets them. Tests
+//! [kill or stop](service::crash) the program at each.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use service::{Failure, crash};
 
-/// The steps between which a crash makes a difference, in the order in which a partition meets them.
+/// The variable that says at which step and pass: `DEDUP_CRASH_AT=committed:3`.
+pub const VARIABLE: &str = "DEDUP_CRASH_AT";
+
+/// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The group gave the partition and confirmed it; the fence is not taken.
@@ -57,7 +58,7 @@ impl Step {
         Self::RunTaken,
     ];
 
-    /// What the setting calls it.
+    /// What the variable calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fencing => "fencing",
@@ -72,74 +73,35 @@ impl Step {
             Self::BeforeCommit => "before-commit",
             Self::Committed => "committed",
             Self::IndexUpdated => "index-updated",
-            Self::RunWritten => "run-written",
-            Self::RunTaken => "run-taken",
+            Self::RunWritten => dedup::RUN_WRITTEN,
+            Self::RunTaken => dedup::RUN_TAKEN,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Die,
-    Pause,
+/// Arms the step that the environment names. For the beginning of the process.
+///
+/// # Errors
+/// [`Failure::Usage`] where it names none.
+pub fn arm() -> Result<(), Failure> {
+    crash::arm(VARIABLE, &Step::ALL.map(Step::name)).map_err(Failure::Usage)
 }
 
-/// Where, at which pass, and what to do; by default nothing anywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Crash(Option<(Action, Step, u64)>);
-
-/// Passes of the chosen step in this process, over all partitions.
-static PASSES: AtomicU64 = AtomicU64::new(0);
-
-impl Crash {
-    /// Reads `STEP:PASS`, as `before-commit:3`, or `pause-STEP:PASS`; an empty text is nothing. `None` for anything
-    /// else.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
-            return Some(Self(None));
-        }
-        let (step, pass) = text.split_once(':')?;
-        let (action, name) = step.strip_prefix("pause-").map_or((Action::Die, step), |name| (Action::Pause, name));
-        let step = Step::ALL.into_iter().find(|step| step.name() == name)?;
-        Some(Self(Some((action, step, pass.parse().ok().filter(|pass| *pass > 0)?))))
-    }
-
-    /// Kills or stops this process, if this is the step and the pass.
-    #[expect(
-        unsafe_code,
-        reason = "a signal to this very thread takes effect before the next instruction, one to the process does not"
-    )]
-    pub fn at(self, step: Step) {
-        let Self(Some((action, chosen, pass))) = self else { return };
-        if chosen == step && PASSES.fetch_add(1, Relaxed) + 1 == pass {
-            let signal = if action == Action::Die { libc::SIGKILL } else { libc::SIGSTOP };
-            // SAFETY: the call takes a number and touches no memory.
-            unsafe { libc::raise(signal) };
-        }
-    }
+/// Kills or stops this process, if this is the step and the pass.
+pub(crate) fn at(step: Step) {
+    crash::at(step.name());
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn a_point_is_a_step_and_a_pass() {
-        assert_eq!(Crash::parse(""), Some(Crash::default()));
-        let point = |action| Some(Crash(Some((action, Step::BeforeCommit, 3))));
-        assert_eq!(Crash::parse("before-commit:3"), point(Action::Die));
-        assert_eq!(Crash::parse("pause-before-commit:3"), point(Action::Pause));
-        for wrong in ["before-commit", "x:1", "produced:0", "pause-:1", "pause-pause-fenced:1", ":1", "produced:"] {
-            assert_eq!(Crash::parse(wrong), None, "{wrong}");
-        }
-        Crash::default().at(Step::Produced);
-    }
-
-    #[test]
     fn every_step_has_a_name_of_its_own() {
+        assert_eq!(Step::ALL.map(Step::name).into_iter().collect::<BTreeSet<_>>().len(), Step::ALL.len());
         for (place, step) in Step::ALL.into_iter().enumerate() {
-            let point = Crash::parse(&format!("{}:1", step.name()));
-            assert_eq!(point, Some(Crash(Some((Action::Die, step, 1)))));
             assert_eq!(Step::ALL.iter().position(|other| *other == step), Some(place));
         }
     }

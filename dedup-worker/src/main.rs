@@ -81,7 +81,7 @@ enum From {
 fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();
     let file = config.as_deref();
-    let outcome = match command {
+    let run = || match command {
         Command::Run { shadow, begin_anew } => command::run(file, RunOptions { shadow, begin_anew }),
         Command::Rebuild { from: From::EventsIndex } => command::rebuild(file, command::From::Changelog),
         Command::Rebuild { from: From::EventsDeduped } => command::rebuild(file, command::From::Output),
@@ -90,5 +90,5 @@ fn main() -> ExitCode {
         Command::Status => command::status(file),
         Command::CheckConfig => command::check_config(file),
     };
-    service::exit::report("dedup-worker", outcome)
+    service::exit::report("dedup-worker", dedup_worker::crash::arm().and_then(|()| run()))
 }

@@ -1,23 +1,8 @@
 //! Bytes of a ledger: read or refused; no outcome of a request that was never announced.
 #![cfg_attr(fuzzing, no_main)]
-#![cfg_attr(fuzzing, allow(dead_code, reason = "of what is included only the reader is fuzzed"))]
-
-// The crate itself links a Kafka client.
-#[cfg(fuzzing)]
-#[path = "../../loadtest/src/error.rs"]
-mod error;
-#[cfg(fuzzing)]
-#[path = "../../loadtest/src/ledger.rs"]
-mod ledger;
-#[cfg(fuzzing)]
-#[path = "../../loadtest/src/retry.rs"]
-mod retry;
 
 use std::path::PathBuf;
 
-#[cfg(fuzzing)]
-use error::Error;
-#[cfg(not(fuzzing))]
 use loadtest::ledger;
 
 pub(crate) fn run(bytes: &[u8]) {

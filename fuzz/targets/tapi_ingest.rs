@@ -1,31 +1,13 @@
 //! Bodies of requests: refused with a reason, or every record that comes out is one that the rest of the pipeline reads.
 //! The first byte chooses path and key.
 #![cfg_attr(fuzzing, no_main)]
-#![cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "of what is included only the parser is fuzzed"))]
-
-// The crate itself links a Kafka client.
-#[cfg(fuzzing)]
-#[path = "../../tapi/src/ingest/mod.rs"]
-mod ingest;
-#[cfg(fuzzing)]
-#[path = "../../tapi/src/reject.rs"]
-mod reject;
-#[cfg(fuzzing)]
-#[path = "../../tapi/src/request.rs"]
-mod request;
-#[cfg(fuzzing)]
-#[path = "../../tapi/src/sources.rs"]
-mod sources;
 
 use std::cell::RefCell;
 
-#[cfg(not(fuzzing))]
-use tapi::{ingest, request, sources};
+use ingest::events::{Scratch, ingest};
+use ingest::request::{ClientIp, Endpoint, EventType, Request};
+use ingest::sources::Sources;
 use wire::envelope::{Envelope, Kind};
-
-use self::ingest::Scratch;
-use self::request::{ClientIp, Endpoint, EventType, Request};
-use self::sources::Sources;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -45,7 +27,7 @@ pub(crate) fn run(bytes: &[u8]) {
         },
     };
     SCRATCH.with_borrow_mut(|scratch| {
-        let first = ingest::ingest(body, &request, &Sources::Open, scratch);
+        let first = ingest(body, &request, &Sources::Open, scratch);
         if let Ok(accepted) = first {
             let mut events = 0;
             for record in scratch.records() {
@@ -59,7 +41,7 @@ pub(crate) fn run(bytes: &[u8]) {
             assert_eq!(scratch.records().len(), 0);
         }
         // What is left of one request changes nothing of the next.
-        assert_eq!(ingest::ingest(body, &request, &Sources::Open, scratch), first);
+        assert_eq!(ingest(body, &request, &Sources::Open, scratch), first);
     });
 }
 

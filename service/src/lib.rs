@@ -9,13 +9,17 @@
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
 //! | [`metrics`] | plain numbers as Prometheus text |
 //! | [`shutdown`] | SIGTERM and SIGINT as one signal that async tasks and plain threads can wait for, SIGHUP as a call |
+//! | [`backoff`] | pauses between attempts that fail |
+//! | [`crash`] | dying or standing still at a named step, for tests |
 //! | [`exit`] | exit codes: 0 done, 1 failed, 2 bad usage or configuration |
 //!
 //! Nothing here knows of events or buffers, and of Kafka only that its clients have properties.
 
 pub mod admin;
+pub mod backoff;
 pub mod begin;
 pub mod config;
+pub mod crash;
 mod data_dir;
 pub mod exit;
 pub mod logging;

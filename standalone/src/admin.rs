@@ -11,7 +11,7 @@ use crate::metrics::DrainMetrics;
 
 /// The admin side of a `turnstile` process.
 pub(crate) struct TurnstileAdmin {
-    ingest: Arc<tapi::Metrics>,
+    ingest: Arc<ingest::Metrics>,
     drain: DrainMetrics,
     registry: Registry,
     about: Section,
@@ -19,16 +19,11 @@ pub(crate) struct TurnstileAdmin {
 
 impl TurnstileAdmin {
     /// For a process that listens there; `open` where no sources are configured.
-    pub(crate) fn new(ingest: Arc<tapi::Metrics>, figures: &Arc<Figures>, listen: SocketAddr, open: bool) -> Self {
+    pub(crate) fn new(ingest: Arc<ingest::Metrics>, figures: &Arc<Figures>, listen: SocketAddr, open: bool) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&ingest)));
         registry.register_collector(Box::new(DrainMetrics(Arc::clone(figures))));
-        let sources = if open { "none configured: any write key is accepted" } else { "configured" };
-        let about = Section::new("process")
-            .row("version", env!("CARGO_PKG_VERSION"))
-            .row("listens on", listen.to_string())
-            .row("sources", sources);
-        Self { ingest, drain: DrainMetrics(Arc::clone(figures)), registry, about }
+        Self { ingest, drain: DrainMetrics(Arc::clone(figures)), registry, about: ingest::about(listen, open) }
     }
 }
 

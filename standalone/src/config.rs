@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Problem, Settings};
-use tapi::config::Ingest;
 
 use crate::pipeline::Layout;
 
@@ -34,7 +33,7 @@ pub struct Config {
     pub log: Logging,
     /// Everything about taking events.
     #[serde(flatten)]
-    pub ingest: Ingest,
+    pub ingest: ingest::Config,
     /// The output files.
     pub output: OutputFiles,
     /// The dedup index.
@@ -66,7 +65,7 @@ impl Default for Config {
             admin_listen: ([127, 0, 0, 1], 9090).into(),
             data: "./data".into(),
             log: Logging::default(),
-            ingest: Ingest::default(),
+            ingest: ingest::Config::default(),
             output: OutputFiles::default(),
             dedup: Dedup::default(),
         }
@@ -81,14 +80,14 @@ impl Default for OutputFiles {
 
 impl Default for Dedup {
     fn default() -> Self {
-        Self { open_digests_max: dedup_worker::Options::default().open_digests_max }
+        Self { open_digests_max: dedup::Options::default().open_digests_max }
     }
 }
 
 impl Settings for Config {
     const PREFIX: &'static str = "TURNSTILE";
     const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG"];
-    const SECRETS: &'static [&'static str] = Ingest::SECRETS;
+    const SECRETS: &'static [&'static str] = ingest::Config::SECRETS;
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.ingest.problems();
@@ -115,8 +114,8 @@ impl Config {
     }
 
     /// Settings of the index.
-    pub fn index_options(&self) -> dedup_worker::Options {
-        dedup_worker::Options { open_digests_max: self.dedup.open_digests_max, ..dedup_worker::Options::default() }
+    pub fn index_options(&self) -> dedup::Options {
+        dedup::Options { open_digests_max: self.dedup.open_digests_max, ..dedup::Options::default() }
     }
 }
 

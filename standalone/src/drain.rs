@@ -50,7 +50,7 @@ pub struct Drain {
     /// The genesis of a ledger that does not exist yet.
     pub new_genesis: Genesis,
     /// Settings of the index.
-    pub options: dedup_worker::Options,
+    pub options: dedup::Options,
     /// What it tells of itself.
     pub figures: Arc<Figures>,
     /// Given when nothing more comes in: the drain ends as soon as the buffer is empty.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use dedup_worker::Stats;
+use dedup::Stats;
 
 use crate::pipeline::{Outcome, Recovered};
 

@@ -1,8 +1,8 @@
 //! Whose line is this: source, messageId and time read back from a line of the output.
 
+use ingest::events::Decoder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tapi::ingest::Decoder;
 use wire::{Digest, DigestSeed, MessageId, SourceId};
 
 /// The members of an output line that say which event it is. Everything else is passed over unread.

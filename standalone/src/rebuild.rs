@@ -35,7 +35,7 @@ pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
         fs::rename(&layout.ledger, &aside).map_err(Failure::failed)?;
         println!("the old ledger is now {}", aside.display());
     }
-    dedup_worker::Partition::destroy(&layout.index).map_err(Failure::failed)?;
+    dedup::Index::destroy(&layout.index).map_err(Failure::failed)?;
     let bar = Bar::new();
     let mut progress = |progress| bar.show(progress);
     let options = config.index_options();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ingest::{Metrics, Server, Serving};
 use service::{AdminServer, DataDir, Failure, Shutdown};
-use tapi::{Server, Serving};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, PartitionCount, Window};
 
@@ -33,7 +33,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
     let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
     tracing::info!(?recovered, "local buffer open");
-    let ingest = tapi::Metrics::new(queue.monitor());
+    let ingest = Metrics::new(queue.monitor());
     let server = Server::bind(&config.ingest, config.listen, queue.appender(), Arc::clone(&ingest));
     let server = server.map_err(Failure::failed)?;
     let (listen, open) = (server.local_addr(), server.is_open());

@@ -3,39 +3,28 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ingest::Metrics;
 use prometheus_client::registry::Registry;
 use service::{Admin, Section};
 
 use crate::forward::{Cluster, Remote};
-use crate::metrics::{ForwardMetrics, Metrics, forward};
+use crate::metrics::{ForwardMetrics, section};
 
 /// The admin side of a `tapi` process.
-pub struct TapiAdmin {
+pub(crate) struct TapiAdmin {
     metrics: Arc<Metrics>,
     registry: Registry,
     about: Section,
-    drain: Option<Remote>,
+    drain: Remote,
 }
 
 impl TapiAdmin {
     /// For a process that listens there; `open` where no sources are configured.
-    pub fn new(metrics: Arc<Metrics>, listen: SocketAddr, open: bool) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, drain: Remote, listen: SocketAddr, open: bool) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Arc::clone(&metrics)));
-        let sources = if open { "none configured: any write key is accepted" } else { "configured" };
-        let about = Section::new("process")
-            .row("version", env!("CARGO_PKG_VERSION"))
-            .row("listens on", listen.to_string())
-            .row("sources", sources);
-        Self { metrics, registry, about, drain: None }
-    }
-
-    /// The same for a process that also drains.
-    #[must_use]
-    pub fn with_drain(mut self, drain: Remote) -> Self {
-        self.registry.register_collector(Box::new(ForwardMetrics(drain.clone())));
-        self.drain = Some(drain);
-        self
+        registry.register_collector(Box::new(ForwardMetrics(drain.clone())));
+        Self { metrics, registry, about: ingest::about(listen, open), drain }
     }
 }
 
@@ -45,8 +34,7 @@ impl Admin for TapiAdmin {
     }
 
     fn not_ready(&self) -> Vec<String> {
-        let drain = self.drain.as_ref().map(|drain| drain.snapshot().not_ready());
-        self.metrics.not_ready().into_iter().chain(drain.into_iter().flatten()).collect()
+        self.metrics.not_ready().into_iter().chain(self.drain.snapshot().not_ready()).collect()
     }
 
     fn title(&self) -> String {
@@ -54,18 +42,17 @@ impl Admin for TapiAdmin {
     }
 
     fn status(&self) -> Vec<Section> {
-        let drain = self.drain.as_ref().map(|drain| forward::section(&drain.snapshot()));
+        let drain = std::iter::once(section(&self.drain.snapshot()));
         std::iter::once(self.about.clone()).chain(self.metrics.sections()).chain(drain).collect()
     }
 
     fn post(&self, path: &str, query: &str) -> Option<Result<String, String>> {
-        let drain = self.drain.as_ref()?;
         match path {
             "/kafka/pin" => Some(match query.strip_prefix("cluster=").and_then(Cluster::parse) {
-                Some(cluster) => drain.pin(Some(cluster)),
+                Some(cluster) => self.drain.pin(Some(cluster)),
                 None => Err("say which: /kafka/pin?cluster=primary or /kafka/pin?cluster=secondary".into()),
             }),
-            "/kafka/release" => Some(drain.pin(None)),
+            "/kafka/release" => Some(self.drain.pin(None)),
             _ => None,
         }
     }

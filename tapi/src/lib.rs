@@ -1,71 +1,30 @@
-//! HTTP in, local buffer, a 200 when the events are safe, and out to one of two Kafka clusters.
+//! Events over HTTP into a local buffer, and out to one of two Kafka clusters.
 //!
 //! # The path of one event
 //!
-//! 1. [`Server`] has one thread per core, each with a listener of its own on the same port (`SO_REUSEPORT`), a
-//!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
-//! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
-//!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
-//! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
-//!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
-//! 4. [`ingest`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
-//!    aside with the reason. It is a function of its arguments; the clock is read once, before it.
-//! 5. The records go into the local buffer, all of them or none. The request now waits, in a queue of its thread, for
-//!    the buffer to say that they are durable. One message per group commit wakes a thread, not one per request.
-//! 6. `commits` hands out the [`local_buffer::Durable`] proof; `respond` takes it, and only with it can a stored
-//!    request be answered with a 200.
-//! 7. [`forward`] drains the buffer: it hands each record to the Kafka cluster that takes records now, and moves the
+//! 1. [`ingest`] takes it, appends it to the local buffer, and answers 200 once it is durable.
+//! 2. [`forward`] drains the buffer: it hands each record to the Kafka cluster that takes records now, and moves the
 //!    buffer's floor when the cluster has acknowledged it. What happens when one of them dies stands there.
-//!
-//! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
-//! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
 //!
 //! # What a crash leaves
 //!
 //! | killed | left behind | the client |
 //! |---|---|---|
-//! | before step 5 | nothing | has no answer and sends again |
-//! | in step 5, before the sync | perhaps a torn tail, set aside when the buffer is opened | has no answer and sends again |
-//! | after the sync, before the 200 | the records | has no answer and sends again: the same messageIds, dropped by dedup |
+//! | before the 200 | what the front page of [`ingest`] says | sends again |
 //! | after the 200 | the records | is done |
 //! | after a cluster acknowledged them, before the floor is durable | the records, sent again after the restart | is done |
 //!
 //! # What is bounded
 //!
-//! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
-//! each phase of a connection, the time of a stop, the records on their way to Kafka. [`config`] names each bound, its unit and what happens at it.
+//! What [`ingest`] bounds, and the records on their way to Kafka. [`config`] names each bound, its unit and what happens
+//! at it.
 
 mod admin;
-mod auth;
-mod body;
 pub mod buffer;
-mod client_ip;
-mod commits;
 pub mod config;
-mod connection;
-mod error;
 pub mod forward;
-mod handle;
-mod inflate;
-pub mod ingest;
-pub mod kafka;
-mod limit;
-mod live;
 mod metrics;
-pub mod reject;
-pub mod request;
-mod respond;
-mod route;
 mod run;
-mod server;
-mod serving;
-pub mod sources;
-mod thread;
 
-pub use admin::TapiAdmin;
 pub use config::Config;
-pub use error::ServeError;
-pub use metrics::Metrics;
 pub use run::{check_config, run};
-pub use server::{Running, Server};
-pub use serving::Serving;

@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ingest::{Metrics, Server, Serving};
 use service::{AdminServer, Failure};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
 use crate::forward::Forward;
-use crate::kafka;
-use crate::metrics::Metrics;
-use crate::server::Server;
-use crate::serving::Serving;
 
 /// Prints the settings in force.
 ///
@@ -20,7 +17,7 @@ use crate::serving::Serving;
 pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     service::check_config(file, |config: Config| {
         let clusters = config.kafka.resolved().map_err(Failure::usage)?;
-        kafka::check(&clusters).map_err(Failure::usage)?;
+        clusters.check().map_err(Failure::usage)?;
         Ok(clusters.warnings())
     })
 }
@@ -45,7 +42,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let (listen, open) = (server.local_addr(), server.is_open());
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
     let forward = Forward::start(&clusters, &config.data, reader).map_err(Failure::failed)?;
-    let admin = TapiAdmin::new(metrics, listen, open).with_drain(forward.remote());
+    let admin = TapiAdmin::new(metrics, forward.remote(), listen, open);
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);

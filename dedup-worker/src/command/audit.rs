@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
+use dedup::{Index, IndexError};
 use wire::changelog::Batch;
 use wire::{Bucket, Digest};
-
-use crate::{IndexError, Partition};
 
 /// Differences printed for one partition where not all are asked for; more are only counted.
 const PRINTED_MAX: u64 = 20;
@@ -20,7 +19,7 @@ struct Known {
 
 /// A comparison on its way. It holds the entries of one run.
 pub(super) struct Audit<'a> {
-    index: &'a Partition,
+    index: &'a Index,
     partition: u32,
     /// First offset that the changelog still has.
     low: u64,
@@ -40,7 +39,7 @@ pub(super) struct Audit<'a> {
 impl<'a> Audit<'a> {
     /// Of the index of `partition`, whose changelog begins at `low`, at a clock at which `oldest` is kept. Prints `all`
     /// differences or the first of them.
-    pub(super) fn new(index: &'a Partition, partition: u32, low: u64, oldest: Bucket, all: bool) -> Self {
+    pub(super) fn new(index: &'a Index, partition: u32, low: u64, oldest: Bucket, all: bool) -> Self {
         let (runs, known, printed_max) = (index.runs(), Vec::new(), if all { u64::MAX } else { PRINTED_MAX });
         Self { index, partition, low, oldest, runs, place: 0, known, printed_max, compared: 0, differences: 0 }
     }
@@ -76,16 +75,16 @@ impl<'a> Audit<'a> {
         let mut known = std::mem::take(&mut self.known);
         // Published again after it had expired: the newest counts.
         known.sort_unstable_by_key(|known| (known.digest.0, std::cmp::Reverse(known.bucket)));
-        known.dedup_by_key(|known| Partition::kept_of(known.digest));
+        known.dedup_by_key(|known| Index::kept_of(known.digest));
         // A part of it may be deleted by now.
         let is_whole = self.runs[self.place].start >= self.low;
         let index = self.index;
         let mut rest = known.iter().peekable();
         index.read_run(self.place, |found, bucket| {
-            while let Some(missing) = rest.next_if(|known| Partition::kept_of(known.digest).0 < found.0) {
+            while let Some(missing) = rest.next_if(|known| Index::kept_of(known.digest).0 < found.0) {
                 self.missing(missing);
             }
-            match rest.next_if(|known| Partition::kept_of(known.digest) == found) {
+            match rest.next_if(|known| Index::kept_of(known.digest) == found) {
                 Some(known) if known.bucket == bucket => {}
                 Some(known) => {
                     self.differ(&known.digest, format_args!("bucket {}, is in bucket {}", known.bucket.0, bucket.0));

@@ -21,7 +21,7 @@ pub use status::status;
 pub use verify::verify;
 
 use crate::config::Config;
-use crate::kafka::{Probe, TopicFacts};
+use kafka::{Probe, TopicFacts};
 
 /// Time for an answer of a cluster that somebody at a terminal waits for.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ fn probe(config: &Config) -> Result<Probe, Failure> {
     Probe::new(&config.output(), TIMEOUT).map_err(Failure::failed)
 }
 
-fn facts(probe: &Probe, topic: &str) -> Result<TopicFacts, Failure> {
+fn facts(probe: &Probe, topic: &'static str) -> Result<TopicFacts, Failure> {
     probe.topic(topic).map_err(Failure::failed)
 }
 

@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
 
+use dedup::{Index, Options};
+use kafka::Watermarks;
 use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use super::bar::Bar;
 use super::{begin, facts, host, probe};
 use crate::config::Config;
-use crate::kafka::Watermarks;
 use crate::worker::changelog::{Changelog, Progress};
 use crate::worker::owner::index_dir;
 use crate::worker::restore::Beginning;
-use crate::{Options, Partition};
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
@@ -65,7 +65,7 @@ fn index(config: &Config) -> Result<(), Failure> {
         // First the mark: a crash between the two leaves an index that is kept and brought to the end.
         fs::write(&mark, b"").map_err(Failure::failed)?;
         for partition in 0..facts.partition_count {
-            Partition::destroy(&index_dir(&config.data, partition)).map_err(Failure::failed)?;
+            Index::destroy(&index_dir(&config.data, partition)).map_err(Failure::failed)?;
         }
     }
     let marks: Vec<Watermarks> = (0..facts.partition_count)

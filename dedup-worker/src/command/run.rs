@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka::{Cluster, Probe, TopicSettings};
 use service::{Failure, Shutdown};
 use tracing::{info, warn};
 use wire::PartitionCount;
@@ -11,12 +12,11 @@ use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 use super::{TIMEOUT, begin, host, now_ms};
 use crate::config::Config;
-use crate::kafka::{Cluster, Probe, TopicSettings};
 use crate::metrics::WorkerAdmin;
 use crate::worker::Worker;
 use crate::worker::figures::Figures;
 use crate::worker::owner::Plan;
-use crate::worker::watch::{InputState, Watch};
+use crate::worker::watch::Watch;
 
 /// Pause before an output cluster that does not answer is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -50,6 +50,8 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let admin = host::admin(&config, admin)?;
     println!("dedup-worker ready admin={}", admin.local_addr());
 
+    let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
+    let _looking = looking.map_err(Failure::failed)?;
     let Some(partition_count) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
     let mut group = config.kafka.group.clone();
     if options.shadow {
@@ -67,7 +69,6 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         is_shadow: options.shadow,
         may_begin_anew: options.begin_anew,
         wall_ms: now_ms,
-        crash: config.crash(),
     };
     let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
     let worker = Worker::start(plan, &group, session_timeout, figures, shutdown.clone()).map_err(Failure::failed)?;
@@ -105,17 +106,14 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
         suits(config, &config.output(), topic)?;
     }
     for watch in watches {
-        let probe = Probe::new(watch.cluster(), TIMEOUT).map_err(Failure::failed)?;
-        watch.ask(&probe, None);
-        if let InputState::Ready(facts) = watch.state()
-            && facts.partition_count != count
-        {
-            return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
+        watch.first(TIMEOUT);
+        if let Some(facts) = watch.facts() {
+            if facts.partition_count != count {
+                return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
+            }
+            suits(config, watch.cluster(), EVENTS)?;
         }
-        if watch.facts().is_some() {
-            let settings = suits(config, watch.cluster(), EVENTS)?;
-            watch.keeps_for(settings.retention_ms());
-        }
+        watch.expect(count);
     }
     if let [first, second] = watches
         && let (Some(first), Some(second)) = (first.facts(), second.facts())
@@ -126,21 +124,20 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
 }
 
-/// Refuses a topic whose settings would break a promise, and warns of what weakens one. None are given where they are not
-/// told.
-fn suits(config: &Config, cluster: &Cluster, topic: &str) -> Result<TopicSettings, Failure> {
-    let settings = match TopicSettings::ask(cluster, topic, TIMEOUT) {
-        Ok(settings) => settings,
+/// Refuses a topic whose settings would break a promise, and warns of what weakens one.
+fn suits(config: &Config, cluster: &Cluster, topic: &'static str) -> Result<(), Failure> {
+    let settings = match TopicSettings::ask(cluster, &[topic], TIMEOUT) {
+        Ok(mut settings) => settings.remove(topic).unwrap_or_default(),
         Err(failure) => {
             warn!(cluster = cluster.name(), topic, %failure, "the topic's settings are unknown");
-            return Ok(TopicSettings::default());
+            return Ok(());
         }
     };
     for warning in settings.warnings(topic) {
         warn!(cluster = cluster.name(), "{warning}");
     }
     match settings.faults(topic, config.window().unwrap_or_default()) {
-        faults if faults.is_empty() => Ok(settings),
+        faults if faults.is_empty() => Ok(()),
         faults => Err(Failure::failed(format!("on the {} cluster: {}", cluster.name(), faults.join("; ")))),
     }
 }

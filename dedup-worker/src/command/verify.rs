@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dedup::{Index, Options};
 use service::Failure;
 use wire::changelog::Record;
 use wire::topic::EVENTS_INDEX;
@@ -11,7 +12,6 @@ use super::bar::Bar;
 use super::{begin, facts, host, probe};
 use crate::worker::changelog::{Changelog, Progress, log_id};
 use crate::worker::owner::index_dir;
-use crate::{Options, Partition};
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
 /// what is missing, and what nobody ever published. Prints `all` differences, or the first of each partition and their
@@ -49,7 +49,7 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         let id = log_id(&facts, partition);
         // Its runs are read one by one anyway.
         let options = Options { is_asked: false, ..config.index_options() };
-        let index = Partition::open(&dir, &genesis, id, &options).map_err(Failure::failed)?;
+        let index = Index::open(&dir, &genesis, id, &options).map_err(Failure::failed)?;
         partitions += 1;
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
+use kafka::{Cluster, Isolation, Read, Reader, TopicFacts, Watermarks};
 use wire::changelog::{Genesis, Record};
 use wire::topic::EVENTS_INDEX;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fault::Fault;
 use super::positions::Positions;
-use crate::kafka::{Cluster, Isolation, LogReader, Read, TopicFacts, Watermarks};
 
 /// Time without any progress after which the end that was measured counts as unreachable. Longer than a transaction may
 /// stay open, since an open one hides everything behind it.
@@ -165,16 +164,16 @@ impl Changelog<'_> {
         if from >= end {
             return Ok(());
         }
-        let reader = LogReader::open(self.cluster, EVENTS_INDEX, self.partition, from, Isolation::Committed)?;
+        let reader = Reader::open(self.cluster, EVENTS_INDEX, self.partition, from, Isolation::Committed)?;
         let mut moved = Instant::now();
         loop {
             match reader.read(POLL) {
                 Read::Record(message) => {
-                    let offset = message.offset() as u64;
+                    let offset = message.offset();
                     if offset >= end {
                         return Ok(());
                     }
-                    let bytes = message.payload().unwrap_or_default();
+                    let bytes = message.value().unwrap_or_default();
                     let record = self.decode(offset, bytes)?;
                     if let Record::Batch(batch) = &record {
                         progress.digests += batch.entries.len() as u64;

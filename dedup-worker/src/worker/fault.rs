@@ -1,7 +1,7 @@
 //! Why a partition is not worked on, sorted by what follows.
 
-use crate::error::{IndexError, Remedy};
-use crate::kafka::KafkaFailure;
+use dedup::{IndexError, Remedy};
+use kafka::Failure;
 
 /// Why the work on a partition ended.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,8 @@ pub enum Fault {
     Released,
 }
 
-impl From<KafkaFailure> for Fault {
-    fn from(failure: KafkaFailure) -> Self {
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
         Self::Again(failure.to_string())
     }
 }

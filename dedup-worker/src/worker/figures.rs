@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dedup::Stats;
+
 use super::changelog::Progress;
 use super::publish::Fate;
-use crate::Stats;
 
 /// Inputs a worker reads.
 pub const INPUTS: usize = 2;

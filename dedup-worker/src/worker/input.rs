@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rdkafka::Message as _;
-use rdkafka::message::BorrowedMessage;
+use dedup::Candidate;
+use kafka::{Cluster, Isolation, Message, Probe, Read, Reader, TopicFacts};
 use tracing::error;
 use wire::changelog::Position;
 use wire::partition::partition_of;
@@ -12,8 +12,6 @@ use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
 
 use super::clock::Reached;
 use super::fault::Fault;
-use crate::Candidate;
-use crate::kafka::{Cluster, Isolation, LogReader, Probe, Read, TopicFacts, headers};
 
 /// Time to ask for the earliest offset of an input that no longer has the one to be read.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,14 +53,14 @@ impl Undecodable {
 
 /// Reads a record as an event, and says how many bytes it has, or which part is not as it must be.
 pub fn decode(
-    record: &BorrowedMessage<'_>,
+    record: &Message<'_>,
     partition: u32,
     count: PartitionCount,
     seed: DigestSeed,
 ) -> (usize, Result<Candidate, Undecodable>) {
-    let mut bytes = record.key_len() + record.payload_len();
+    let mut bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
     let (mut source, mut received_at_ms) = (None, None);
-    for (name, value) in headers(record) {
+    for (name, value) in record.headers() {
         bytes += name.len() + value.map_or(0, <[u8]>::len);
         if name == SOURCE_HEADER.as_bytes() {
             source = value.and_then(SourceId::try_new);
@@ -77,7 +75,7 @@ pub fn decode(
 }
 
 fn candidate(
-    record: &BorrowedMessage<'_>,
+    record: &Message<'_>,
     partition: u32,
     count: PartitionCount,
     seed: DigestSeed,
@@ -90,7 +88,7 @@ fn candidate(
     }
     let source = source.ok_or(Undecodable::Source)?;
     let received_at_ms = received_at_ms.ok_or(Undecodable::ReceivedAt)?;
-    if record.payload_len() == 0 {
+    if record.value().is_none_or(<[u8]>::is_empty) {
         return Err(Undecodable::Value);
     }
     Ok(Candidate { digest: Digest::of(seed, source, message_id), received_at_ms })
@@ -103,7 +101,7 @@ fn decimal(text: &[u8]) -> Option<i64> {
 /// One partition of one input.
 #[derive(Debug)]
 pub struct Input {
-    reader: LogReader,
+    reader: Reader,
     facts: TopicFacts,
     cluster: &'static str,
     partition: u32,
@@ -114,7 +112,7 @@ pub struct Input {
 #[derive(Debug)]
 pub enum Taken<'a> {
     /// The next record.
-    Record(BorrowedMessage<'a>),
+    Record(Message<'a>),
     /// There is none now.
     Nothing,
     /// The log no longer holds what was read from it: it was cut or restored, and may have grown again past the
@@ -160,7 +158,7 @@ impl Input {
         };
         let is_proven = leader_epoch < 0 || next_offset <= marks.low;
         let from = if is_proven { next_offset } else { next_offset - 1 };
-        let reader = LogReader::open(cluster, EVENTS, partition, from, Isolation::Uncommitted)?;
+        let reader = Reader::open(cluster, EVENTS, partition, from, Isolation::Uncommitted)?;
         let is_at_end = next_offset == marks.high;
         let start = Cursor { next_offset, leader_epoch, reached_ms: clock_ms, is_at_end, is_proven };
         Ok(Self { reader, facts, cluster: cluster.name(), partition, start })
@@ -182,7 +180,7 @@ impl Input {
     }
 
     /// The reader, which the records are borrowed from.
-    pub fn reader(&self) -> &LogReader {
+    pub fn reader(&self) -> &Reader {
         &self.reader
     }
 
@@ -195,13 +193,13 @@ impl Input {
     pub fn take(&self, cursor: &mut Cursor) -> Taken<'_> {
         loop {
             match self.reader.read(Duration::ZERO) {
-                Read::Record(record) => match cursor.meet(record.offset() as u64, leader_epoch(&record)) {
+                Read::Record(record) => match cursor.meet(record.offset(), record.leader_epoch()) {
                     Met::Next { missing } => {
                         if missing > 0 {
                             let (cluster, partition, from) = (self.cluster, self.partition, record.offset());
                             error!(cluster, partition, missing, before = from, "records of the input are missing");
                         }
-                        cursor.reached_ms = cursor.reached_ms.max(appended_ms(&record));
+                        cursor.reached_ms = cursor.reached_ms.max(record.appended_ms());
                         return Taken::Record(record);
                     }
                     Met::Proof => {}
@@ -267,18 +265,6 @@ impl Cursor {
             (false, _) => Reached::Away(self.reached_ms),
         }
     }
-}
-
-/// When a record was appended, milliseconds since the Unix epoch.
-pub fn appended_ms(record: &BorrowedMessage<'_>) -> i64 {
-    record.timestamp().to_millis().unwrap_or(0)
-}
-
-/// Leader epoch under which a record was written, -1 where the broker did not say.
-#[expect(unsafe_code, reason = "leader epochs are not in the safe interface")]
-pub fn leader_epoch(record: &BorrowedMessage<'_>) -> i32 {
-    // SAFETY: the pointer is the record's own and lives as long as the borrow.
-    unsafe { rdkafka::bindings::rd_kafka_message_leader_epoch(record.ptr()) }
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ pub mod changelog;
 pub mod clock;
 pub mod fault;
 pub mod figures;
-pub mod group;
 pub mod input;
 pub mod owner;
 pub mod positions;
@@ -33,12 +32,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use figures::Figures;
+use kafka::{Group, Owners};
+use owner::{Owner, Plan};
 use service::Shutdown;
 use tracing::{error, warn};
-
-use figures::Figures;
-use group::{Group, Owners};
-use owner::{Owner, Plan};
 use waker::Waker;
 
 /// How long the group waits for a partition to be let go. Whoever is slower is fenced by the next owner.
@@ -50,8 +48,6 @@ pub struct Worker {
     group: Group<Table>,
     stop_group: Shutdown,
     polling: Option<JoinHandle<()>>,
-    watching: Vec<JoinHandle<()>>,
-    stop_watching: Shutdown,
 }
 
 /// Who the partitions that this worker should own are with.
@@ -88,14 +84,6 @@ impl Worker {
         figures: Arc<Figures>,
         refused: Shutdown,
     ) -> Result<Self, String> {
-        let stop_watching = Shutdown::new();
-        let count = plan.partition_count.get();
-        let watching = plan
-            .watches
-            .iter()
-            .map(|watch| Arc::clone(watch).spawn(count, stop_watching.clone()))
-            .collect::<Result<_, _>>()
-            .map_err(|error| error.to_string())?;
         let output = plan.output.clone();
         let table = Arc::new_cyclic(|myself| Table {
             plan,
@@ -113,7 +101,7 @@ impl Worker {
         let (polled, stop) = (group.clone(), stop_group.clone());
         let polling = thread::Builder::new().name("group".into()).spawn(move || polled.run(&stop));
         let polling = Some(polling.map_err(|error| error.to_string())?);
-        Ok(Self { table, group, stop_group, polling, watching, stop_watching })
+        Ok(Self { table, group, stop_group, polling })
     }
 
     /// Lets every partition go in good order and leaves the group.
@@ -129,10 +117,6 @@ impl Worker {
         running.iter().for_each(Running::let_go);
         for thread in running.iter_mut().filter_map(|running| running.thread.take()) {
             let _ = thread.join();
-        }
-        self.stop_watching.trigger();
-        for watching in self.watching.drain(..) {
-            let _ = watching.join();
         }
         self.group.leave();
         lock(&self.table.reason).take().map_or(Ok(()), Err)

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use dedup::{Index, Options};
+use kafka::{Cluster, Fenced, Probe, TopicFacts};
 use service::Shutdown;
 use tracing::{error, info, warn};
 use wire::changelog::Genesis;
@@ -32,9 +34,7 @@ use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pum
 use super::restore::{Beginning, Restored};
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
-use crate::crash::{Crash, Step};
-use crate::kafka::{Cluster, Probe, Producer, TopicFacts};
-use crate::{Options, Partition};
+use crate::crash::{self, Step};
 
 /// First pause after a fault; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -69,8 +69,6 @@ pub struct Plan {
     pub may_begin_anew: bool,
     /// The wall clock, milliseconds since the Unix epoch.
     pub wall_ms: fn() -> i64,
-    /// For tests.
-    pub crash: Crash,
 }
 
 impl Plan {
@@ -122,7 +120,7 @@ impl Owner<'_> {
                 Err(Fault::Refused(reason)) => return Err(reason),
                 Err(Fault::Index(reason)) => {
                     counters.indexes_thrown_away.fetch_add(1, Relaxed);
-                    if let Err(error) = Partition::destroy(&self.plan.index_dir(partition)) {
+                    if let Err(error) = Index::destroy(&self.plan.index_dir(partition)) {
                         error!(partition, %error, "the index cannot be thrown away");
                     }
                     reason
@@ -145,13 +143,13 @@ impl Owner<'_> {
     fn hold(&self) -> Result<(), Fault> {
         let (plan, partition) = (self.plan, self.partition);
         self.is_confirmed()?;
-        plan.crash.at(Step::Fencing);
+        crash::at(Step::Fencing);
         let publisher = self.fence()?;
-        plan.crash.at(Step::Fenced);
+        crash::at(Step::Fenced);
         self.is_confirmed()?;
-        plan.crash.at(Step::Confirmed);
+        crash::at(Step::Confirmed);
         let mut restored = self.restore(&publisher)?;
-        plan.crash.at(Step::Restored);
+        crash::at(Step::Restored);
         let Restored { genesis, clock_ms, records, .. } = restored;
         let counters = self.figures.counters();
         counters.replayed.fetch_add(records, Relaxed);
@@ -172,7 +170,7 @@ impl Owner<'_> {
         };
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);
         checkpoint(&mut held, &publisher)?;
-        plan.crash.at(Step::Checkpointed);
+        crash::at(Step::Checkpointed);
         held.publisher = publisher;
         counters.takeovers.fetch_add(1, Relaxed);
         info!(partition, records, "the partition is taken over");
@@ -189,7 +187,6 @@ impl Owner<'_> {
                 waker: &self.waker,
                 figures: self.figures,
                 wall_ms: plan.wall_ms,
-                crash: plan.crash,
             };
             match pump(&mut held, &inputs, &around)? {
                 End::InputsChanged => {}
@@ -218,12 +215,12 @@ impl Owner<'_> {
         self.figures.state_is(State::Fencing);
         if self.plan.is_shadow {
             // What it had decided for itself is no truth.
-            Partition::destroy(&self.plan.index_dir(self.partition))?;
+            Index::destroy(&self.plan.index_dir(self.partition))?;
             return Ok(Publisher::Shadow);
         }
         let id = transactional_id(self.partition);
-        let producer = Producer::fence(&self.plan.output, &id, self.plan.transaction_timeout)?;
-        Ok(Publisher::Kafka { producer, partition: self.partition, end: 0.into(), crash: self.plan.crash })
+        let producer = Fenced::take(&self.plan.output, &id, self.plan.transaction_timeout)?;
+        Ok(Publisher::Kafka { producer, partition: self.partition, end: 0.into() })
     }
 
     /// Measures the changelog's end and brings the index there. An empty changelog gets its genesis first.
@@ -236,7 +233,7 @@ impl Owner<'_> {
         let tell = &mut |progress: Progress| {
             self.figures.state_is(State::Restoring(progress));
             if progress.offset > progress.from {
-                plan.crash.at(Step::Restoring);
+                crash::at(Step::Restoring);
             }
             if self.stop.is_triggered() { Err(Fault::Released) } else { Ok(()) }
         };
@@ -245,7 +242,7 @@ impl Owner<'_> {
             Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks })
         };
         let mut changelog = measure()?;
-        plan.crash.at(Step::Measured);
+        crash::at(Step::Measured);
         let genesis = match changelog.genesis(tell) {
             Ok(Some(genesis)) => genesis,
             Ok(None) if plan.is_shadow => {

@@ -1,9 +1,8 @@
 //! How far each input log has been read, by the log's full identity.
 
+use kafka::TopicFacts;
 use wire::changelog::Position;
 use wire::limits::POSITIONS_MAX;
-
-use crate::kafka::TopicFacts;
 
 /// The positions of every input that was ever read, as far as a changelog record holds them. Those of an input that
 /// cannot be read now are carried along; the log that was read longest ago makes room for a new one.
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     fn facts(cluster: &str, topic: u8) -> TopicFacts {
-        TopicFacts { cluster_id: cluster.into(), topic_id: [topic; 16], partition_count: 8 }
+        TopicFacts { cluster_id: cluster.into(), topic_id: [topic; 16], partition_count: 8, replicas_min: 1 }
     }
 
     fn next_offset(positions: &Positions, facts: &TopicFacts) -> Option<u64> {

@@ -6,17 +6,14 @@
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use kafka_producer::Headers;
-use rdkafka::Message as _;
-use rdkafka::message::BorrowedMessage;
+use dedup::{ChangelogPoint, DecidedBatch};
+use kafka::{Failure, Fenced, Headers, Kind, Message, Outgoing};
 use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
 use super::input::Undecodable;
 use super::positions::Positions;
-use crate::crash::{Crash, Step};
-use crate::kafka::{KafkaFailure, Kind, Outgoing, Producer};
-use crate::{ChangelogPoint, DecidedBatch};
+use crate::crash::{self, Step};
 
 /// Header of a record set aside: which part of it is not as it must be.
 const REASON_HEADER: &CStr = c"reason";
@@ -39,7 +36,7 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Job<'c> {
     /// The records read.
-    pub records: Vec<BorrowedMessage<'c>>,
+    pub records: Vec<Message<'c>>,
     /// What becomes of each.
     pub fates: Vec<Fate>,
     /// Of those published, events older than the window.
@@ -56,13 +53,11 @@ pub enum Publisher {
     /// To the output cluster.
     Kafka {
         /// The fenced producer.
-        producer: Producer,
+        producer: Fenced,
         /// The partition.
         partition: u32,
         /// Where the changelog ends, as far as this producer knows.
         end: AtomicU64,
-        /// For tests.
-        crash: Crash,
     },
     /// Nowhere: what a shadow decides is only counted.
     Shadow,
@@ -80,48 +75,48 @@ impl Publisher {
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, KafkaFailure> {
-        let Self::Kafka { producer, partition, end: changelog_end, crash } = self else { return Ok(None) };
+    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<ChangelogPoint>, Failure> {
+        let Self::Kafka { producer, partition, end: changelog_end } = self else { return Ok(None) };
         producer.begin()?;
         let records = job.records.iter().zip(&job.fates);
         let delivered = producer.send(records.filter_map(|(record, fate)| outgoing(record, *fate, *partition)))?;
-        crash.at(Step::Produced);
+        crash::at(Step::Produced);
         scratch.clear();
         let (start, end) = delivered.output;
         let (clock_ms, entries) = job.decided.as_ref().map_or((0, &[][..]), |d| (d.clock_ms(), d.entries()));
         let output = OutputRange { log: 0, start, end };
         encode_batch(scratch, *partition, clock_ms, job.positions.as_slice(), output, entries);
-        commit(producer, *partition, scratch, changelog_end, *crash).map(Some)
+        commit(producer, *partition, scratch, changelog_end).map(Some)
     }
 
     /// Writes the genesis of a changelog that has none.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn genesis(&self, genesis: &Genesis) -> Result<(), KafkaFailure> {
-        let Self::Kafka { producer, partition, end, crash } = self else { return Ok(()) };
+    pub fn genesis(&self, genesis: &Genesis) -> Result<(), Failure> {
+        let Self::Kafka { producer, partition, end } = self else { return Ok(()) };
         let mut record = Vec::new();
         encode_genesis(&mut record, *partition, genesis);
         producer.begin()?;
-        commit(producer, *partition, &record, end, *crash).map(|_| ())
+        commit(producer, *partition, &record, end).map(|_| ())
     }
 
     /// Writes a checkpoint and says where the changelog stands after it.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<ChangelogPoint>, KafkaFailure> {
-        let Self::Kafka { producer, partition, end, crash } = self else { return Ok(None) };
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<ChangelogPoint>, Failure> {
+        let Self::Kafka { producer, partition, end } = self else { return Ok(None) };
         let mut record = Vec::new();
         encode_checkpoint(&mut record, *partition, checkpoint);
         producer.begin()?;
-        commit(producer, *partition, &record, end, *crash).map(Some)
+        commit(producer, *partition, &record, end).map(Some)
     }
 }
 
 /// What is sent of a record; nothing of one that had been published before.
-fn outgoing<'a>(record: &'a BorrowedMessage<'_>, fate: Fate, partition: u32) -> Option<Outgoing<'a>> {
-    let (mut key, mut value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
+fn outgoing<'a>(record: &'a Message<'_>, fate: Fate, partition: u32) -> Option<Outgoing<'a>> {
+    let (mut key, mut value) = (record.key().unwrap_or_default(), record.value().unwrap_or_default());
     let (kind, topic, partition, headers) = match fate {
         Fate::Dropped => return None,
         Fate::Published => (Kind::Output, EVENTS_DEDUPED, Some(partition), Headers::Of(record, None)),
@@ -140,24 +135,23 @@ fn outgoing<'a>(record: &'a BorrowedMessage<'_>, fate: Fate, partition: u32) -> 
 /// Adds the changelog record to the transaction that was begun, and commits. `end` is where the changelog is known to
 /// end, and is moved on.
 pub(crate) fn commit(
-    producer: &Producer,
+    producer: &Fenced,
     partition: u32,
     record: &[u8],
     end: &AtomicU64,
-    crash: Crash,
-) -> Result<ChangelogPoint, KafkaFailure> {
+) -> Result<ChangelogPoint, Failure> {
     let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
     let outgoing = Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers };
     let offset = producer.send([outgoing])?.changelog;
-    let offset = offset.ok_or_else(|| KafkaFailure::new("produce", "the changelog record was not acknowledged"))?;
+    let offset = offset.ok_or_else(|| Failure::new("produce", "the changelog record was not acknowledged"))?;
     if offset < end.load(Relaxed) {
         let (end, what) = (end.load(Relaxed), "the changelog's end went back; it is another one by the same name");
-        return Err(KafkaFailure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
+        return Err(Failure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
     }
-    crash.at(Step::BeforeCommit);
+    crash::at(Step::BeforeCommit);
     producer.commit()?;
     end.store(offset + 1, Relaxed);
-    crash.at(Step::Committed);
+    crash::at(Step::Committed);
     Ok(ChangelogPoint { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) })
 }
 

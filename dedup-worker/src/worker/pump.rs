@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dedup::{Candidate, ChangelogPoint, Index, Remedy, Verdict};
+use kafka::Failure;
 use service::Shutdown;
 use tracing::{error, warn};
 use wire::changelog::{Checkpoint, Genesis};
@@ -21,10 +23,7 @@ use super::publish::{Fate, Job, Publisher};
 use super::reading::{Looked, Reading};
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
-use crate::crash::{Crash, Step};
-use crate::error::Remedy;
-use crate::kafka::KafkaFailure;
-use crate::{Candidate, ChangelogPoint, Partition, Verdict};
+use crate::crash::{self, Step};
 
 /// Records taken from one input before the other is looked at.
 const BURST: usize = 512;
@@ -55,7 +54,7 @@ pub struct Held {
     /// What its changelog began with.
     pub genesis: Genesis,
     /// The index.
-    pub index: Partition,
+    pub index: Index,
     /// How far the inputs have been read.
     pub positions: Positions,
     /// The window's clock.
@@ -86,8 +85,6 @@ pub struct Surroundings<'a> {
     pub figures: &'a PartitionFigures,
     /// The wall clock, milliseconds since the Unix epoch.
     pub wall_ms: fn() -> i64,
-    /// For tests.
-    pub crash: Crash,
 }
 
 /// Why the loop ended without a fault.
@@ -101,7 +98,7 @@ pub enum End {
     InputCut(usize),
 }
 
-type Done<'c> = (Job<'c>, Result<Option<ChangelogPoint>, KafkaFailure>);
+type Done<'c> = (Job<'c>, Result<Option<ChangelogPoint>, Failure>);
 
 /// Runs until it is told to stop or the inputs change.
 ///
@@ -187,7 +184,7 @@ impl<'c> Run<'_, 'c> {
             }
             self.decide(&mut job)?;
             self.reading.enter(&mut self.held.positions);
-            self.around.crash.at(Step::Decided);
+            crash::at(Step::Decided);
             job.positions.clone_from(&self.held.positions);
             self.finish()?;
             if self.jobs.send(job).is_err() {
@@ -240,7 +237,7 @@ impl<'c> Run<'_, 'c> {
                         Err(why) => {
                             if why == Undecodable::Size {
                                 let (cluster, partition) = (self.reading.cluster(index), self.held.partition);
-                                let offset = rdkafka::Message::offset(&record);
+                                let offset = record.offset();
                                 error!(
                                     cluster,
                                     partition, offset, record_bytes, "a record is set aside without its value"
@@ -345,7 +342,7 @@ impl<'c> Run<'_, 'c> {
         let Some(decided) = job.decided.take() else { return Ok(()) };
         let clock_ms = decided.clock_ms();
         self.held.index.commit(decided, point);
-        self.around.crash.at(Step::IndexUpdated);
+        crash::at(Step::IndexUpdated);
         self.around.figures.batch(&job.fates, job.expired);
         if let Err(error) = self.held.index.maintain(clock_ms) {
             if error.remedy() != Remedy::Retry {

@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::message::BorrowedMessage;
+use kafka::Message;
 
 use super::clock::Reached;
-use super::input::{Cursor, Input, Taken, appended_ms};
+use super::input::{Cursor, Input, Taken};
 use super::positions::Positions;
 
 /// An input whose cluster answers, and that gives no record for this long although it is not at its end, counts as away:
@@ -43,7 +43,7 @@ struct One<'c> {
     /// How far it counts as read: up to `next`, where there is one.
     read: Cursor,
     /// Looked at, not read.
-    next: Option<BorrowedMessage<'c>>,
+    next: Option<Message<'c>>,
     heard: Instant,
 }
 
@@ -100,7 +100,7 @@ impl<'c> Reading<'c> {
                 none => return none,
             },
         };
-        if appended_ms(&record) > until_ms {
+        if record.appended_ms() > until_ms {
             one.next = Some(record);
             return Taken::Nothing;
         }
@@ -111,7 +111,7 @@ impl<'c> Reading<'c> {
     /// What the clock is to know. `answers` says whether the cluster at a place among the watches does.
     pub fn reached(&self, answers: impl Fn(usize) -> bool) -> impl Iterator<Item = Reached> {
         self.inputs.iter().map(move |one| match &one.next {
-            Some(record) => Reached::Behind(appended_ms(record)),
+            Some(record) => Reached::Behind(record.appended_ms()),
             None => one.cursor.reached(answers(one.place) && (one.cursor.is_at_end || one.heard.elapsed() < SILENCE)),
         })
     }

@@ -11,6 +11,7 @@
 
 use std::path::Path;
 
+use dedup::{ChangelogPoint, Index, Options};
 use wire::Window;
 use wire::changelog::{Genesis, Position, Record, checksum_of};
 use wire::topic::EVENTS_INDEX;
@@ -19,13 +20,12 @@ use super::changelog::{Changelog, First, Tell, log_id};
 use super::fault::Fault;
 use super::positions::Positions;
 use super::remaking;
-use crate::{ChangelogPoint, Options, Partition};
 
 /// An index at the end of its changelog.
 #[derive(Debug)]
 pub struct Restored {
     /// The index.
-    pub index: Partition,
+    pub index: Index,
     /// What its changelog began with.
     pub genesis: Genesis,
     /// How far the inputs have been read.
@@ -65,7 +65,7 @@ impl Changelog<'_> {
             Err(Fault::Index(reason)) => reason,
             Err(fault) => return Err(fault),
         };
-        Partition::destroy(dir)?;
+        Index::destroy(dir)?;
         let restored = self.replay(dir, options, genesis, beginning, tell)?;
         Ok(Restored { thrown_away: Some(mistrust), ..restored })
     }
@@ -94,7 +94,7 @@ impl Changelog<'_> {
         beginning: Beginning,
         tell: Tell<'_>,
     ) -> Result<Restored, Fault> {
-        let mut index = Partition::open(dir, &genesis, log_id(self.facts, self.partition), options)?;
+        let mut index = Index::open(dir, &genesis, log_id(self.facts, self.partition), options)?;
         let mistrust = |reason: &str| Fault::Index(reason.into());
         // From the last record that is covered on: it proves that this is the same changelog, and it has the positions.
         let covered = index.replay_from();

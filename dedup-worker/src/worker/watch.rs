@@ -1,23 +1,17 @@
-//! Whether a cluster answers, and whether its topic is still the one that is read.
+//! What is made of looking at an input: whether its cluster answers, and whether its topic is still the one that is read.
 
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use service::Shutdown;
+use kafka::{Cluster, Facts, Failure, Hurry, Look, TopicFacts};
 use tracing::{error, info, warn};
 use wire::topic::EVENTS;
 
-use crate::kafka::{Cluster, Probe, TopicFacts};
-
-/// Time between two questions to a cluster that answers.
-const PERIOD: Duration = Duration::from_secs(3);
-/// Time between two questions to one that does not.
-const PERIOD_AWAY: Duration = Duration::from_millis(500);
-/// Time for an answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// What is looked at.
+const TOPICS: &[&str] = &[EVENTS];
+/// Stands for a number of partitions that nobody has asked for yet.
+const ANY_COUNT: u32 = 0;
 
 /// What is known of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +32,10 @@ pub enum InputState {
 pub struct Watch {
     cluster: Cluster,
     state: Mutex<InputState>,
+    looked: Condvar,
+    hurry: Hurry,
+    /// Partitions that the topic must have.
+    partition_count: AtomicU32,
     /// Raised with every change of what can be read.
     changes: AtomicU64,
     /// How long its topic keeps a record, milliseconds; 0 where that is unknown or for ever.
@@ -47,7 +45,24 @@ pub struct Watch {
 impl Watch {
     /// A watch over `cluster` that knows nothing yet.
     pub fn new(cluster: Cluster) -> Arc<Self> {
-        Arc::new(Self { cluster, state: Mutex::default(), changes: AtomicU64::new(0), retention_ms: AtomicU64::new(0) })
+        Arc::new(Self {
+            cluster,
+            state: Mutex::default(),
+            looked: Condvar::new(),
+            hurry: Hurry::default(),
+            partition_count: AtomicU32::new(ANY_COUNT),
+            changes: AtomicU64::new(0),
+            retention_ms: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins to look, for as long as what it returns is kept.
+    ///
+    /// # Errors
+    /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
+    pub fn begin(self: &Arc<Self>) -> Result<kafka::Watch, Failure> {
+        let watch = Arc::clone(self);
+        kafka::Watch::start(&self.cluster, TOPICS, self.hurry.clone(), move |look| watch.hear(look))
     }
 
     /// The cluster.
@@ -57,7 +72,14 @@ impl Watch {
 
     /// What is known.
     pub fn state(&self) -> InputState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    /// What is known once it has been looked at; what is known by then where that takes longer than `limit`.
+    pub fn first(&self, limit: Duration) -> InputState {
+        let unknown = |state: &mut InputState| *state == InputState::Unknown;
+        let waited = self.looked.wait_timeout_while(self.lock(), limit, unknown);
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// Raised whenever another log is to be read, or none. A cluster that merely stops answering is the same log.
@@ -65,20 +87,42 @@ impl Watch {
         self.changes.load(Relaxed)
     }
 
-    /// Asks now and enters the answer. `partition_count` is what the topic must have, where that is known.
-    pub fn ask(&self, probe: &Probe, partition_count: Option<u32>) {
-        let state = match probe.topic(EVENTS) {
-            Ok(facts) => match partition_count {
-                Some(count) if count != facts.partition_count => InputState::Unfit(format!(
-                    "{EVENTS} has {} partitions on the {} cluster and {count} everywhere else",
-                    facts.partition_count,
-                    self.cluster.name()
-                )),
-                _ => InputState::Ready(facts),
+    /// From now on a topic with another number of partitions is not read.
+    pub fn expect(&self, partition_count: u32) {
+        self.partition_count.store(partition_count, Relaxed);
+        if let Some(facts) = self.facts() {
+            self.enter(self.judge(facts));
+        }
+    }
+
+    fn hear(&self, look: Look) {
+        let state = match look {
+            Ok(Facts { mut topics, settings }) => match topics.remove(EVENTS) {
+                Some(facts) if facts.cluster_id.is_empty() => self.away("it does not tell its id"),
+                Some(facts) => {
+                    self.keeps_for(settings.get(EVENTS).and_then(kafka::TopicSettings::retention_ms));
+                    self.judge(facts)
+                }
+                None => self.away("it has no topic events"),
             },
-            Err(failure) => InputState::Away(failure.to_string(), self.facts()),
+            Err(reason) => self.away(&reason),
         };
         self.enter(state);
+    }
+
+    fn away(&self, reason: &str) -> InputState {
+        InputState::Away(reason.into(), self.facts())
+    }
+
+    fn judge(&self, facts: TopicFacts) -> InputState {
+        match self.partition_count.load(Relaxed) {
+            count if count != ANY_COUNT && count != facts.partition_count => InputState::Unfit(format!(
+                "{EVENTS} has {} partitions on the {} cluster and {count} everywhere else",
+                facts.partition_count,
+                self.cluster.name()
+            )),
+            _ => InputState::Ready(facts),
+        }
     }
 
     /// What it was when it answered last.
@@ -87,10 +131,6 @@ impl Watch {
             InputState::Ready(facts) | InputState::Away(_, Some(facts)) => Some(facts),
             _ => None,
         }
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.state(), InputState::Ready(_))
     }
 
     /// How long the topic keeps a record, milliseconds; `None` where that is unknown, or for ever.
@@ -108,25 +148,31 @@ impl Watch {
         self.retention_ms().is_some_and(|kept_ms| behind_ms > kept_ms / 2)
     }
 
-    /// The cluster turned out not to answer, and its log is not open: it is opened when it does.
+    /// The cluster turned out not to answer, and its log is not open: it is opened when it does, and asked soon.
     pub fn forget(&self) {
+        self.hurry.up();
         self.enter(InputState::Away("it did not answer when it was to be read".into(), None));
     }
 
     fn enter(&self, state: InputState) {
-        let before_facts = self.facts();
+        let before = self.facts();
         self.say(&self.state(), &state);
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        if before_facts != self.facts() {
+        *self.lock() = state;
+        self.looked.notify_all();
+        if !TopicFacts::is_same_log(before.as_ref(), self.facts().as_ref()) {
             self.changes.fetch_add(1, Relaxed);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, InputState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A change is logged once.
     fn say(&self, before: &InputState, state: &InputState) {
         let cluster = self.cluster.name();
         match (before, state) {
-            (InputState::Ready(was), InputState::Ready(is)) if was != is => {
+            (InputState::Ready(was), InputState::Ready(is)) if !TopicFacts::is_same_log(Some(was), Some(is)) => {
                 error!(cluster, ?was, ?is, "the input is another log than before; it is read from its earliest record");
             }
             (InputState::Ready(_), InputState::Ready(_))
@@ -141,27 +187,6 @@ impl Watch {
             (_, InputState::Unfit(reason)) => error!(cluster, reason, "the input is not read"),
         }
     }
-
-    /// Asks again and again until `stop`.
-    ///
-    /// # Errors
-    /// Where the operating system refuses a thread.
-    pub fn spawn(self: Arc<Self>, partition_count: u32, stop: Shutdown) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name(format!("watch-{}", self.cluster.name())).spawn(move || {
-            let mut probe = None;
-            while !stop.is_triggered() {
-                if probe.is_none() {
-                    probe = Probe::new(&self.cluster, TIMEOUT).ok();
-                }
-                if let Some(probe) = &probe {
-                    self.ask(probe, Some(partition_count));
-                }
-                let asked = Instant::now();
-                // In steps, because it may be forgotten meanwhile.
-                while !stop.wait_timeout(PERIOD_AWAY) && self.is_ready() && asked.elapsed() < PERIOD {}
-            }
-        })
-    }
 }
 
 #[cfg(test)]
@@ -169,12 +194,12 @@ mod tests {
     use super::*;
 
     fn facts(topic: u8) -> TopicFacts {
-        TopicFacts { cluster_id: "c".into(), topic_id: [topic; 16], partition_count: 8 }
+        TopicFacts { cluster_id: "c".into(), topic_id: [topic; 16], partition_count: 8, replicas_min: 1 }
     }
 
     #[test]
     fn half_of_the_retention_is_an_alarm() {
-        let watch = Watch::new(Cluster::new("primary", "127.0.0.1:1", service::Properties::default()));
+        let watch = Watch::new(Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default()));
         assert!(!watch.is_late(u64::MAX), "nobody knows how long it is kept");
         watch.keeps_for(Some(1_000));
         assert_eq!([500, 501].map(|behind_ms| watch.is_late(behind_ms)), [false, true]);
@@ -182,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_another_log_is_a_change() {
-        let watch = Watch::new(Cluster::new("primary", "127.0.0.1:1", service::Properties::default()));
+        let watch = Watch::new(Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default()));
         watch.enter(InputState::Away("no answer".into(), watch.facts()));
         assert_eq!((watch.changes(), watch.facts()), (0, None));
         watch.enter(InputState::Ready(facts(1)));
@@ -194,5 +219,10 @@ mod tests {
         assert_eq!(watch.changes(), 2);
         watch.enter(InputState::Unfit("9 partitions and 8".into()));
         assert_eq!((watch.changes(), watch.facts()), (3, None));
+        watch.enter(InputState::Ready(facts(2)));
+        watch.enter(InputState::Ready(TopicFacts { replicas_min: 2, ..facts(2) }));
+        assert_eq!(watch.changes(), 4, "a replica more is the same log");
+        watch.expect(9);
+        assert!(matches!(watch.state(), InputState::Unfit(reason) if reason.contains("8 partitions")));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dedup_worker::kafka::{Cluster, Producer};
 use dedup_worker::worker::owner::transactional_id;
+use kafka::{Cluster, Fenced};
 use rustix::process::Signal;
 use service::Properties;
 
@@ -118,7 +118,7 @@ fn a_broker_killed_under_a_worker_costs_and_doubles_nothing() {
 fn repeats_of_a_batch_that_is_aborted_come_out() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let cluster = Cluster::new("output", &scene.brokers.primary.address, Properties::default());
+    let cluster = Cluster::new("test", "output", &scene.brokers.primary.address, Properties::default());
     let mut count = 0;
     for round in 0..if chaos() { 10 } else { 1 } {
         let (partition, group) = (round % 4, format!("round-{round}"));
@@ -143,7 +143,7 @@ fn repeats_of_a_batch_that_is_aborted_come_out() {
         // The worker stands with both batches in its hands; nothing is out.
         output.drain(Duration::from_millis(300));
         assert_eq!(output.seen.len(), had);
-        drop(Producer::fence(&cluster, &id, Duration::from_secs(20)).unwrap());
+        drop(Fenced::take(&cluster, &id, Duration::from_secs(20)).unwrap());
         scene.brokers.proxy.set(Mode::Pass);
         worker.signal(Signal::CONT);
         worker.wait_for_a_fault(0);

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, iter, thread};
 
-use dedup_worker::kafka::{Cluster, Kind, Outgoing, Producer};
 use dedup_worker::worker::owner::transactional_id;
-use kafka_producer::Headers;
+use kafka::Headers;
+use kafka::{Cluster, Fenced, Kind, Outgoing};
 use rustix::process::Signal;
 use service::Properties;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
@@ -50,8 +50,8 @@ fn an_index_that_is_gone_is_made_again() {
 
 /// Writes the beginning of a partition's changelog, and commits it.
 fn write(scene: &Scene, partition: u32, records: impl IntoIterator<Item = Vec<u8>>) {
-    let cluster = Cluster::new("output", &scene.brokers.primary.address, Properties::default());
-    let producer = Producer::fence(&cluster, &transactional_id(partition), Duration::from_secs(10)).unwrap();
+    let cluster = Cluster::new("test", "output", &scene.brokers.primary.address, Properties::default());
+    let producer = Fenced::take(&cluster, &transactional_id(partition), Duration::from_secs(10)).unwrap();
     producer.begin().unwrap();
     for value in records {
         let (kind, topic, headers) = (Kind::Changelog, c"events.index", Headers::These(&[]));

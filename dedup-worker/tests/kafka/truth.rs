@@ -3,11 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use dedup_worker::kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
+use dedup::{ChangelogPoint, Index, Options};
 use dedup_worker::worker::changelog::{Changelog, log_id};
 use dedup_worker::worker::owner::index_dir;
-use dedup_worker::{ChangelogPoint, Options, Partition};
-use rdkafka::Message as _;
+use kafka::{Cluster, Isolation, Probe, Read, Reader, Watermarks};
 use service::Properties;
 use wire::changelog::{OutputRange, Record, checksum_of, encode_batch};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
@@ -20,7 +19,7 @@ use super::scene::Scene;
 const LIMIT: Duration = Duration::from_secs(50);
 
 fn output_cluster(scene: &Scene) -> Cluster {
-    Cluster::new("output", &scene.brokers.primary.address, Properties::default())
+    Cluster::new("test", "output", &scene.brokers.primary.address, Properties::default())
 }
 
 /// Cut back to the middle: who has an index goes on with it, who has none would publish again, and is refused. The same
@@ -137,10 +136,10 @@ fn lookup_names_the_batch_that_the_event_lies_in() {
         let (from, to): (u64, u64) = (from.parse().unwrap(), to.trim().parse().unwrap());
         assert!(to - from < 100, "a batch, not the whole: {said}");
         let cluster = output_cluster(&scene);
-        let reader = LogReader::open(&cluster, EVENTS_DEDUPED, partition, from, Isolation::Committed).unwrap();
+        let reader = Reader::open(&cluster, EVENTS_DEDUPED, partition, from, Isolation::Committed).unwrap();
         let is_there = loop {
             match reader.read(Duration::from_secs(10)) {
-                Read::Record(record) if record.offset() as u64 > to => break false,
+                Read::Record(record) if record.offset() > to => break false,
                 Read::Record(record) if record.key() == Some(id.as_bytes()) => break true,
                 Read::Record(_) => {}
                 other => panic!("{other:?}"),
@@ -196,7 +195,7 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let genesis = changelog.genesis(&mut |_| Ok(())).unwrap().unwrap();
     let dir = index_dir(&scene.folder().join(name), 0);
     fs::remove_dir_all(&dir).unwrap();
-    let mut index = Partition::open(&dir, &genesis, log_id(&facts, 0), &Options::default()).unwrap();
+    let mut index = Index::open(&dir, &genesis, log_id(&facts, 0), &Options::default()).unwrap();
     let (mut batches, mut left_out) = (0, Vec::new());
     let foreign: Vec<_> = (1..=7).map(|number| (Digest(number << 64), Bucket(20_000))).collect();
     let read = changelog.read(marks.low, &mut |_| Ok(()), &mut |offset, bytes, record| {

@@ -7,6 +7,7 @@
 mod check;
 mod expectation;
 mod findings;
+#[cfg_attr(not(feature = "kafka"), path = "no_kafka.rs")]
 mod kafka;
 mod output;
 mod source;

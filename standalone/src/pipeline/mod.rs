@@ -25,7 +25,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dedup_worker::{Candidate, IndexError, Partition, Verdict};
+use dedup::{Candidate, Index, IndexError, Verdict};
 use local_buffer::{InstanceId, RecordId};
 use thiserror::Error;
 use wire::changelog::{Genesis, OutputRange, Position};
@@ -130,7 +130,7 @@ pub struct Pipeline {
     output: Output,
     rejected: Output,
     ledger: Ledger,
-    partition: Partition,
+    partition: Index,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
     #[cfg(test)]
@@ -146,7 +146,7 @@ impl Pipeline {
         layout: Layout,
         instance: InstanceId,
         new_genesis: &Genesis,
-        options: &dedup_worker::Options,
+        options: &dedup::Options,
         now_ms: i64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Self, Recovered), PipelineError> {
@@ -237,7 +237,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub fn maintain(&mut self, clock_ms: i64) -> Result<dedup_worker::Maintenance, PipelineError> {
+    pub fn maintain(&mut self, clock_ms: i64) -> Result<dedup::Maintenance, PipelineError> {
         let maintenance = self.partition.maintain(clock_ms)?;
         if let (true, Some(covered)) = (maintenance.digests_sealed > 0, self.partition.replay_from()) {
             self.ledger.prune(covered.next_offset, clock_ms)?;
@@ -246,7 +246,7 @@ impl Pipeline {
     }
 
     /// The index's figures.
-    pub fn index_stats(&self) -> dedup_worker::Stats {
+    pub fn index_stats(&self) -> dedup::Stats {
         self.partition.stats()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dedup_worker::{ChangelogPoint, IndexError, Partition};
+use dedup::{ChangelogPoint, Index, IndexError};
 use local_buffer::InstanceId;
 use wire::changelog::{Genesis, OutputRange};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
@@ -48,7 +48,7 @@ pub(super) fn open(
     layout: Layout,
     instance: InstanceId,
     new_genesis: &Genesis,
-    options: &dedup_worker::Options,
+    options: &dedup::Options,
     now_ms: i64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Pipeline, Recovered), PipelineError> {
@@ -146,10 +146,10 @@ fn rejected_output(layout: &Layout) -> Result<Output, PipelineError> {
 fn index(
     layout: &Layout,
     ledger: &Ledger,
-    options: &dedup_worker::Options,
+    options: &dedup::Options,
     recovered: &mut Recovered,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Partition, PipelineError> {
+) -> Result<Index, PipelineError> {
     let mistrust = match replayed(layout, ledger, options, recovered, progress) {
         Ok(Some(partition)) => return Ok(partition),
         Ok(None) => "it has applied what the ledger does not hold".to_owned(),
@@ -158,7 +158,7 @@ fn index(
     };
     recovered.index_rebuilt = Some(mistrust);
     recovered.batches_replayed = 0;
-    Partition::destroy(&layout.index)?;
+    Index::destroy(&layout.index)?;
     let partition = replayed(layout, ledger, options, recovered, progress)?;
     partition.ok_or_else(|| IndexError::Damaged("a new index is not empty".into()).into())
 }
@@ -167,11 +167,11 @@ fn index(
 fn replayed(
     layout: &Layout,
     ledger: &Ledger,
-    options: &dedup_worker::Options,
+    options: &dedup::Options,
     recovered: &mut Recovered,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Option<Partition>, PipelineError> {
-    let mut partition = Partition::open(&layout.index, ledger.genesis(), ledger.id(), options)?;
+) -> Result<Option<Index>, PipelineError> {
+    let mut partition = Index::open(&layout.index, ledger.genesis(), ledger.id(), options)?;
     let covered = partition.replay_from();
     if let Some(end) = covered
         && ledger.checksum_before(end.next_offset)? != Some(end.checksum)

@@ -48,7 +48,7 @@ fn layout(dir: &TempDir) -> Layout {
 }
 
 fn try_open(dir: &TempDir) -> Result<(Pipeline, Recovered), PipelineError> {
-    let options = dedup_worker::Options::default();
+    let options = dedup::Options::default();
     Pipeline::open(layout(dir), InstanceId::from_bytes(INSTANCE), &genesis(), &options, NOW_MS, &mut |_| ())
 }
 

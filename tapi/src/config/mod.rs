@@ -1,9 +1,8 @@
-//! The settings of `tapi`, and the part of them that every process has which takes events over HTTP.
+//! The settings of `tapi`.
 //!
 //! `tapi.toml` beside this crate is the commented example; a test holds it to these structs.
 
-mod ingest;
-mod kafka;
+mod drain;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Problem, Settings};
 
-pub use ingest::{Buffer, DirectIo, Ingest, Limits, SourceConfig, Sync};
-pub use kafka::{Breaker, Kafka};
+pub use drain::{Breaker, Kafka};
 
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +31,7 @@ pub struct Config {
     pub log: Logging,
     /// Everything about taking events.
     #[serde(flatten)]
-    pub ingest: Ingest,
+    pub ingest: ingest::Config,
 }
 
 impl Default for Config {
@@ -44,7 +42,7 @@ impl Default for Config {
             data: "./data/tapi".into(),
             kafka: Kafka::default(),
             log: Logging::default(),
-            ingest: Ingest::default(),
+            ingest: ingest::Config::default(),
         }
     }
 }
@@ -82,7 +80,7 @@ mod tests {
 
     #[test]
     fn no_part_loses_its_secrets() {
-        for secret in Ingest::SECRETS.iter().chain(Kafka::SECRETS) {
+        for secret in ingest::Config::SECRETS.iter().chain(Kafka::SECRETS) {
             assert!(Config::SECRETS.contains(secret), "{secret}");
         }
     }

@@ -1,6 +1,6 @@
 //! What each error of a delivery means for the record, and for the cluster.
 
-use rdkafka::types::RDKafkaErrorCode as Code;
+use kafka::Code;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

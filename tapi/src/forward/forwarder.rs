@@ -4,23 +4,26 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka_producer::{Producer, Report};
+use kafka::{Producer, Report};
 use local_buffer::Reader;
 use service::Shutdown;
+use service::backoff::chance;
 use tracing::{error, info, warn};
+use wire::topic::EVENTS_REJECTED;
 
+use super::board::Board;
 use super::breaker::State as BreakerState;
+use super::error::DrainError;
 use super::fault::Fault;
 use super::figures::{Figures, Snapshot};
 use super::handle::Control;
 use super::listen::Standing;
+use super::memory::Memory;
 use super::outlet::Outlet;
-use super::retry::chance;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 use crate::config::Kafka;
-use crate::kafka::{Board, KafkaError, Memory};
 
 /// Longest wait for librdkafka between two looks at everything else, while it holds records.
 const BUSY: Duration = Duration::from_millis(5);
@@ -83,7 +86,7 @@ impl Forwarder {
         published: Arc<Figures>,
         finish: Shutdown,
         now: Instant,
-    ) -> Result<Self, KafkaError> {
+    ) -> Result<Self, DrainError> {
         let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(kafka, cluster, now));
         let mut forwarder = Self {
             outlets: [primary?, secondary?],
@@ -354,7 +357,7 @@ impl Forwarder {
         if self.window.waiting() == 0 {
             return;
         }
-        let has = |standing: &Standing| matches!(standing, Standing::Fit(facts) if facts.has_rejected);
+        let has = |standing: &Standing| matches!(standing, Standing::Fit(facts) if facts.topics.contains_key(EVENTS_REJECTED));
         let has_rejected = self.standings.each_ref().map(has);
         let Self { outlets, router, reader, figures, window, .. } = self;
         let sender = Sender { outlets, router, reader, figures, partitions, has_rejected, now };

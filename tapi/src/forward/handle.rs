@@ -9,11 +9,14 @@ use local_buffer::{Reader, ReaderWaker};
 use service::Shutdown;
 use tracing::{info, warn};
 
+use super::board::Contacts;
+use super::error::DrainError;
 use super::figures::{Figures, Snapshot};
+use super::fit::{fit, partitions};
 use super::forwarder::Forwarder;
+use super::memory::Memory;
 use super::router::Cluster;
 use crate::config::Kafka;
-use crate::kafka::{Contacts, KafkaError, Memory, fit};
 
 /// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
 /// wrong does, and is found within this time.
@@ -94,14 +97,14 @@ impl Forward {
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
     /// Clusters that do not answer are no error.
-    pub fn start(kafka: &Kafka, dir: &Path, reader: Reader) -> Result<Self, KafkaError> {
+    pub fn start(kafka: &Kafka, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
         let mut memory = Memory::open(dir)?;
         let contacts = Contacts::start(kafka)?;
         let looks = contacts.board().wait_for_both(FIRST_LOOK);
         let facts = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.as_ref().ok()));
         for cluster in Cluster::BOTH {
             let Some(seen) = facts[cluster as usize] else {
-                if !kafka.brokers(cluster).is_empty() {
+                if kafka.cluster(cluster).is_configured() {
                     let reason = looks[cluster as usize].as_ref().and_then(|look| look.as_ref().err());
                     let reason = reason.map_or("it is silent", String::as_str);
                     warn!(%cluster, reason, "no answer from the cluster; it is used as soon as it answers");
@@ -112,11 +115,11 @@ impl Forward {
             let outcome = fit(cluster, seen, other, memory.count(), kafka.events_retention_ms_min);
             match outcome {
                 Err(misfit) if misfit.may_pass() => warn!(%cluster, %misfit, "the cluster is not used yet"),
-                outcome => outcome.map_err(|misfit| KafkaError::Misfit { cluster, misfit })?,
+                outcome => outcome.map_err(|misfit| DrainError::Misfit { cluster, misfit })?,
             }
         }
         if let Some(seen) = facts.into_iter().flatten().next()
-            && let Some(count) = wire::PartitionCount::try_new(seen.partitions)
+            && let Some(count) = wire::PartitionCount::try_new(partitions(seen))
         {
             memory.remember(count)?;
         }

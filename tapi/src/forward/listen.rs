@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use kafka::Facts;
 use tracing::{error, info, warn};
 use wire::PartitionCount;
 
 use super::figures::NOT_CONFIGURED;
+use super::fit::{Misfit, fit, partitions, warnings};
 use super::forwarder::Forwarder;
 use super::handle::Wish;
 use super::router::Cluster;
-use crate::kafka::{Facts, Misfit, fit, warnings};
 
 /// What is known of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Forwarder {
     /// The first cluster that fits decides the partition count.
     fn remember(&mut self, seen: &Facts, now: Instant) -> Standing {
         if self.memory.count().is_none()
-            && let Some(count) = PartitionCount::try_new(seen.partitions)
+            && let Some(count) = PartitionCount::try_new(partitions(seen))
         {
             if let Err(error) = self.memory.remember(count) {
                 // Looked at again with the next loop.
@@ -87,7 +88,7 @@ impl Forwarder {
             Standing::Unseen(_) => {}
             Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
             Standing::Fit(facts) => {
-                info!(%cluster, id = facts.cluster_id, partitions = facts.partitions, "the cluster can be used");
+                info!(%cluster, id = facts.cluster_id(), partitions = partitions(facts), "the cluster can be used");
                 for warning in warnings(facts) {
                     warn!(%cluster, "{warning}");
                 }

@@ -42,12 +42,16 @@
 //! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
 //! and chance included; `forwarder` is the thread that asks them and does what they say.
 
+mod board;
 pub mod breaker;
+mod error;
 mod fault;
 pub mod figures;
+mod fit;
 mod forwarder;
 mod handle;
 mod listen;
+mod memory;
 mod outlet;
 mod progress;
 mod retry;
@@ -55,8 +59,9 @@ mod router;
 mod send;
 mod window;
 
+pub use error::DrainError;
 pub use fault::Fault;
 pub use figures::Snapshot;
+pub use fit::Misfit;
 pub use handle::{Control, Forward, Remote};
-pub use retry::{Backoff, chance};
 pub use router::Cluster;

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_producer::Producer;
-use rdkafka::ClientConfig;
+use kafka::{Producer, Sending};
+use service::backoff::Backoff;
 use tracing::error;
 
 use super::breaker::{Sight, Stall};
+use super::error::DrainError;
 use super::progress::Progress;
-use super::retry::{Backoff, Retry};
+use super::retry::Retry;
 use super::router::Cluster;
 use super::window::Route;
 use crate::config::Kafka;
-use crate::kafka::{KafkaError, Role, client_config};
 
 /// First pause after records failed; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -22,7 +22,8 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 /// One producer and what it holds.
 #[derive(Debug)]
 pub(crate) struct Line {
-    config: ClientConfig,
+    cluster: kafka::Cluster,
+    sending: Sending,
     /// Made when it is first needed, and again after the last one failed for good.
     producer: Option<Producer>,
     /// What it holds, by lane.
@@ -30,8 +31,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn new(config: ClientConfig, now: Instant) -> Self {
-        Self { config, producer: None, progress: Progress::new(0, now) }
+    fn new(cluster: kafka::Cluster, sending: Sending, now: Instant) -> Self {
+        Self { cluster, sending, producer: None, progress: Progress::new(0, now) }
     }
 
     /// The producer, if there is one.
@@ -42,7 +43,7 @@ impl Line {
     /// The producer, made if need be; `None` where that fails.
     pub(crate) fn producer(&mut self) -> Option<&Producer> {
         if self.producer.is_none() {
-            match Producer::new(&self.config) {
+            match Producer::new(&self.cluster, self.sending) {
                 Ok(producer) => self.producer = Some(producer),
                 Err(error) => error!(%error, "a Kafka producer cannot be made; it is tried again"),
             }
@@ -69,14 +70,12 @@ impl Outlet {
     ///
     /// # Errors
     /// Where librdkafka does not take a setting.
-    pub(crate) fn new(kafka: &Kafka, cluster: Cluster, now: Instant) -> Result<Self, KafkaError> {
-        let line = |role| Line::new(client_config(kafka, cluster, role), now);
-        let mut lines = [line(Role::Send), line(Role::SendAlone)];
-        if !kafka.brokers(cluster).is_empty() {
-            let made = Producer::new(&lines[0].config);
-            let failed =
-                |error: rdkafka::error::KafkaError| KafkaError::Settings { cluster, message: error.to_string() };
-            lines[0].producer = Some(made.map_err(failed)?);
+    pub(crate) fn new(kafka: &Kafka, cluster: Cluster, now: Instant) -> Result<Self, DrainError> {
+        let to = kafka.cluster(cluster);
+        let line = |sending| Line::new(to.clone(), sending, now);
+        let mut lines = [line(Sending::Together { linger_ms: kafka.linger_ms }), line(Sending::Alone)];
+        if to.is_configured() {
+            lines[0].producer = Some(Producer::new(&to, lines[0].sending)?);
         }
         Ok(Self { lines, retry: Retry::new(Backoff::new(RETRY_FIRST, RETRY_LAST)) })
     }

@@ -15,8 +15,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use service::backoff::Backoff;
+
 use super::breaker::{Breaker, Cause, Limits, Sight, State, Transition};
-use super::retry::Backoff;
 
 /// First pause before an open cluster is tried early; it doubles up to the last.
 const EARLY_FIRST: Duration = Duration::from_millis(500);

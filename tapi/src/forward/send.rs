@@ -3,9 +3,8 @@
 use std::ffi::CStr;
 use std::time::Instant;
 
-use kafka_producer::{Headers, Record};
+use kafka::{Code, Headers, Record};
 use local_buffer::{Reader, RecordId};
-use rdkafka::types::RDKafkaErrorCode;
 use tracing::{error, warn};
 use wire::envelope::{Envelope, Kind};
 use wire::partition::partition_of;
@@ -23,7 +22,7 @@ const SOURCE: &CStr = c"source";
 const RECEIVED_AT: &CStr = c"receivedAt";
 
 /// A producer that did not take a record for a reason other than a full queue.
-pub(super) type Trouble = (Route, RDKafkaErrorCode);
+pub(super) type Trouble = (Route, Code);
 
 /// What handing over works with.
 pub(super) struct Sender<'a> {
@@ -74,9 +73,9 @@ impl Sender<'_> {
             }
             match self.send(token, &envelope, route) {
                 Ok(()) => Some(State::Sent { route, refused }),
-                Err(RDKafkaErrorCode::QueueFull) => None,
+                Err(Code::QueueFull) => None,
                 // Larger than any request of ours may be, on either cluster.
-                Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                Err(Code::MessageSizeTooLarge) => {
                     Some(self.quarantine(id, record, "larger than message.max.bytes", state))
                 }
                 // Events are not held up for those that were set aside.
@@ -119,7 +118,7 @@ impl Sender<'_> {
     }
 
     #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
-    fn send(&mut self, token: Token, envelope: &Envelope<'_>, route: Route) -> Result<(), RDKafkaErrorCode> {
+    fn send(&mut self, token: Token, envelope: &Envelope<'_>, route: Route) -> Result<(), Code> {
         let (topic, partition, lane) = match (envelope.kind, envelope.message_id) {
             (Kind::Event, Some(id)) => {
                 let partition = partition_of(id, self.partitions);
@@ -140,7 +139,7 @@ impl Sender<'_> {
         let token = token.in_lane(lane as u16);
         let line = self.outlets[route.cluster as usize].line(route);
         let was_idle = line.progress.outstanding() == 0;
-        let producer = line.producer().ok_or(RDKafkaErrorCode::Fail)?;
+        let producer = line.producer().ok_or(Code::Fail)?;
         if was_idle {
             // Whatever was heard while nothing was sent may be long over; what still holds is heard again at once.
             producer.reached();

@@ -1,16 +1,7 @@
-//! The server over real sockets: what each kind of client sends, what it gets back, and what is in the buffer then; and
-//! the program's tools, on real files.
+//! The program: its settings, its signals, its exit codes, and its tools on real files.
 
-mod answers;
 mod binary;
-mod bodies;
-mod browsers;
 mod buffer;
+#[expect(dead_code, reason = "the tests of ingest need more of it")]
+#[path = "../../ingest/tests/server/client.rs"]
 mod client;
-mod connections;
-mod fuzz_corpus;
-mod harness;
-mod keys;
-mod metrics;
-mod paths;
-mod stops;

@@ -15,11 +15,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use kafka_producer::Headers;
-use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::{Offset, TopicPartitionList};
+use kafka::{Cluster, Fenced, Headers, Isolation, Kind, Outgoing, Probe, Read, Reader, Watermarks, delete_before};
 use service::Failure;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
@@ -29,10 +25,8 @@ use wire::{Bucket, Digest, PartitionCount};
 use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
-use crate::crash::Crash;
-use crate::kafka::{Cluster, Isolation, Kind, LogReader, Outgoing, Probe, Producer, Read, Watermarks};
 use crate::worker::changelog::Progress;
-use crate::worker::input::{appended_ms, decode};
+use crate::worker::input::decode;
 use crate::worker::owner::{new_genesis, transactional_id};
 use crate::worker::publish::commit;
 use crate::worker::remaking;
@@ -61,8 +55,8 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
     let partition_count = PartitionCount::try_new(count).ok_or_else(|| Failure::failed("no partitions"))?;
     let window = config.window().unwrap_or_default();
     let timeout = Duration::from_millis(config.kafka.transaction_timeout_ms);
-    let producers: Vec<Producer> = (0..count)
-        .map(|partition| Producer::fence(&cluster, &transactional_id(partition), timeout))
+    let producers: Vec<Fenced> = (0..count)
+        .map(|partition| Fenced::take(&cluster, &transactional_id(partition), timeout))
         .collect::<Result<_, _>>()
         .map_err(Failure::failed)?;
     let inputs = config.inputs();
@@ -74,8 +68,8 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
         // No later than the inputs begin: the window's clock starts with the genesis.
         let inputs_ms = earliest_ms(&inputs, partition);
         let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
-        let (cluster, crash) = (&cluster, config.crash());
-        let truth = Truth { cluster, producer, partition, genesis, inputs_ms, end: AtomicU64::new(0), crash };
+        let cluster = &cluster;
+        let truth = Truth { cluster, producer, partition, genesis, inputs_ms, end: AtomicU64::new(0) };
         truth.claim()?;
         empty(cluster, &probe, partition)?;
         bar.expect(marks.high - marks.low);
@@ -100,11 +94,11 @@ fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
         if marks.low == marks.high {
             return Some(now_ms());
         }
-        let reader = LogReader::open(input, EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
+        let reader = Reader::open(input, EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT {
             if let Read::Record(record) = reader.read(POLL) {
-                return Some(appended_ms(&record));
+                return Some(record.appended_ms());
             }
         }
         None
@@ -119,29 +113,19 @@ fn empty(cluster: &Cluster, probe: &Probe, partition: u32) -> Result<(), Failure
     if marks.low == marks.high {
         return Ok(());
     }
-    let admin: AdminClient<DefaultClientContext> = cluster.config().create().map_err(Failure::failed)?;
-    let mut list = TopicPartitionList::new();
-    let end = Offset::Offset(marks.high.cast_signed());
-    list.add_partition_offset(EVENTS_INDEX, partition.cast_signed(), end).map_err(Failure::failed)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failure::failed)?;
-    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
-    let deleted = runtime.block_on(admin.delete_records(&list, &options)).map_err(Failure::failed)?;
-    for element in deleted.elements() {
-        element.error().map_err(|error| Failure::failed(format!("{EVENTS_INDEX} {partition}: {error}")))?;
-    }
-    Ok(())
+    let deleted = delete_before(cluster, EVENTS_INDEX, partition, marks.high, TIMEOUT);
+    deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {partition}: {failure}")))
 }
 
 /// One partition's new changelog on its way.
 struct Truth<'a> {
     cluster: &'a Cluster,
-    producer: &'a Producer,
+    producer: &'a Fenced,
     partition: u32,
     genesis: Genesis,
     /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
     inputs_ms: i64,
     end: AtomicU64,
-    crash: Crash,
 }
 
 impl Truth<'_> {
@@ -179,7 +163,7 @@ impl Truth<'_> {
             return Ok(output_ms);
         }
         let (topic, from) = (EVENTS_DEDUPED, marks.low);
-        let reader = LogReader::open(self.cluster, topic, self.partition, from, Isolation::Committed);
+        let reader = Reader::open(self.cluster, topic, self.partition, from, Isolation::Committed);
         let reader = reader.map_err(Failure::failed)?;
         let mut entries: Vec<(Digest, Bucket)> = Vec::new();
         let mut output = OutputRange { log: 0, start: from, end: from };
@@ -189,8 +173,8 @@ impl Truth<'_> {
                 Read::Record(message) => {
                     moved = Instant::now();
                     // The clock was no later than this when the event was decided, so no bucket becomes older by it.
-                    output_ms = output_ms.max(appended_ms(&message));
-                    output.end = message.offset() as u64 + 1;
+                    output_ms = output_ms.max(message.appended_ms());
+                    output.end = message.offset() + 1;
                     match decode(&message, self.partition, partition_count, seed).1 {
                         Ok(event) => entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms))),
                         Err(_) => tally.foreign += 1,
@@ -229,7 +213,7 @@ impl Truth<'_> {
             let (kind, partition, headers) = (Kind::Changelog, Some(self.partition), Headers::These(&[]));
             let outgoing = |value| Outgoing { kind, topic: c"events.index", partition, key: &[], value, headers };
             self.producer.send(before.iter().map(|value| outgoing(value.as_slice())))?;
-            commit(self.producer, self.partition, last, &self.end, self.crash)
+            commit(self.producer, self.partition, last, &self.end)
         };
         write().map(|_| ()).map_err(|failure| Failure::failed(format!("{failure}; is a worker running?")))
     }

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rdkafka::Message as _;
+use kafka::{Cluster, Isolation, Probe, Read, Reader, TopicFacts};
 use wire::topic::EVENTS;
 
-use crate::kafka::{Cluster, Isolation, LogReader, Probe, Read, TopicFacts};
 use crate::worker::positions::Positions;
 
 /// Time for the one record that tells how long it has been waiting.
@@ -34,7 +33,7 @@ pub(super) enum Lag {
 }
 
 impl Asked {
-    pub(super) fn new(cluster: Cluster, timeout: Duration) -> Result<Self, crate::kafka::KafkaFailure> {
+    pub(super) fn new(cluster: Cluster, timeout: Duration) -> Result<Self, kafka::Failure> {
         let probe = Probe::new(&cluster, timeout)?;
         let facts = probe.topic(EVENTS).ok();
         Ok(Self { cluster, probe, facts })
@@ -50,11 +49,11 @@ impl Asked {
     }
 
     fn appended_ms(&self, partition: u32, offset: u64) -> Option<i64> {
-        let reader = LogReader::open(&self.cluster, EVENTS, partition, offset, Isolation::Uncommitted).ok()?;
+        let reader = Reader::open(&self.cluster, EVENTS, partition, offset, Isolation::Uncommitted).ok()?;
         let deadline = Instant::now() + RECORD_LIMIT;
         while Instant::now() < deadline {
             if let Read::Record(record) = reader.read(POLL) {
-                return record.timestamp().to_millis();
+                return Some(record.appended_ms());
             }
         }
         None

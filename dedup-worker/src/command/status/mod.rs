@@ -6,12 +6,12 @@ mod neighbour;
 
 use std::path::Path;
 
+use kafka::{Member, Watermarks};
 use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use self::lag::{Asked, Lag};
 use super::{TIMEOUT, begin, facts, now_ms, probe};
-use crate::kafka::{Member, Watermarks};
 use crate::worker::changelog::{Changelog, Newest};
 use crate::worker::figures::INPUTS;
 

@@ -1,0 +1,340 @@
+//! The settings of taking events: a part of those of every program that does.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use local_buffer::{Options, SyncPolicy};
+use serde::{Deserialize, Serialize};
+use service::Problem;
+use wire::{SourceId, limits};
+
+use crate::client_ip::Network;
+use crate::sources::Sources;
+
+/// More threads than any machine has cores.
+const THREADS_MAX: usize = 1024;
+/// A longer wait than any client's.
+const TIMEOUT_MS_MAX: u64 = 3_600_000;
+/// The limiter counts in microseconds.
+const REQUESTS_PER_SOURCE_MAX: u64 = 1_000_000;
+
+/// Everything about taking events, except where to listen and where to store.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Server threads. Default 0: one per core this process may use; at most 1,024.
+    pub threads: usize,
+    /// Header that names the client's address behind a proxy, such as `x-forwarded-for`. Default empty: the address of
+    /// the connection. Believed only from `trusted_proxies`.
+    pub client_ip_header: String,
+    /// Addresses and networks (`10.0.0.0/8`) of the proxies whose `client_ip_header` is believed. Default none.
+    pub trusted_proxies: Vec<String>,
+    /// Bounds of what clients may do.
+    pub limits: Limits,
+    /// The local buffer.
+    pub buffer: Buffer,
+    /// The sources that may post. Default none: any non-empty write key is accepted and is itself the source's id.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// Bounds of what clients may do, beside those that the protocol fixes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Open connections of all threads together. Default 16,384; more wait in the kernel's queue until one closes.
+    pub connections_max: usize,
+    /// Bytes of bodies that are being gathered from several pieces, all threads together. Default 64 MiB, at least one
+    /// body of 1 MiB; a body beyond it is answered with 429.
+    pub body_bytes_in_flight_max: usize,
+    /// Time for the head of a request, from its first byte, milliseconds. Default 10,000; then the connection closes.
+    pub header_read_timeout_ms: u64,
+    /// Time for the body of a request, milliseconds. Default 30,000; then the connection closes.
+    pub body_read_timeout_ms: u64,
+    /// Time without a request after which a connection closes, milliseconds. Default 300,000: SDKs that lose a
+    /// connection in the moment of reuse count it as a failed attempt, so it is long.
+    pub idle_timeout_ms: u64,
+    /// Time a request waits for room while the disk is behind, and for its sync, milliseconds. Default 5,000, below the
+    /// shortest client timeout (8 s); then 503. What was on its way to a disk that hangs may still become durable.
+    pub append_timeout_ms: u64,
+    /// Time for requests in flight at a stop, milliseconds. Default 8,000; then their connections close.
+    pub shutdown_timeout_ms: u64,
+    /// Requests a second of one source, with a burst of one second's worth; beyond it 429. Default 0: no limit. At most
+    /// 1,000,000. Without configured sources, keys share a table of counters and may share a counter.
+    pub requests_per_source_per_second: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            body_bytes_in_flight_max: 64 << 20,
+            header_read_timeout_ms: 10_000,
+            body_read_timeout_ms: 30_000,
+            idle_timeout_ms: 300_000,
+            append_timeout_ms: 5_000,
+            shutdown_timeout_ms: 8_000,
+            requests_per_source_per_second: 0,
+        }
+    }
+}
+
+/// The local buffer: what lies between a 200 and Kafka.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Buffer {
+    /// Size of one file of the buffer, bytes. Default 64 MiB; a multiple of 4,096 from 256 KiB to 4 GiB.
+    pub segment_bytes: u64,
+    /// Bound of the buffer on disk, bytes. Default 8 GiB, at least two segments; at the bound requests get a 503.
+    pub bytes_max: u64,
+    /// Bound of what was appended and is not yet on disk, bytes of memory. Default 16 MiB, at least 256 KiB; beyond it
+    /// requests wait for the disk. Below 8 MiB the largest group, and with it the largest record, becomes smaller too.
+    pub pending_bytes_max: usize,
+    /// When events count as safe. Default `group`.
+    pub sync: Sync,
+    /// How files are written. Default `auto`.
+    pub direct_io: DirectIo,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        let Options { segment_bytes, bytes_max, pending_bytes_max, .. } = Options::default();
+        Self { segment_bytes, bytes_max, pending_bytes_max, sync: Sync::Group, direct_io: DirectIo::Auto }
+    }
+}
+
+/// When events count as safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// Requests that wait together share one sync. A 200 survives a process kill and a power cut.
+    Group,
+    /// Each request gets its own sync. A 200 survives a process kill and a power cut; slower than `group`, never safer.
+    EveryAppend,
+    /// Nothing is synced. A 200 survives a process kill, not a power cut.
+    Never,
+}
+
+/// How files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectIo {
+    /// Past the page cache where the file system can.
+    Auto,
+    /// Through the page cache.
+    Off,
+}
+
+/// One source of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its stable id, 1 to 256 bytes: part of every event's identity, so it stays when keys change.
+    pub id: String,
+    /// The keys it may post with; several, so that a key can be rotated. Never printed.
+    pub write_keys: Vec<String>,
+}
+
+impl Config {
+    /// Names of keys whose values are never printed.
+    pub const SECRETS: &'static [&'static str] = &["write_keys"];
+
+    /// What is wrong with the values that their types cannot say.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut demand = |holds: bool, key: &'static str, message: String| {
+            if !holds {
+                problems.push(Problem::new(key, message));
+            }
+        };
+        demand(self.threads <= THREADS_MAX, "threads", format!("must be at most {THREADS_MAX}"));
+        let header = self.client_ip_header.parse::<hyper::header::HeaderName>();
+        demand(
+            self.client_ip_header.is_empty() || header.is_ok(),
+            "client_ip_header",
+            "is not the name of a header".into(),
+        );
+        for network in &self.trusted_proxies {
+            let parsed = network.parse::<Network>();
+            demand(parsed.is_ok(), "trusted_proxies", format!("{network:?} is not an address or a network"));
+        }
+        demand(
+            self.client_ip_header.is_empty() || !self.trusted_proxies.is_empty(),
+            "client_ip_header",
+            "is believed only from trusted_proxies, and there are none".into(),
+        );
+        self.limits.check(&mut demand);
+        self.buffer.check(&mut demand);
+        self.check_sources(&mut demand);
+        problems
+    }
+
+    fn check_sources(&self, demand: &mut impl FnMut(bool, &'static str, String)) {
+        let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
+        for SourceConfig { id, write_keys } in &self.sources {
+            let valid = SourceId::try_new(id.as_bytes()).is_some();
+            demand(valid, "sources", format!("the id {id:?} must have 1 to {} bytes", limits::SOURCE_BYTES_MAX));
+            demand(ids.insert(id), "sources", format!("the id {id:?} stands there twice"));
+            demand(!write_keys.is_empty(), "sources", format!("{id:?} has no write_keys, so it could never post"));
+            for key in write_keys {
+                let valid = (1..=limits::SOURCE_BYTES_MAX).contains(&key.len());
+                let bytes_max = limits::SOURCE_BYTES_MAX;
+                demand(valid, "sources", format!("a write key of {id:?} must have 1 to {bytes_max} bytes"));
+                demand(keys.insert(key), "sources", format!("a write key of {id:?} is given twice"));
+            }
+        }
+    }
+
+    /// Which source a write key belongs to.
+    pub fn sources(&self) -> Sources {
+        if self.sources.is_empty() {
+            return Sources::Open;
+        }
+        let pairs = self.sources.iter().flat_map(|source| {
+            source.write_keys.iter().map(|key| (key.as_bytes().to_vec(), source.id.as_bytes().to_vec()))
+        });
+        Sources::Configured(pairs.collect::<HashMap<_, _>>())
+    }
+
+    /// Server threads, the default resolved.
+    pub fn thread_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.threads == 0 { cores().min(THREADS_MAX) } else { self.threads }
+    }
+}
+
+impl Limits {
+    fn check(&self, demand: &mut impl FnMut(bool, &'static str, String)) {
+        demand(self.connections_max > 0, "limits.connections_max", "must be at least 1".into());
+        let bytes_min = limits::REQUEST_BYTES_MAX;
+        demand(
+            self.body_bytes_in_flight_max >= bytes_min,
+            "limits.body_bytes_in_flight_max",
+            format!("must be at least one body, {bytes_min}"),
+        );
+        for (key, milliseconds) in [
+            ("limits.header_read_timeout_ms", self.header_read_timeout_ms),
+            ("limits.body_read_timeout_ms", self.body_read_timeout_ms),
+            ("limits.idle_timeout_ms", self.idle_timeout_ms),
+            ("limits.append_timeout_ms", self.append_timeout_ms),
+            ("limits.shutdown_timeout_ms", self.shutdown_timeout_ms),
+        ] {
+            let valid = (1..=TIMEOUT_MS_MAX).contains(&milliseconds);
+            demand(valid, key, format!("must be between 1 and {TIMEOUT_MS_MAX}"));
+        }
+        demand(
+            self.requests_per_source_per_second <= REQUESTS_PER_SOURCE_MAX,
+            "limits.requests_per_source_per_second",
+            format!("must be at most {REQUESTS_PER_SOURCE_MAX}; 0 is no limit"),
+        );
+    }
+}
+
+impl Buffer {
+    fn check(&self, demand: &mut impl FnMut(bool, &'static str, String)) {
+        use local_buffer::{PENDING_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+        let segment = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes);
+        demand(
+            segment && self.segment_bytes.is_multiple_of(4096),
+            "buffer.segment_bytes",
+            format!("must be a multiple of 4096 between {SEGMENT_BYTES_MIN} and {SEGMENT_BYTES_MAX}"),
+        );
+        let bytes_min = self.segment_bytes.saturating_mul(2);
+        demand(self.bytes_max >= bytes_min, "buffer.bytes_max", format!("must be two segments, {bytes_min}, or more"));
+        demand(
+            self.pending_bytes_max >= PENDING_BYTES_MIN,
+            "buffer.pending_bytes_max",
+            format!("must be at least {PENDING_BYTES_MIN}"),
+        );
+    }
+
+    /// The buffer's options.
+    pub fn options(&self) -> Options {
+        Options {
+            segment_bytes: self.segment_bytes,
+            bytes_max: self.bytes_max,
+            record_bytes_max: limits::RECORD_BYTES_MAX as u32,
+            pending_bytes_max: self.pending_bytes_max,
+            sync: match self.sync {
+                Sync::Group => SyncPolicy::Group,
+                Sync::EveryAppend => SyncPolicy::EveryAppend,
+                Sync::Never => SyncPolicy::Never,
+            },
+            direct_io: match self.direct_io {
+                DirectIo::Auto => local_buffer::DirectIo::Auto,
+                DirectIo::Off => local_buffer::DirectIo::Off,
+            },
+        }
+    }
+
+    /// Opens the buffer in a directory, which is made where it is missing.
+    ///
+    /// # Errors
+    /// As [`local_buffer::Queue::open`].
+    pub fn open(
+        &self,
+        dir: &Path,
+    ) -> Result<(local_buffer::Queue, local_buffer::RecoveryReport), local_buffer::OpenError> {
+        local_buffer::Queue::open(dir, self.options())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut ingest = Config::default();
+        change(&mut ingest);
+        ingest.problems().iter().map(|problem| problem.key).collect()
+    }
+
+    fn source(id: &str, keys: &[&str]) -> SourceConfig {
+        SourceConfig { id: id.into(), write_keys: keys.iter().map(|key| (*key).into()).collect() }
+    }
+
+    #[test]
+    fn every_bound_is_checked_by_name() {
+        assert_eq!(problem(|_| ()), [""; 0]);
+        assert_eq!(problem(|i| i.threads = 1025), ["threads"]);
+        assert_eq!(problem(|i| i.client_ip_header = "a b".into()), ["client_ip_header", "client_ip_header"]);
+        assert_eq!(problem(|i| i.client_ip_header = "x-real-ip".into()), ["client_ip_header"]);
+        assert_eq!(problem(|i| i.trusted_proxies = vec!["10.0.0.0/40".into()]), ["trusted_proxies"]);
+        assert_eq!(problem(|i| i.limits.connections_max = 0), ["limits.connections_max"]);
+        assert_eq!(problem(|i| i.limits.body_bytes_in_flight_max = 1), ["limits.body_bytes_in_flight_max"]);
+        assert_eq!(problem(|i| i.limits.body_read_timeout_ms = 0), ["limits.body_read_timeout_ms"]);
+        assert_eq!(problem(|i| i.limits.idle_timeout_ms = 3_600_001), ["limits.idle_timeout_ms"]);
+        let rate = "limits.requests_per_source_per_second";
+        assert_eq!(problem(|i| i.limits.requests_per_source_per_second = 1_000_001), [rate]);
+        assert_eq!(problem(|i| i.buffer.segment_bytes = 300_000), ["buffer.segment_bytes"]);
+        assert_eq!(problem(|i| i.buffer.bytes_max = 1), ["buffer.bytes_max"]);
+        assert_eq!(problem(|i| i.buffer.pending_bytes_max = 1), ["buffer.pending_bytes_max"]);
+    }
+
+    #[test]
+    fn sources_and_keys_are_checked() {
+        assert_eq!(problem(|i| i.sources = vec![source("web", &["a", "b"]), source("app", &["c"])]), [""; 0]);
+        for wrong in [
+            vec![source("", &["a"])],
+            vec![source("web", &[])],
+            vec![source("web", &[""])],
+            vec![source("web", &["a"]), source("web", &["b"])],
+            vec![source("web", &["a"]), source("app", &["a"])],
+        ] {
+            assert_eq!(problem(|i| i.sources.clone_from(&wrong)), ["sources"], "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn several_keys_lead_to_one_source() {
+        let ingest = Config { sources: vec![source("web", &["a", "b"])], ..Config::default() };
+        let sources = ingest.sources();
+        assert_eq!(sources.resolve(b"a").unwrap().as_bytes(), b"web");
+        assert_eq!(sources.resolve(b"a"), sources.resolve(b"b"));
+        assert_eq!(Config::default().sources().resolve(b"any").unwrap().as_bytes(), b"any");
+    }
+
+    #[test]
+    fn the_buffer_takes_what_the_protocol_allows() {
+        assert_eq!(Buffer::default().options().record_bytes_max as usize, limits::RECORD_BYTES_MAX);
+    }
+}

@@ -1,0 +1,63 @@
+//! HTTP in, local buffer, a 200 when the events are safe.
+//!
+//! # The path of one event
+//!
+//! 1. [`Server`] has one thread per core, each with a listener of its own on the same port (`SO_REUSEPORT`), a
+//!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
+//! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
+//!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
+//! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
+//!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
+//! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
+//!    aside with the reason. It is a function of its arguments; the clock is read once, before it.
+//! 5. The records go into the local buffer, all of them or none. The request now waits, in a queue of its thread, for
+//!    the buffer to say that they are durable. One message per group commit wakes a thread, not one per request.
+//! 6. `commits` hands out the [`local_buffer::Durable`] proof; `respond` takes it, and only with it can a stored
+//!    request be answered with a 200.
+//!
+//! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index.
+//!
+//! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
+//! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
+//!
+//! # What a crash leaves
+//!
+//! | killed | left behind | the client |
+//! |---|---|---|
+//! | before step 5 | nothing | has no answer and sends again |
+//! | in step 5, before the sync | perhaps a torn tail, set aside when the buffer is opened | has no answer and sends again |
+//! | after the sync, before the 200 | the records | has no answer and sends again: the same messageIds, dropped by dedup |
+//! | after the 200 | the records | is done |
+//!
+//! # What is bounded
+//!
+//! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
+//! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
+
+mod auth;
+mod body;
+mod client_ip;
+mod commits;
+pub mod config;
+mod connection;
+mod error;
+pub mod events;
+mod handle;
+mod inflate;
+mod limit;
+mod live;
+mod metrics;
+pub mod reject;
+pub mod request;
+mod respond;
+mod route;
+mod server;
+mod serving;
+pub mod sources;
+mod thread;
+
+pub use config::Config;
+pub use error::ServeError;
+pub use metrics::{Metrics, about};
+pub use server::{Running, Server};
+pub use serving::Serving;

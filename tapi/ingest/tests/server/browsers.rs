@@ -1,0 +1,71 @@
+//! What a browser needs: preflights, and its origin on every answer.
+
+use crate::client::{AUTH, Answer, batch};
+use crate::harness::Harness;
+
+const ORIGIN: &str = "Origin: https://shop.example\r\n";
+
+#[track_caller]
+fn assert_readable(answer: &Answer) {
+    assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example", "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    assert_eq!(answer.header("access-control-expose-headers"), "Retry-After, X-RateLimit-Reset");
+    assert_eq!(answer.header("vary"), "Origin");
+}
+
+#[test]
+fn a_preflight_allows_what_it_is_asked() {
+    let harness = Harness::new();
+    let mut client = harness.client();
+    for (path, asked) in [
+        ("/v1/t", "authorization,x-retry-count"),
+        ("/v1/batch/", "anonymousid,authorization,content-type,sentat,rsa-retry-attempt"),
+        ("/nowhere", "content-type"),
+    ] {
+        let headers =
+            format!("{ORIGIN}Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: {asked}\r\n");
+        let answer = client.request(&format!("OPTIONS {path}"), &headers, b"");
+        assert_eq!(answer.status, 204);
+        assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
+        assert_eq!(answer.header("access-control-allow-headers"), asked);
+        assert_eq!(answer.header("access-control-allow-methods"), "POST, GET, OPTIONS");
+        assert_eq!(answer.header("access-control-max-age"), "7200");
+        assert_eq!(answer.header("vary"), "Origin, Access-Control-Request-Headers");
+    }
+}
+
+#[test]
+fn every_answer_can_be_read_by_the_page() {
+    let harness = Harness::with(|config| {
+        config.sources = vec![ingest::config::SourceConfig { id: "web".into(), write_keys: vec!["KEY".into()] }];
+        config.limits.requests_per_source_per_second = 1;
+    });
+    let mut client = harness.client();
+    let headers = format!("{AUTH}{ORIGIN}");
+    for (line, headers, body, status) in [
+        ("POST /v1/batch", &*headers, &*batch(&["a"]), 200),
+        ("POST /v1/batch", &headers, &batch(&["b"]), 429),
+        ("POST /v1/batch", &headers, "{", 400),
+        ("POST /v1/batch", ORIGIN, &batch(&["c"]), 401),
+        ("POST /nowhere", &headers, "", 404),
+        ("PUT /v1/batch", &headers, "", 405),
+        ("POST /v1/m", ORIGIN, "{}", 200),
+    ] {
+        let answer = client.request(line, headers, body.as_bytes());
+        assert_eq!(answer.status, status, "{line}");
+        assert_readable(&answer);
+    }
+    let answer = client.request("POST /v1/batch", &headers, &vec![b'x'; 2 << 20]);
+    assert_eq!(answer.status, 400);
+    assert_readable(&answer);
+}
+
+#[test]
+fn a_server_sdk_gets_no_headers_that_are_for_browsers() {
+    let harness = Harness::new();
+    let answer = harness.ask("POST /v1/batch", AUTH, batch(&["a"]).as_bytes());
+    answer.assert_stored();
+    let mut names: Vec<_> = answer.headers.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "content-type", "date"]);
+}

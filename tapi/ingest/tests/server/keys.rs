@@ -1,0 +1,84 @@
+//! Write keys: where they are looked for, and which are let in.
+
+use ingest::config::SourceConfig;
+
+use crate::client::{AUTH, event};
+use crate::harness::{Harness, settings};
+
+fn sources() -> Vec<SourceConfig> {
+    let source = |id: &str, keys: &[&str]| SourceConfig {
+        id: id.into(),
+        write_keys: keys.iter().map(|key| (*key).into()).collect(),
+    };
+    vec![source("web", &["KEY", "NEXT"]), source("app", &["APP"])]
+}
+
+/// `{"writeKey":KEY}` in the event.
+fn event_with_key(key: &str) -> Vec<u8> {
+    event("m").replacen('{', &format!(r#"{{"writeKey":"{key}","#), 1).into_bytes()
+}
+
+#[test]
+fn every_place_of_a_key() {
+    let mut harness = Harness::with(|config| config.sources = sources());
+    let plain = event("m").into_bytes();
+    for (line, headers, body, source) in [
+        ("POST /v1/track", AUTH, plain.clone(), "web"),
+        ("POST /v1/track", "Authorization: Basic S0VZ\r\n", plain.clone(), "web"),
+        ("POST /v1/track", "authorization: basic QVBQOng=\r\n", plain.clone(), "app"),
+        ("POST /v1/track?writeKey=%4bEY", "", plain.clone(), "web"),
+        ("POST /v1/track", "", event_with_key("APP"), "app"),
+        ("POST /v1/track", "Authorization: Bearer token\r\n", event_with_key("NEXT"), "web"),
+        ("POST /v1/track", AUTH, event_with_key("APP"), "web"),
+    ] {
+        harness.ask(line, headers, &body).assert_stored();
+        assert_eq!(harness.stored()[0].source, source, "{line} {headers}");
+    }
+}
+
+#[test]
+fn a_missing_or_unknown_key_is_a_401_and_the_connection_lives() {
+    let mut harness = Harness::with(|config| config.sources = sources());
+    let mut client = harness.client();
+    let body = event("m");
+    let answer = client.request("POST /v1/track", "", body.as_bytes());
+    assert_eq!((answer.status, &*answer.code()), (401, "missing_write_key"));
+    let answer = client.request("POST /v1/track?writeKey=WRONG", "", body.as_bytes());
+    assert_eq!((answer.status, &*answer.code()), (401, "unknown_write_key"));
+    client.request("POST /v1/track", AUTH, body.as_bytes()).assert_stored();
+    assert_eq!(harness.stored().len(), 1);
+}
+
+#[test]
+fn keys_change_while_the_server_runs() {
+    let mut harness = Harness::with(|config| config.sources = sources());
+    let mut client = harness.client();
+    client.request("POST /v1/track", AUTH, event("before").as_bytes()).assert_stored();
+    let mut config = settings();
+    config.sources = sources();
+    config.sources[0].write_keys.remove(0);
+    harness.running.reload(&config);
+    // The threads hear of it in their own time.
+    let refused = (0..10_000).find_map(|_| {
+        let answer = client.request("POST /v1/track", AUTH, event("between").as_bytes());
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(refused.expect("the old key is refused at last").code(), "unknown_write_key");
+    client.request("POST /v1/track?writeKey=NEXT", "", event("after").as_bytes()).assert_stored();
+    assert_eq!(harness.stored_ids().last().unwrap(), "after");
+}
+
+#[test]
+fn a_source_above_its_limit_gets_a_429_with_the_time_to_wait() {
+    let mut harness = Harness::with(|config| {
+        config.sources = sources();
+        config.limits.requests_per_source_per_second = 1;
+    });
+    let mut client = harness.client();
+    client.request("POST /v1/track", AUTH, event("first").as_bytes()).assert_stored();
+    let answer = client.request("POST /v1/track", AUTH, event("second").as_bytes());
+    assert_eq!((answer.status, &*answer.code()), (429, "rate_limited"));
+    assert_eq!((answer.header("retry-after"), answer.header("x-ratelimit-reset")), ("1", "1"));
+    client.request("POST /v1/track?writeKey=APP", "", event("other").as_bytes()).assert_stored();
+    assert_eq!(harness.stored_ids(), ["first", "other"]);
+}

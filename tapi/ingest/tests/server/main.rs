@@ -1,0 +1,13 @@
+//! The server over real sockets: what each kind of client sends, what it gets back, and what is in the buffer then.
+
+mod answers;
+mod bodies;
+mod browsers;
+mod client;
+mod connections;
+mod fuzz_corpus;
+mod harness;
+mod keys;
+mod metrics;
+mod paths;
+mod stops;

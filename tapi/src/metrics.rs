@@ -1,0 +1,108 @@
+//! The only place that names metrics of the drain.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use service::Section;
+use service::metrics::Encoder;
+
+use crate::forward::breaker::Cause;
+use crate::forward::{Cluster, Fault, Remote, Snapshot, figures};
+
+/// The figures of the drain. Register it with a `prometheus_client` registry as a collector.
+#[derive(Clone)]
+pub(crate) struct ForwardMetrics(pub Remote);
+
+impl fmt::Debug for ForwardMetrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ForwardMetrics").finish_non_exhaustive()
+    }
+}
+
+impl Collector for ForwardMetrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = self.0.snapshot();
+        let mut out = Encoder::new(encoder);
+        let clusters = || Cluster::BOTH.into_iter().zip(&snapshot.clusters);
+        out.counters("tapi_forward_records", "Records acknowledged, by cluster.", |rows| {
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.acknowledged))
+        })?;
+        let help = "Records that came back from a cluster, by what was at fault; taken_back: nothing, we took them.";
+        out.counters("tapi_forward_faults", help, |rows| {
+            for (cluster, of) in clusters() {
+                for fault in Fault::ALL {
+                    let labels = [("cluster", cluster.name()), ("fault", fault.name())];
+                    rows.some(labels, of.faults[fault as usize])?;
+                }
+            }
+            Ok(())
+        })?;
+        out.counters("tapi_forward_breaker_transitions", "Changes of a cluster's breaker, by cause.", |rows| {
+            for (cluster, of) in clusters() {
+                for cause in Cause::ALL {
+                    let labels = [("cluster", cluster.name()), ("cause", cause.name())];
+                    rows.some(labels, of.transitions[cause as usize])?;
+                }
+            }
+            Ok(())
+        })?;
+        out.counters("tapi_forward_producers_replaced", "Producers that failed for good.", |rows| {
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.restarts))
+        })?;
+        out.gauges("tapi_forward_breaker", "A cluster's breaker: 0 closed, 1 half-open, 2 open.", |rows| {
+            clusters().try_for_each(|(cluster, of)| {
+                rows.gauge([("cluster", cluster.name())], figures::number(of.state) as f64)
+            })
+        })?;
+        out.gauges("tapi_forward_usable", "1 for a cluster that was seen and is what it should be.", |rows| {
+            clusters().try_for_each(|(cluster, of)| {
+                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(of.unusable.is_empty())))
+            })
+        })?;
+        out.gauges("tapi_forward_target", "1 for the cluster that gets records now.", |rows| {
+            clusters().try_for_each(|(cluster, _)| {
+                let is = snapshot.target == Some(cluster);
+                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(is)))
+            })
+        })?;
+        out.gauges("tapi_forward_in_flight_records", "Records handed over and not answered.", |rows| {
+            clusters().try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.outstanding as f64))
+        })?;
+        out.gauges("tapi_forward_stalled_seconds", "Longest time a partition has made no progress.", |rows| {
+            clusters()
+                .try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.stalled_for.as_secs_f64()))
+        })?;
+        out.gauge(
+            "tapi_forward_pinned",
+            "1 while an operator's choice is in force.",
+            u64::from(snapshot.pin.is_some()),
+        )?;
+        out.gauge("tapi_forward_window_records", "Records in memory on their way.", snapshot.window_records)?;
+        out.gauge("tapi_forward_window_bytes", "Their bytes.", snapshot.window_bytes)?;
+        out.counter("tapi_forward_quarantined", "Records that no cluster takes.", snapshot.quarantined)?;
+        out.gauge("tapi_forward_running", "1 while the drain runs.", u64::from(snapshot.running))
+    }
+}
+
+pub(crate) fn section(snapshot: &Snapshot) -> Section {
+    let partitions = snapshot.partitions.map_or("not known yet".into(), |count| count.to_string());
+    let target = match (snapshot.target, snapshot.pin) {
+        (Some(target), Some(_)) => format!("{target}, pinned"),
+        (Some(target), None) => target.to_string(),
+        (None, Some(pin)) => format!("nowhere; pinned to the {pin}, which cannot be used"),
+        (None, None) => "nowhere; events stay in the local buffer".into(),
+    };
+    let mut section = Section::new("drain to Kafka").row("records go to", target).row("partitions", partitions);
+    for (cluster, of) in Cluster::BOTH.into_iter().zip(&snapshot.clusters) {
+        let state = if of.unusable.is_empty() { of.state } else { &of.unusable };
+        section = section
+            .row(cluster.name(), state)
+            .row(format!("{cluster}: acknowledged, on their way"), format!("{}, {}", of.acknowledged, of.outstanding));
+        if !of.last_error.is_empty() {
+            section = section.row(format!("{cluster}: last complaint"), of.last_error.clone());
+        }
+    }
+    section = section.row("records set aside", snapshot.quarantined.to_string());
+    if snapshot.blocked.is_empty() { section } else { section.row("held up", snapshot.blocked.clone()) }
+}
