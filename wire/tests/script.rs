@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wire::Window;
-use wire::topic::{EVENTS_RETENTION_MIN, RULES, Retention, TOPICS, judge};
+use wire::topic::{RULES, Retention, TOPICS, judge};
 
 const FILE: &str = include_str!("../../scripts/kafka/topics.tsv");
 const HEADER: &str = "\
@@ -43,7 +42,7 @@ fn what_the_script_makes_is_used_and_weak_only_for_want_of_brokers() {
             (columns.next().unwrap(), columns.next().unwrap())
         });
         let found: Vec<_> = given.chain(defaults).collect();
-        let findings = judge(topic, &found, Window::default(), EVENTS_RETENTION_MIN);
+        let findings = judge(topic, &found, Retention::default());
         let weak: Vec<_> = findings.iter().map(|finding| (finding.setting, finding.refuse)).collect();
         assert_eq!(weak, [("replicas", false), ("min.insync.replicas", false)], "{topic}");
     }

@@ -1,10 +1,8 @@
 //! What is not as it must be.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::{RULES, Retention};
-use crate::Window;
 
 /// A setting that is not what it must be. `Display` is one sentence: `events has message.timestamp.type=CreateTime, must be
 /// LogAppendTime: ` and why.
@@ -32,10 +30,8 @@ impl fmt::Display for Finding {
 }
 
 /// Judges a topic by its settings, names and values as the broker gives them and [`REPLICAS`](super::REPLICAS); nothing is
-/// said of what is not among them. `window` is that of the changelog, and `retention_min` how long the installation wants
-/// `events` to keep an event, by default [`EVENTS_RETENTION_MIN`](super::EVENTS_RETENTION_MIN).
-pub fn judge(topic: &str, found: &[(&str, &str)], window: Window, retention_min: Duration) -> Vec<Finding> {
-    let retention = Retention::new(window, retention_min);
+/// said of what is not among them.
+pub fn judge(topic: &str, found: &[(&str, &str)], retention: Retention) -> Vec<Finding> {
     let mut findings = Vec::new();
     for rule in RULES {
         let Some(topic) = rule.topics.iter().find(|name| **name == topic) else { continue };
@@ -50,13 +46,16 @@ pub fn judge(topic: &str, found: &[(&str, &str)], window: Window, retention_min:
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, EVENTS_RETENTION_MIN, TOPICS};
+    use std::time::Duration;
+
+    use super::super::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, TOPICS};
     use super::*;
+    use crate::Window;
     use crate::window::DAY_MS;
 
     /// The settings that are refused, and those that are warned of.
     fn outcome(topic: &str, found: &[(&str, &str)]) -> (Vec<&'static str>, Vec<&'static str>) {
-        let findings = judge(topic, found, Window::default(), EVENTS_RETENTION_MIN);
+        let findings = judge(topic, found, Retention::default());
         let (refused, warned): (Vec<_>, Vec<_>) = findings.iter().partition(|finding| finding.refuse);
         let settings = |findings: Vec<&Finding>| findings.into_iter().map(|finding| finding.setting).collect();
         (settings(refused), settings(warned))
@@ -65,21 +64,21 @@ mod tests {
     #[test]
     fn a_finding_is_a_sentence() {
         let found = [("message.timestamp.type", "CreateTime")];
-        let findings = judge(EVENTS, &found, Window::default(), EVENTS_RETENTION_MIN);
+        let findings = judge(EVENTS, &found, Retention::default());
         assert_eq!(findings.len(), 1);
         let said = findings[0].to_string();
         assert!(said.starts_with("events has message.timestamp.type=CreateTime, must be LogAppendTime: by "), "{said}");
         let found = [("retention.ms", "5")];
-        let said = judge(EVENTS, &found, Window::default(), Duration::from_secs(1))[0].to_string();
+        let said = judge(EVENTS, &found, Retention::new(Window::default(), Duration::from_secs(1)))[0].to_string();
         assert!(said.starts_with("events has retention.ms=5, must be 1000 or more, or -1: what waits"), "{said}");
     }
 
     #[test]
     fn what_is_not_told_and_what_is_not_ours_is_not_judged() {
         for topic in TOPICS {
-            assert_eq!(judge(topic, &[("segment.bytes", "1")], Window::default(), EVENTS_RETENTION_MIN), []);
+            assert_eq!(judge(topic, &[("segment.bytes", "1")], Retention::default()), []);
         }
-        assert_eq!(judge("payments", &[("cleanup.policy", "compact")], Window::default(), EVENTS_RETENTION_MIN), []);
+        assert_eq!(judge("payments", &[("cleanup.policy", "compact")], Retention::default()), []);
     }
 
     #[test]
