@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use tracing::debug;
 use wire::Window;
 use wire::topic::{EVENTS, EVENTS_INDEX};
 use wire::window::DAY_MS;
@@ -19,10 +20,10 @@ const CHANGELOG_SPARE_DAYS: u64 = 9;
 pub struct TopicSettings(BTreeMap<String, String>);
 
 impl TopicSettings {
-    /// Asks for the settings of some topics, in one request.
+    /// Asks for the settings of some topics, in one request. Those that may not be read are left out.
     ///
     /// # Errors
-    /// Where the cluster does not answer or refuses, as one may whose user must not describe topics.
+    /// Where the cluster does not answer.
     pub fn ask(
         cluster: &Cluster,
         topics: &[&'static str],
@@ -39,13 +40,26 @@ impl TopicSettings {
         let answers = runtime.block_on(admin.describe_configs(&resources, &options));
         let mut found = BTreeMap::new();
         for answer in answers.map_err(Failure::of(OPERATION))? {
-            let answer = answer.map_err(|code| fail(code.to_string()))?;
+            let Ok(answer) = answer.inspect_err(|code| debug!(cluster = cluster.name(), %code, "unknown settings"))
+            else {
+                continue;
+            };
             let OwnedResourceSpecifier::Topic(name) = &answer.specifier else { continue };
             let Some(topic) = topics.iter().find(|topic| *topic == name) else { continue };
             let pair = |entry: rdkafka::admin::ConfigEntry| Some((entry.name, entry.value?));
             found.insert(*topic, Self(answer.entries.into_iter().filter_map(pair).collect()));
         }
         Ok(found)
+    }
+
+    /// Names and values, as far as the broker tells them.
+    pub fn pairs(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// How long the topic keeps a record; `None` where that is unknown, or for ever.
+    pub fn kept_for(&self) -> Option<Duration> {
+        wire::topic::kept_for(&self.pairs())
     }
 
     /// The value of a setting, where the broker tells it.
