@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use ingest::events::{Scratch, ingest};
 use ingest::request::{ClientIp, Endpoint, EventType, Request};
 use ingest::sources::Sources;
-use wire::envelope::{Envelope, Kind};
+use wire::envelope::Envelope;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -32,9 +32,9 @@ pub(crate) fn run(bytes: &[u8]) {
             let mut events = 0;
             for record in scratch.records() {
                 let envelope = Envelope::decode(record).expect("the rest of the pipeline reads it");
-                assert!(!envelope.value.contains(&b'\n'), "a value is one line");
-                assert!(envelope.value.starts_with(b"{") && envelope.value.ends_with(b"}"), "and an object");
-                events += usize::from(envelope.kind == Kind::Event);
+                assert!(!envelope.value().contains(&b'\n'), "a value is one line");
+                assert!(envelope.value().starts_with(b"{") && envelope.value().ends_with(b"}"), "and an object");
+                events += usize::from(envelope.is_event());
             }
             assert_eq!(events, accepted.events);
         } else {

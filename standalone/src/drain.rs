@@ -14,7 +14,7 @@ use wire::changelog::Genesis;
 
 use crate::clock::WindowClock;
 use crate::figures::{Figures, State};
-use crate::pipeline::{Layout, Pipeline, PipelineError, Recovered};
+use crate::pipeline::{Decoded, Layout, Pipeline, PipelineError, Recovered};
 
 /// Records of one batch at most; far below what a ledger record holds.
 const BATCH_RECORDS_MAX: usize = 16_384;
@@ -119,15 +119,14 @@ impl Drain {
                 continue;
             }
             let full = count == BATCH_RECORDS_MAX || batch.bytes() >= BATCH_BYTES_MAX / 2;
-            let Some((last, newest)) = batch.iter().last() else { continue };
-            let newest_ms = wire::envelope::Envelope::decode(newest).ok().map(|envelope| envelope.received_at_ms);
-            let clock_ms = clock.advance(newest_ms, !full, now_ms());
-            let records = batch.iter().filter(|(id, _)| *id >= done);
-            let outcome = pipeline.process(records, last.next(), clock_ms)?;
-            for (id, record) in batch.iter().filter(|(id, _)| outcome.unreadable.contains(id)) {
-                self.reader.quarantine(id, record, "not an envelope of a version this program knows")?;
+            let Some(end) = batch.end() else { continue };
+            let decoded = Decoded::of(batch.iter().filter(|(id, _)| *id >= done));
+            let clock_ms = clock.advance(decoded.received_at_ms, !full, now_ms());
+            let outcome = pipeline.process(&decoded, end, clock_ms)?;
+            for (id, record) in &decoded.unreadable {
+                self.reader.quarantine(*id, record, "not an envelope of a version this program knows")?;
             }
-            self.reader.acknowledge(last.next())?;
+            self.reader.acknowledge(end)?;
             pipeline.maintain(clock_ms)?;
             self.figures.batch(&outcome);
             self.figures.index_is(pipeline.index_stats());

@@ -79,7 +79,7 @@ impl Figures {
             (duplicates, outcome.duplicates),
             (expired, outcome.expired),
             (rejected, outcome.rejected),
-            (unreadable, outcome.unreadable.len() as u64),
+            (unreadable, outcome.unreadable),
             (output_bytes, outcome.output_bytes),
             (batches, 1),
         ] {

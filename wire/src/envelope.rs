@@ -20,46 +20,60 @@ pub const VERSION: u8 = 1;
 /// Bytes before the source.
 pub const HEADER_BYTES: usize = 16;
 
-/// What the value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An accepted event: goes to `events` and through dedup.
-    Event = 1,
-    /// An event set aside inside an accepted batch, with its reason: goes to `events.rejected`.
-    Rejected = 2,
-}
+const EVENT: u8 = 1;
+const SET_ASIDE: u8 = 2;
 
 /// A decoded record; borrows its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Envelope<'a> {
-    /// What the value is.
-    pub kind: Kind,
+pub enum Envelope<'a> {
+    /// An accepted event: goes to `events` and through dedup.
+    Event(Event<'a>),
+    /// An event that was set aside inside an accepted batch, with its reason: goes to `events.rejected`.
+    SetAside(SetAside<'a>),
+}
+
+/// An accepted event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
     /// The source it came from.
     pub source: SourceId<'a>,
-    /// Its messageId; `None` only for a rejected event whose id could not be read.
-    pub message_id: Option<MessageId<'a>>,
+    /// Its messageId.
+    pub message_id: MessageId<'a>,
     /// When it was received, milliseconds since the Unix epoch.
     pub received_at_ms: i64,
     /// One JSON object.
     pub value: &'a [u8],
 }
 
+/// An event that was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetAside<'a> {
+    /// The source it came from.
+    pub source: SourceId<'a>,
+    /// Its messageId; `None` where it could not be read.
+    pub message_id: Option<MessageId<'a>>,
+    /// When it was received, milliseconds since the Unix epoch.
+    pub received_at_ms: i64,
+    /// One JSON object: why, and the client's own bytes.
+    pub value: &'a [u8],
+}
+
 /// Appends everything before the value to `out`; the caller appends the value behind it.
 pub fn begin_event(out: &mut Vec<u8>, source: SourceId<'_>, message_id: MessageId<'_>, received_at_ms: i64) {
-    begin(out, Kind::Event, source, Some(message_id), received_at_ms);
+    begin(out, EVENT, source, Some(message_id), received_at_ms);
 }
 
 /// The same for an event that was set aside.
 pub fn begin_rejected(out: &mut Vec<u8>, source: SourceId<'_>, message_id: Option<MessageId<'_>>, received_at_ms: i64) {
-    begin(out, Kind::Rejected, source, message_id, received_at_ms);
+    begin(out, SET_ASIDE, source, message_id, received_at_ms);
 }
 
-fn begin(out: &mut Vec<u8>, kind: Kind, source: SourceId<'_>, message_id: Option<MessageId<'_>>, received_at_ms: i64) {
+fn begin(out: &mut Vec<u8>, kind: u8, source: SourceId<'_>, message_id: Option<MessageId<'_>>, received_at_ms: i64) {
     let source = source.as_bytes();
     let message_id = message_id.map_or(&[][..], MessageId::as_bytes);
     let mut header = [0; HEADER_BYTES];
     header[0] = VERSION;
-    header[1] = kind as u8;
+    header[1] = kind;
     header[2..4].copy_from_slice(&(source.len() as u16).to_le_bytes());
     header[4..6].copy_from_slice(&(message_id.len() as u16).to_le_bytes());
     header[8..16].copy_from_slice(&received_at_ms.to_le_bytes());
@@ -80,8 +94,7 @@ impl<'a> Envelope<'a> {
             other => return Err(DecodeError::Version(other)),
         }
         let kind = match fields.u8()? {
-            1 => Kind::Event,
-            2 => Kind::Rejected,
+            kind @ (EVENT | SET_ASIDE) => kind,
             other => return Err(DecodeError::Kind(other)),
         };
         let source_bytes = usize::from(fields.u16()?);
@@ -91,11 +104,50 @@ impl<'a> Envelope<'a> {
         }
         let received_at_ms = fields.i64()?;
         let source = SourceId::try_new(fields.bytes(source_bytes)?).ok_or(DecodeError::Field("source"))?;
-        let message_id = match fields.bytes(message_id_bytes)? {
-            [] if kind == Kind::Rejected => None,
-            bytes => Some(MessageId::try_new(bytes).ok_or(DecodeError::Field("messageId"))?),
-        };
-        Ok(Self { kind, source, message_id, received_at_ms, value: fields.0 })
+        let bytes = fields.bytes(message_id_bytes)?;
+        let (message_id, value) = (MessageId::try_new(bytes), fields.0);
+        match message_id {
+            None if kind == EVENT || !bytes.is_empty() => Err(DecodeError::Field("messageId")),
+            Some(message_id) if kind == EVENT => Ok(Self::Event(Event { source, message_id, received_at_ms, value })),
+            message_id => Ok(Self::SetAside(SetAside { source, message_id, received_at_ms, value })),
+        }
+    }
+
+    /// The source it came from.
+    pub fn source(&self) -> SourceId<'a> {
+        match self {
+            Self::Event(event) => event.source,
+            Self::SetAside(event) => event.source,
+        }
+    }
+
+    /// Its messageId, which every event has.
+    pub fn message_id(&self) -> Option<MessageId<'a>> {
+        match self {
+            Self::Event(event) => Some(event.message_id),
+            Self::SetAside(event) => event.message_id,
+        }
+    }
+
+    /// When it was received, milliseconds since the Unix epoch.
+    pub fn received_at_ms(&self) -> i64 {
+        match self {
+            Self::Event(event) => event.received_at_ms,
+            Self::SetAside(event) => event.received_at_ms,
+        }
+    }
+
+    /// One JSON object.
+    pub fn value(&self) -> &'a [u8] {
+        match self {
+            Self::Event(event) => event.value,
+            Self::SetAside(event) => event.value,
+        }
+    }
+
+    /// Whether it is an accepted event.
+    pub fn is_event(&self) -> bool {
+        matches!(self, Self::Event(_))
     }
 }
 
@@ -113,19 +165,14 @@ mod tests {
         let mut record = Vec::new();
         begin_event(&mut record, source(), id, 1_700_000_000_123);
         record.extend_from_slice(b"{}");
-        let expected = Envelope {
-            kind: Kind::Event,
-            source: source(),
-            message_id: Some(id),
-            received_at_ms: 1_700_000_000_123,
-            value: b"{}",
-        };
-        assert_eq!(Envelope::decode(&record), Ok(expected));
+        let expected = Event { source: source(), message_id: id, received_at_ms: 1_700_000_000_123, value: b"{}" };
+        assert_eq!(Envelope::decode(&record), Ok(Envelope::Event(expected)));
 
         let mut record = Vec::new();
         begin_rejected(&mut record, source(), None, -1);
         let decoded = Envelope::decode(&record).unwrap();
-        assert_eq!((decoded.kind, decoded.message_id, decoded.received_at_ms), (Kind::Rejected, None, -1));
+        let expected = SetAside { source: source(), message_id: None, received_at_ms: -1, value: b"" };
+        assert_eq!(decoded, Envelope::SetAside(expected));
     }
 
     #[test]

@@ -57,7 +57,7 @@ fn envelopes_are_as_documented() {
     begin_event(&mut event, source(), message_id(), 1_700_000_000_123);
     event.extend_from_slice(b"{}");
     assert_documented("envelope-event", &event);
-    assert_eq!(Envelope::decode(&documented("envelope-event")).unwrap().value, b"{}");
+    assert_eq!(Envelope::decode(&documented("envelope-event")).unwrap().value(), b"{}");
 
     let mut rejected = Vec::new();
     begin_rejected(&mut rejected, source(), None, 1_700_000_000_123);

@@ -18,6 +18,7 @@
 //! Anything but success (a full disk, a failed sync, a damaged index) has one answer: the caller drops the pipeline
 //! and opens it again, so that what is believed is what the disk says.
 
+mod decoded;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -29,12 +30,13 @@ use dedup::{Candidate, Index, IndexError, Verdict};
 use local_buffer::{InstanceId, RecordId};
 use thiserror::Error;
 use wire::changelog::{Genesis, OutputRange, Position};
-use wire::envelope::{Envelope, Kind};
+use wire::envelope::Event;
 use wire::{Digest, MessageId, SourceId};
 
 use crate::ledger::{Ledger, LedgerError, Reached};
 use crate::output::Output;
 
+pub use decoded::Decoded;
 pub use recover::{Progress, Recovered};
 
 /// Where everything is and how large its files become.
@@ -119,8 +121,8 @@ pub struct Outcome {
     pub rejected: u64,
     /// Bytes of lines written.
     pub output_bytes: u64,
-    /// Records that are no envelopes; the caller puts them into quarantine.
-    pub unreadable: Vec<RecordId>,
+    /// Records that are no envelopes.
+    pub unreadable: u64,
 }
 
 /// Output, ledger and index, in step.
@@ -130,7 +132,7 @@ pub struct Pipeline {
     output: Output,
     rejected: Output,
     ledger: Ledger,
-    partition: Index,
+    index: Index,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
     #[cfg(test)]
@@ -170,33 +172,18 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`]; nothing of the batch counts as done, the pipeline must be opened again.
-    pub fn process<'a>(
-        &mut self,
-        records: impl Iterator<Item = (RecordId, &'a [u8])> + Clone,
-        end: RecordId,
-        clock_ms: i64,
-    ) -> Result<Outcome, PipelineError> {
-        let mut outcome = Outcome::default();
+    pub fn process(&mut self, batch: &Decoded<'_>, end: RecordId, clock_ms: i64) -> Result<Outcome, PipelineError> {
+        let (rejected, unreadable) = (batch.set_aside.len() as u64, batch.unreadable.len() as u64);
+        let mut outcome = Outcome { rejected, unreadable, ..Outcome::default() };
         let seed = self.ledger.genesis().seed;
+        let candidate = |event: &Event<'_>| {
+            let digest = Digest::of(seed, event.source, event.message_id);
+            Candidate { digest, received_at_ms: event.received_at_ms }
+        };
         self.candidates.clear();
-        for (id, record) in records.clone() {
-            match Envelope::decode(record) {
-                Ok(Envelope { kind: Kind::Event, source, message_id: Some(message_id), received_at_ms, .. }) => {
-                    let digest = Digest::of(seed, source, message_id);
-                    self.candidates.push(Candidate { digest, received_at_ms });
-                }
-                Ok(rejected) => {
-                    self.rejected.push(rejected.value);
-                    outcome.rejected += 1;
-                }
-                Err(_) => outcome.unreadable.push(id),
-            }
-        }
-        let decided = self.partition.decide(&self.candidates, clock_ms, &mut self.verdicts)?;
-        let events = records
-            .filter_map(|(_, record)| Envelope::decode(record).ok())
-            .filter(|envelope| envelope.kind == Kind::Event);
-        for (event, verdict) in events.zip(&self.verdicts) {
+        self.candidates.extend(batch.events.iter().map(candidate));
+        let decided = self.index.decide(&self.candidates, clock_ms, &mut self.verdicts)?;
+        for (event, verdict) in batch.events.iter().zip(&self.verdicts) {
             match verdict {
                 Verdict::Duplicate => outcome.duplicates += 1,
                 Verdict::New => outcome.published += 1,
@@ -209,13 +196,14 @@ impl Pipeline {
                 self.output.push(event.value);
             }
         }
+        batch.set_aside.iter().for_each(|value| self.rejected.push(value));
         if outcome.rejected > 0 {
             write(&mut self.rejected, &self.layout.rejected)?;
             sync(&self.rejected, &self.layout.rejected)?;
         }
         if outcome.published == 0 {
             // Nothing to make known. Should the floor not get further either, these are duplicates once more.
-            self.partition.discard();
+            self.index.discard();
             return Ok(outcome);
         }
         let output = write(&mut self.output, &self.layout.deduped)?;
@@ -228,7 +216,7 @@ impl Pipeline {
         self.passed(Step::LedgerWritten)?;
         self.ledger.sync()?;
         self.passed(Step::LedgerSynced)?;
-        self.partition.commit(decided, recover::point(ledger_end));
+        self.index.commit(decided, recover::point(ledger_end));
         self.passed(Step::IndexUpdated)?;
         Ok(outcome)
     }
@@ -238,8 +226,8 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`].
     pub fn maintain(&mut self, clock_ms: i64) -> Result<dedup::Maintenance, PipelineError> {
-        let maintenance = self.partition.maintain(clock_ms)?;
-        if let (true, Some(covered)) = (maintenance.digests_sealed > 0, self.partition.replay_from()) {
+        let maintenance = self.index.maintain(clock_ms)?;
+        if let (true, Some(covered)) = (maintenance.digests_sealed > 0, self.index.replay_from()) {
             self.ledger.prune(covered.next_offset, clock_ms)?;
         }
         Ok(maintenance)
@@ -247,7 +235,7 @@ impl Pipeline {
 
     /// The index's figures.
     pub fn index_stats(&self) -> dedup::Stats {
-        self.partition.stats()
+        self.index.stats()
     }
 
     /// In which bucket of the window an identity is known.
@@ -255,7 +243,7 @@ impl Pipeline {
     /// # Errors
     /// [`IndexError`].
     pub fn lookup(&self, source: SourceId<'_>, message_id: MessageId<'_>) -> Result<Option<wire::Bucket>, IndexError> {
-        self.partition.lookup(Digest::of(self.ledger.genesis().seed, source, message_id))
+        self.index.lookup(Digest::of(self.ledger.genesis().seed, source, message_id))
     }
 
     fn position(&self, end: RecordId) -> Position {

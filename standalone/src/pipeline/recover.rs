@@ -56,14 +56,14 @@ pub(super) fn open(
     let mut ledger = Ledger::open(&layout.ledger, layout.ledger_file_bytes_max, new_genesis)?;
     let output = adopt(&layout, &mut ledger, now_ms, &mut recovered, progress)?;
     let rejected = rejected_output(&layout)?;
-    let partition = index(&layout, &ledger, options, &mut recovered, progress)?;
+    let index = index(&layout, &ledger, options, &mut recovered, progress)?;
     let pipeline = Pipeline {
         layout,
         instance,
         output,
         rejected,
         ledger,
-        partition,
+        index,
         candidates: Vec::new(),
         verdicts: Vec::new(),
         #[cfg(test)]

@@ -61,7 +61,7 @@ fn feed(pipeline: &mut Pipeline, records: &[Vec<u8>], end: usize) -> Result<Outc
     let start = pipeline.next_record().get() as usize;
     let ids = (start as u64..).map(RecordId::from_u64);
     let batch = ids.zip(records[start.min(end)..end].iter().map(Vec::as_slice));
-    pipeline.process(batch, RecordId::from_u64(end as u64), NOW_MS)
+    pipeline.process(&Decoded::of(batch), RecordId::from_u64(end as u64), NOW_MS)
 }
 
 /// Every published messageId with its count.
@@ -182,8 +182,9 @@ fn set_aside_events_and_unreadable_records_do_not_stop_the_others() {
     let records = vec![record(1), rejected, b"garbage".to_vec(), record(2)];
     let (mut pipeline, _) = open(&dir);
     let outcome = feed(&mut pipeline, &records, 4).unwrap();
-    assert_eq!((outcome.published, outcome.rejected), (2, 1));
-    assert_eq!(outcome.unreadable, [RecordId::from_u64(2)]);
+    assert_eq!((outcome.published, outcome.rejected, outcome.unreadable), (2, 1, 1));
+    let decoded = Decoded::of((0..).map(RecordId::from_u64).zip(records.iter().map(Vec::as_slice)));
+    assert_eq!(decoded.unreadable, [(RecordId::from_u64(2), &b"garbage"[..])]);
     assert_each_once(&dir, [1, 2]);
     let lines = fs::read_to_string(layout(&dir).rejected.join("000000001.ndjson")).unwrap();
     assert_eq!(lines, "{\"code\":\"x\"}\n");

@@ -190,7 +190,7 @@ impl Plain<'_> {
         let accepted = ingest(body, &request, &live.sources, scratch).map_err(Answer::refused)?;
         let Some(first) = scratch.records().next() else { return Ok(None) };
         if let Some(limiter) = &live.limiter {
-            let source = Envelope::decode(first).map_err(|_| Answer::refused(Reject::Internal))?.source;
+            let source = Envelope::decode(first).map_err(|_| Answer::refused(Reject::Internal))?.source();
             let admitted = limiter.admit(source.as_bytes(), self.received_us);
             admitted.map_err(|retry_after_s| Answer::Refused { reject: Reject::RateLimited, retry_after_s })?;
         }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wire::envelope::{Envelope, Kind};
+use wire::envelope::Envelope;
 
 use super::text;
 
@@ -46,16 +46,13 @@ impl Content {
     }
 
     fn of_envelope(envelope: &Envelope<'_>) -> Self {
-        let (source, source_bytes) = text_and_bytes(envelope.source.as_bytes());
-        let id = envelope.message_id.map(|id| text_and_bytes(id.as_bytes()));
+        let (source, source_bytes) = text_and_bytes(envelope.source().as_bytes());
+        let id = envelope.message_id().map(|id| text_and_bytes(id.as_bytes()));
         let (message_id, message_id_bytes) = id.map_or((None, None), |(text, bytes)| (Some(text), bytes));
-        let kind = match envelope.kind {
-            Kind::Event => "event",
-            Kind::Rejected => "rejected",
-        };
-        let (event, bytes, error) = match one_line(envelope.value) {
+        let kind = if envelope.is_event() { "event" } else { "rejected" };
+        let (event, bytes, error) = match one_line(envelope.value()) {
             Ok(event) => (Some(event), None, None),
-            Err(error) => (None, Some(STANDARD.encode(envelope.value)), Some(format!("no JSON: {error}"))),
+            Err(error) => (None, Some(STANDARD.encode(envelope.value())), Some(format!("no JSON: {error}"))),
         };
         Self {
             kind: Some(kind),
@@ -63,7 +60,7 @@ impl Content {
             source_bytes,
             message_id,
             message_id_bytes,
-            received_at: text::time(envelope.received_at_ms),
+            received_at: text::time(envelope.received_at_ms()),
             event,
             bytes,
             error,

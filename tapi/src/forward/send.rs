@@ -6,7 +6,7 @@ use std::time::Instant;
 use kafka::{Code, Headers, Record};
 use local_buffer::{Reader, RecordId};
 use tracing::{error, warn};
-use wire::envelope::{Envelope, Kind};
+use wire::envelope::Envelope;
 use wire::partition::partition_of;
 use wire::{MessageId, PartitionCount};
 
@@ -68,7 +68,7 @@ impl Sender<'_> {
             };
             let refused = if let State::Suspect { refused } = state { refused } else { 0 };
             // Asking for a topic that is missing takes seconds, in which the cluster would count as stalled.
-            if envelope.kind == Kind::Rejected && !self.has_rejected[route.cluster as usize] {
+            if !envelope.is_event() && !self.has_rejected[route.cluster as usize] {
                 return Some(after(Fault::Record, Route { alone: true, ..route }, refused));
             }
             match self.send(token, &envelope, route) {
@@ -79,7 +79,7 @@ impl Sender<'_> {
                     Some(self.quarantine(id, record, "larger than message.max.bytes", state))
                 }
                 // Events are not held up for those that were set aside.
-                Err(code) if envelope.kind == Kind::Rejected && Fault::of(code) == Fault::Topic => {
+                Err(code) if !envelope.is_event() && Fault::of(code) == Fault::Topic => {
                     Some(after(Fault::Record, route, refused))
                 }
                 Err(code) => {
@@ -119,21 +119,23 @@ impl Sender<'_> {
 
     #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
     fn send(&mut self, token: Token, envelope: &Envelope<'_>, route: Route) -> Result<(), Code> {
-        let (topic, partition, lane) = match (envelope.kind, envelope.message_id) {
-            (Kind::Event, Some(id)) => {
-                let partition = partition_of(id, self.partitions);
+        let (topic, partition, lane) = match envelope {
+            Envelope::Event(event) => {
+                let partition = partition_of(event.message_id, self.partitions);
                 (EVENTS, Some(partition), partition)
             }
-            _ => (EVENTS_REJECTED, None, self.partitions.get()),
+            Envelope::SetAside(_) => (EVENTS_REJECTED, None, self.partitions.get()),
         };
         let mut decimal = itoa::Buffer::new();
-        let headers =
-            [(SOURCE, envelope.source.as_bytes()), (RECEIVED_AT, decimal.format(envelope.received_at_ms).as_bytes())];
+        let headers = [
+            (SOURCE, envelope.source().as_bytes()),
+            (RECEIVED_AT, decimal.format(envelope.received_at_ms()).as_bytes()),
+        ];
         let record = Record {
             topic,
             partition,
-            key: envelope.message_id.map(MessageId::as_bytes),
-            value: envelope.value,
+            key: envelope.message_id().map(MessageId::as_bytes),
+            value: envelope.value(),
             headers: Headers::These(&headers),
         };
         let token = token.in_lane(lane as u16);

@@ -7,7 +7,7 @@ use local_buffer::{Batch, Queue, Reader};
 use prometheus_client::registry::Registry;
 use service::{Section, Shutdown};
 use tempfile::TempDir;
-use wire::envelope::{Envelope, Kind};
+use wire::envelope::Envelope;
 
 use crate::client::{Answer, Client};
 
@@ -25,7 +25,7 @@ pub(crate) struct Harness {
 /// A record of the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
-    pub(crate) kind: Kind,
+    pub(crate) is_event: bool,
     pub(crate) source: String,
     pub(crate) id: String,
     pub(crate) value: serde_json::Value,
@@ -78,12 +78,12 @@ impl Harness {
             for (id, record) in self.batch.iter() {
                 let envelope = Envelope::decode(record).unwrap();
                 stored.push(Stored {
-                    kind: envelope.kind,
-                    source: String::from_utf8(envelope.source.as_bytes().to_vec()).unwrap(),
+                    is_event: envelope.is_event(),
+                    source: String::from_utf8(envelope.source().as_bytes().to_vec()).unwrap(),
                     id: envelope
-                        .message_id
+                        .message_id()
                         .map_or(String::new(), |id| String::from_utf8(id.as_bytes().to_vec()).unwrap()),
-                    value: serde_json::from_slice(envelope.value).unwrap(),
+                    value: serde_json::from_slice(envelope.value()).unwrap(),
                 });
                 end = Some(id.next());
             }

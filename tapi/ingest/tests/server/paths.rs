@@ -1,7 +1,5 @@
 //! Every path, with and without its slash.
 
-use wire::envelope::Kind;
-
 use crate::client::{AUTH, batch, event};
 use crate::harness::Harness;
 
@@ -43,7 +41,7 @@ fn every_single_path_gives_its_type() {
             let body = br#"{"userId":"u","messageId":"m","event":"e","previousId":"p","groupId":"g"}"#;
             harness.ask(&format!("POST {path}{slash}"), AUTH, body).assert_stored();
             let stored = harness.stored();
-            assert_eq!((stored.len(), stored[0].kind), (1, Kind::Event));
+            assert_eq!((stored.len(), stored[0].is_event), (1, true));
             assert_eq!((&*stored[0].source, &stored[0].value["type"]), ("KEY", &kind.into()), "{path}{slash}");
         }
     }

@@ -125,7 +125,7 @@ impl Stage {
         while reader.read(&mut batch, 1000, 1 << 20).unwrap() > 0 {
             ids.extend(batch.iter().map(|(_, bytes)| {
                 let envelope = wire::envelope::Envelope::decode(bytes).unwrap();
-                String::from_utf8(envelope.message_id.unwrap().as_bytes().to_vec()).unwrap()
+                String::from_utf8(envelope.message_id().unwrap().as_bytes().to_vec()).unwrap()
             }));
         }
         ids

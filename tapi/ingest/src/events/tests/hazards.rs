@@ -65,7 +65,7 @@ fn one_bad_event_costs_only_itself() {
                 .concat();
             let (accepted, records) = BATCH.send(&body).unwrap();
             assert_eq!((accepted.events, accepted.rejected), (events, 100 - events));
-            assert_eq!((records[place].kind == Kind::Event), events == 100);
+            assert_eq!(records[place].is_event, events == 100);
         }
     }
 }
