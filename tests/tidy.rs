@@ -63,7 +63,7 @@ struct Rule {
     only_in: &'static [&'static str],
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         why: "every disk access of the buffer goes through its storage, which a simulation can replace",
         crates: &["local-buffer", "buffer-tools"],
@@ -99,6 +99,12 @@ const RULES: [Rule; 4] = [
         crates: &["ingest", "dedup", "kafka", "tapi", "dedup-worker", "standalone"],
         texts: &["prometheus_client::metrics", ".register(", "_total\""],
         only_in: &["metrics.rs", "metrics"],
+    },
+    Rule {
+        why: "what a topic must be set to is one table",
+        crates: &["wire", "ingest", "dedup", "kafka", "tapi", "dedup-worker", "standalone"],
+        texts: &["cleanup.policy", "message.timestamp.type", "retention.ms", "retention.bytes", "min.insync.replicas"],
+        only_in: &["rules.rs"],
     },
 ];
 

@@ -13,6 +13,7 @@ use service::logging::Logging;
 use service::{Problem, Properties, Settings};
 use wire::Window;
 use wire::limits::CHANGELOG_ENTRIES_MAX;
+use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 
 use crate::worker::pump::BatchLimits;
 
@@ -77,6 +78,9 @@ pub struct Kafka {
     /// Time after which a worker that went silent is replaced. Default 10,000; at least 2,000, and 6,000 where the
     /// brokers' `group.min.session.timeout.ms` is what it is by default.
     pub session_timeout_ms: u64,
+    /// Shortest retention of the topic `events`, milliseconds; an input with less is refused. Default 7 days. `tapi` has
+    /// the same setting.
+    pub events_retention_ms_min: u64,
     /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
     /// dead worker left open, if nobody takes the partition over before.
     pub transaction_timeout_ms: u64,
@@ -146,6 +150,7 @@ impl Default for Kafka {
             output: String::new(),
             group: "dedup-worker".into(),
             session_timeout_ms: 10_000,
+            events_retention_ms_min: EVENTS_RETENTION_MIN.as_millis() as u64,
             transaction_timeout_ms: 30_000,
             properties: Properties::default(),
             primary_properties: Properties::default(),
@@ -259,6 +264,12 @@ impl Config {
     pub fn window(&self) -> Option<Window> {
         let NewWindow { bucket_s, promised_buckets, margin_buckets } = self.window;
         Window::try_new(bucket_s.checked_mul(1000)?, promised_buckets, margin_buckets)
+    }
+
+    /// How long the topics have to keep their records.
+    pub fn retention(&self) -> Retention {
+        let events_min = Duration::from_millis(self.kafka.events_retention_ms_min);
+        Retention::new(self.window().unwrap_or_default(), events_min)
     }
 
     /// Settings of an index.

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::TopicSettings;
+use wire::topic::{REPLICAS, Retention, judge};
+
+use crate::{Judgement, TopicSettings};
 
 /// The identity and size of one topic, and with it of its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,33 @@ impl Facts {
     pub fn cluster_id(&self) -> Option<&str> {
         self.topics.values().next().map(|topic| topic.cluster_id.as_str()).filter(|id| !id.is_empty())
     }
+
+    /// Enters which topics there are now. What is known of their settings stays, but for those of a topic that is gone,
+    /// or another one by the same name.
+    pub(crate) fn enter(&mut self, topics: BTreeMap<&'static str, TopicFacts>) {
+        self.settings.retain(|name, _| match (self.topics.get(name), topics.get(name)) {
+            (Some(was), Some(is)) => was.topic_id == is.topic_id,
+            _ => false,
+        });
+        self.topics = topics;
+    }
+
+    /// Judges the topics that are there by [the table](wire::topic::RULES) of what they must be set to.
+    pub fn judge(&self, retention: Retention) -> Judgement {
+        let mut judgement = Judgement::default();
+        for (name, topic) in &self.topics {
+            let replicas = topic.replicas_min.to_string();
+            let mut found = vec![(REPLICAS, replicas.as_str())];
+            match self.settings.get(name) {
+                Some(settings) => found.extend(settings.pairs()),
+                None => judgement.untold.push(name),
+            }
+            for finding in judge(name, &found, retention) {
+                if finding.refuse { &mut judgement.refused } else { &mut judgement.warned }.push(finding);
+            }
+        }
+        judgement
+    }
 }
 
 /// First offset that is there and the offset behind the last, of one partition.
@@ -51,4 +80,27 @@ pub struct Watermarks {
     pub low: u64,
     /// Where the next record will be, open transactions included.
     pub high: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stay_with_the_topic_that_has_them() {
+        let topic = |id, partition_count| TopicFacts {
+            cluster_id: "c".into(),
+            topic_id: [id; 16],
+            partition_count,
+            replicas_min: 3,
+        };
+        let told = ["grown", "remade", "gone"].map(|name| (name, TopicSettings::default()));
+        let mut facts = Facts {
+            topics: [("grown", topic(1, 8)), ("remade", topic(2, 8)), ("gone", topic(3, 8))].into(),
+            settings: told.into(),
+        };
+        facts.enter([("grown", topic(1, 16)), ("remade", topic(4, 8)), ("new", topic(5, 8))].into());
+        assert_eq!(facts.settings.keys().collect::<Vec<_>>(), [&"grown"]);
+        assert_eq!(facts.topics.len(), 3);
+    }
 }

@@ -133,16 +133,22 @@ impl Looker {
         answer.map_err(|failure| failure.to_string())?;
         let topics = self.probe.topics(self.topics).map_err(|failure| failure.to_string())?;
         let is_due = self.settings_read.is_none_or(|read| read.elapsed() >= SETTINGS_PERIOD);
-        if is_due || topics != self.last.topics {
-            let names: Vec<&'static str> = topics.keys().copied().collect();
+        let has_changed = topics != self.last.topics;
+        self.last.enter(topics);
+        if is_due || has_changed {
+            let names: Vec<&'static str> = self.last.topics.keys().copied().collect();
             match TopicSettings::ask(&self.cluster, &names, ANSWER) {
-                Ok(settings) => self.last.settings = settings,
-                Err(failure) => debug!(cluster = self.cluster.name(), %failure, "settings of topics are unknown"),
+                Ok(settings) => {
+                    self.last.settings.extend(settings);
+                    self.settings_read = Some(Instant::now());
+                }
+                Err(failure) => {
+                    debug!(cluster = self.cluster.name(), %failure, "settings of topics are unknown");
+                    // They are asked for again with the next look.
+                    self.settings_read = None;
+                }
             }
-            self.settings_read = Some(Instant::now());
         }
-        self.last.topics = topics;
-        self.last.settings.retain(|name, _| self.last.topics.contains_key(name));
         Ok(self.last.clone())
     }
 }

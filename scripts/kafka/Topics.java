@@ -1,9 +1,14 @@
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AdminClientConfig;
@@ -15,84 +20,81 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /**
  * Creates Turnstile's topics on a cluster where they are missing, all in one start of the JVM:
- * {@code java -cp 'JARS/*' Topics.java HOST:PORT PARTITIONS TOPIC...}
+ * {@code java -cp 'JARS/*' Topics.java topics.tsv HOST:PORT PARTITIONS TOPIC...}
  *
- * <p>What is there already is never changed. Another number of partitions is an error, because it would send an event
- * and its duplicate to different places; another setting is only said, because it may have been made for a trial.
+ * <p>The file says what a new topic is given, and what one that is there must have. What is there already is never
+ * changed. Another number of partitions is an error, because it would send an event and its duplicate to different
+ * places; a setting that is not as it must be is only said, because it may have been made for a trial.
  */
 final class Topics {
-    static final long DAY_MS = 24L * 60 * 60 * 1000;
-    /** How long the inputs keep an event: the longest that both workers and the output cluster may be away. */
-    static final long INPUT_DAYS = 7;
-    /**
-     * How long changelog and output are kept. An index can be rebuilt from them only if they reach back over the whole
-     * window (28 days), its margin for time spent in buffers and for clock skew (2), the inputs' own age when they are
-     * read (7), and 2 days for the rebuild itself.
-     */
-    static final long OUTPUT_DAYS = 28 + 2 + INPUT_DAYS + 2;
-    /** A refused event comes with its reason and its own bytes escaped, so it can be larger than any accepted one. */
-    static final int REJECTED_BYTES_MAX = 4 << 20;
     static final int ANSWER_MS_MAX = 30_000;
 
+    /** A line of the file: what a new topic is given, what others must have, and why. */
+    record Rule(String topic, String setting, String given, String must, String why) {
+        static Rule parse(String line) {
+            String[] columns = line.split("\t");
+            return new Rule(columns[0], columns[1], columns[2], columns[3], columns[4]);
+        }
+
+        /** {@code must} is a value, {@code N or more}, or several of these with {@code , or } between them. */
+        boolean allows(String value) {
+            return Stream.of(must.split(", or ")).anyMatch(one -> one.endsWith(" or more")
+                ? Long.parseLong(value) >= Long.parseLong(one.substring(0, one.length() - " or more".length()))
+                : value.equals(one));
+        }
+    }
+
     public static void main(String[] words) throws Exception {
-        if (words.length < 3) {
-            System.err.println("usage: Topics HOST:PORT PARTITIONS TOPIC...");
+        if (words.length < 4) {
+            System.err.println("usage: Topics FILE HOST:PORT PARTITIONS TOPIC...");
             System.exit(2);
         }
-        int partitions = Integer.parseInt(words[1]);
-        Map<String, Map<String, String>> wanted = new TreeMap<>();
-        for (int i = 2; i < words.length; i++) {
-            wanted.put(words[i], settings(words[i]));
-        }
+        int partitions = Integer.parseInt(words[2]);
+        Map<String, List<Rule>> wanted = rules(Path.of(words[0]), List.of(words).subList(3, words.length));
         Map<String, Object> client = Map.of(
-            AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, words[0],
+            AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, words[1],
             AdminClientConfig.DEFAULT_API_TIMEOUT_MS_CONFIG, ANSWER_MS_MAX);
         boolean good = false;
         try (Admin admin = Admin.create(client)) {
             create(admin, wanted, partitions);
             good = compare(admin, wanted, partitions);
         } catch (ExecutionException error) {
-            System.err.println("the topics of " + words[0] + ": " + error.getCause().getMessage());
+            System.err.println("the topics of " + words[1] + ": " + error.getCause().getMessage());
         }
         System.exit(good ? 0 : 1);
     }
 
-    static Map<String, String> settings(String topic) {
-        Map<String, String> settings = new TreeMap<>();
-        settings.put("cleanup.policy", "delete");
-        settings.put("retention.bytes", "-1");
-        // With the producer's time, records that waited long in a host's buffer would be deleted as soon as they arrive,
-        // and a host whose clock is ahead would have whole batches refused.
-        settings.put("message.timestamp.type", "LogAppendTime");
-        switch (topic) {
-            case "events" -> settings.put("retention.ms", Long.toString(INPUT_DAYS * DAY_MS));
-            case "events.deduped", "events.index" -> settings.put("retention.ms", Long.toString(OUTPUT_DAYS * DAY_MS));
-            case "events.rejected" -> {
-                // As long as the output would have kept the event that is missing there.
-                settings.put("retention.ms", Long.toString(OUTPUT_DAYS * DAY_MS));
-                settings.put("max.message.bytes", Integer.toString(REJECTED_BYTES_MAX));
-            }
-            default -> {
+    /** The file's rules of each of these topics. */
+    static Map<String, List<Rule>> rules(Path file, List<String> topics) throws IOException {
+        Map<String, List<Rule>> all = Files.readAllLines(file).stream()
+            .filter(line -> !line.startsWith("#")).map(Rule::parse).collect(Collectors.groupingBy(Rule::topic));
+        Map<String, List<Rule>> wanted = new TreeMap<>();
+        for (String topic : topics) {
+            if (!all.containsKey(topic)) {
                 System.err.println("Turnstile has no topic " + topic);
                 System.exit(2);
             }
+            wanted.put(topic, all.get(topic));
         }
-        return settings;
+        return wanted;
     }
 
-    static void create(Admin admin, Map<String, Map<String, String>> wanted, int partitions) throws Exception {
+    static void create(Admin admin, Map<String, List<Rule>> wanted, int partitions) throws Exception {
         var present = admin.listTopics().names().get();
         List<NewTopic> missing = new ArrayList<>();
-        wanted.forEach((topic, settings) -> {
+        wanted.forEach((topic, rules) -> {
             if (!present.contains(topic)) {
+                Map<String, String> settings = new TreeMap<>();
+                rules.forEach(rule -> settings.put(rule.setting(), rule.given()));
                 missing.add(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(settings));
             }
         });
-        for (var result : admin.createTopics(missing).values().entrySet()) {
+        var results = admin.createTopics(missing).values();
+        for (NewTopic topic : missing) {
             try {
-                result.getValue().get();
-                System.out.println("created " + result.getKey() + " with " + partitions + " partitions, "
-                    + wanted.get(result.getKey()));
+                results.get(topic.name()).get();
+                System.out.println("created " + topic.name() + " with " + partitions + " partitions, "
+                    + topic.configs());
             } catch (ExecutionException error) {
                 if (!(error.getCause() instanceof TopicExistsException)) {
                     throw error;
@@ -101,8 +103,8 @@ final class Topics {
         }
     }
 
-    /** Waits until every partition has a leader, then says what is not as it would have been created. */
-    static boolean compare(Admin admin, Map<String, Map<String, String>> wanted, int partitions) throws Exception {
+    /** Waits until every partition has a leader, then says what is not as it must be. */
+    static boolean compare(Admin admin, Map<String, List<Rule>> wanted, int partitions) throws Exception {
         boolean good = true;
         for (TopicDescription topic : described(admin, wanted).values()) {
             if (topic.partitions().size() != partitions) {
@@ -113,19 +115,18 @@ final class Topics {
         List<ConfigResource> resources = wanted.keySet().stream()
             .map(topic -> new ConfigResource(ConfigResource.Type.TOPIC, topic)).toList();
         for (var found : admin.describeConfigs(resources).all().get().entrySet()) {
-            String topic = found.getKey().name();
-            wanted.get(topic).forEach((setting, value) -> {
-                String actual = found.getValue().get(setting).value();
-                if (!value.equals(actual)) {
-                    System.err.println(topic + " has " + setting + "=" + actual + " where a new one gets " + value
-                        + "; left as it is");
+            wanted.get(found.getKey().name()).forEach(rule -> {
+                String is = found.getValue().get(rule.setting()).value();
+                if (!rule.allows(is)) {
+                    System.err.println(rule.topic() + " has " + rule.setting() + "=" + is + ", must be " + rule.must()
+                        + ": " + rule.why() + "; left as it is");
                 }
             });
         }
         return good;
     }
 
-    static Map<String, TopicDescription> described(Admin admin, Map<String, Map<String, String>> wanted) throws Exception {
+    static Map<String, TopicDescription> described(Admin admin, Map<String, List<Rule>> wanted) throws Exception {
         long begun = System.nanoTime();
         while (true) {
             try {

@@ -1,14 +1,15 @@
-//! Goal: the Kafka that other scenarios break is real, and breaks only as they say.
+//! Goal: the Kafka that other scenarios break is real, set up as the programs want it, and breaks only as they say.
 //! Fault: one broker killed with -9 right after it acknowledged, the other one frozen; a port that somebody else holds.
-//! Oracle: Kafka's own console tools; its metadata answer; `wire`'s partition function against Kafka's partitioner.
+//! Oracle: Kafka's own console tools; its metadata answer; `wire`'s partition function against Kafka's partitioner, and its
+//! rules of topics against what the broker says of them.
 
 use std::net::TcpListener;
 use std::process;
 use std::time::Instant;
 
-use tests::{Cluster, Kafka, Scene};
+use tests::{Cluster, Kafka, Scene, topic};
 use wire::partition::partition_of;
-use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Finding, REPLICAS, Retention, TOPICS, judge};
 use wire::{MessageId, PartitionCount};
 
 const PARTITIONS: u32 = 8;
@@ -66,6 +67,32 @@ fn two_clusters_start_answer_and_keep_their_records() {
 
     primary.stop();
     secondary.stop();
+}
+
+#[test]
+fn topics_are_made_as_the_programs_want_them_and_judged_in_their_words() {
+    let scene = Scene::begin();
+    let mut cluster = Cluster::new(&scene, "one");
+    cluster.start();
+    cluster.create_topics(&TOPICS, PARTITIONS).expect("topics");
+    for topic in TOPICS {
+        let settings = topic::settings(cluster.address, topic);
+        let mut found: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        found.push((REPLICAS, "1"));
+        let findings = judge(topic, &found, Retention::default());
+        let weak: Vec<_> = findings.iter().map(|finding| (finding.setting, finding.refuse)).collect();
+        assert_eq!(weak, [("replicas", false), ("min.insync.replicas", false)], "{topic} on one broker");
+    }
+
+    // Kept for ever, which is fine, but bounded in bytes, which is not.
+    let wrong = ("retention.bytes", "1000000");
+    topic::make_anew(cluster.address, &[EVENTS], PARTITIONS, &[wrong]);
+    let said = cluster.create_topics(&[EVENTS], PARTITIONS).expect("it is there, and left as it is");
+    let findings: Vec<_> = judge(EVENTS, &[wrong], Retention::default()).iter().map(Finding::to_string).collect();
+    assert_eq!(said, format!("{}; left as it is\n", findings.join("\n")));
+    let settings = topic::settings(cluster.address, EVENTS);
+    assert!(settings.iter().any(|(name, value)| (name.as_str(), value.as_str()) == wrong), "{settings:?}");
+    cluster.stop();
 }
 
 #[test]

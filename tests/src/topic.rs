@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
@@ -64,6 +64,17 @@ pub fn add_partitions(brokers: SocketAddr, topic: &str, count: usize) {
     let new = NewPartitions::new(topic, count);
     let results = block_on(admin(brokers).create_partitions(&[new], &AdminOptions::new())).expect("an answer");
     assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+/// What a topic is set to, names and values as the broker gives them.
+///
+/// # Panics
+/// Where the cluster does not answer or has no such topic.
+pub fn settings(brokers: SocketAddr, topic: &str) -> Vec<(String, String)> {
+    let topics = [ResourceSpecifier::Topic(topic)];
+    let answers = block_on(admin(brokers).describe_configs(&topics, &AdminOptions::new())).expect("an answer");
+    let settings = answers.into_iter().next().expect("one answer").expect("the topic's settings");
+    settings.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
 /// Records of a topic that no transaction wrote to.

@@ -2,8 +2,9 @@
 //!
 //! Every part of Turnstile that writes or reads bytes another part will read or write compiles against this crate: the
 //! identity of an event and its [`Digest`], the Kafka [`partition`], the [`envelope`] that the local buffer carries,
-//! the [`changelog`] that is the truth behind the dedup index, the [`window`] and its buckets, the [`limits`] and the
-//! [`topic`] names. There is no I/O here, no clock and no random source: all of them come in as values.
+//! the [`changelog`] that is the truth behind the dedup index, the [`window`] and its buckets, the [`limits`], and the
+//! [`topic`]s with what each has to be set to. There is no I/O here, no clock and no random source: all of them come in
+//! as values.
 //!
 //! The tables of bytes stand in `WIRE.md`; `tests/golden.rs` holds both to frozen bytes.
 

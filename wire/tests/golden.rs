@@ -4,6 +4,7 @@ use wire::changelog::{
     Checkpoint, Genesis, OutputRange, Position, Record, encode_batch, encode_checkpoint, encode_genesis,
 };
 use wire::envelope::{Envelope, begin_event, begin_rejected};
+use wire::topic::{RULES, Retention, Rule};
 use wire::{Bucket, Digest, DigestSeed, MessageId, PartitionCount, SourceId, Window, partition};
 
 const DOCUMENT: &str = include_str!("../WIRE.md");
@@ -108,4 +109,20 @@ fn limits_are_as_documented() {
         let row = format!("| `{name}` | {value} |");
         assert!(DOCUMENT.contains(&row), "WIRE.md lacks the row {row}");
     }
+}
+
+#[test]
+fn rules_of_topics_are_as_documented() {
+    let retention = Retention::default();
+    let row = |rule: &Rule| {
+        let topics: Vec<_> = rule.topics.iter().map(|topic| format!("`{topic}`")).collect();
+        let Rule { setting, must, why, .. } = rule;
+        let (must, given) = (must.words(retention), rule.given(retention).unwrap_or("-".into()));
+        let (topics, otherwise) = (topics.join(", "), if rule.refuse { "refused" } else { "warned of" });
+        format!("| {topics} | `{setting}` | {must} | {otherwise} | {given} | {why} |")
+    };
+    let coded: Vec<_> = RULES.iter().map(row).collect();
+    let (_, table) = DOCUMENT.split_once("| topics | setting |").expect("the table is in WIRE.md");
+    let documented: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(documented == coded, "the rows in WIRE.md must be\n{}", coded.join("\n"));
 }

@@ -1,10 +1,11 @@
 //! `dedup-worker run`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka::{Cluster, Probe, TopicSettings};
+use kafka::{Facts, Judgement, Probe, TopicSettings};
 use service::{Failure, Shutdown};
 use tracing::{info, warn};
 use wire::PartitionCount;
@@ -43,7 +44,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         .on_process_signals(|| info!("nothing of this program's settings can change while it runs"))
         .map_err(Failure::failed)?;
 
-    let watches: Vec<_> = config.inputs().into_iter().map(Watch::new).collect();
+    let watches: Vec<_> = config.inputs().into_iter().map(|input| Watch::new(input, config.retention())).collect();
     let figures = Arc::new(Figures::default());
     let admin = Arc::new(WorkerAdmin::new(&figures, &watches, options.shadow));
     let (_held, data) = host::folder(&config, options.shadow)?;
@@ -97,21 +98,22 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     };
     let count = index.partition_count;
     let deduped = output.topic(EVENTS_DEDUPED).map_err(Failure::failed)?;
-    output.topic(EVENTS_REJECTED).map_err(Failure::failed)?;
+    let rejected = output.topic(EVENTS_REJECTED).map_err(Failure::failed)?;
     if deduped.partition_count != count {
         let found = deduped.partition_count;
         return Err(disagree(EVENTS_DEDUPED, "output", found, count));
     }
-    for topic in [EVENTS_INDEX, EVENTS_DEDUPED] {
-        suits(config, &config.output(), topic)?;
-    }
+    let topics = [(EVENTS_INDEX, index), (EVENTS_DEDUPED, deduped), (EVENTS_REJECTED, rejected)];
+    let judgement = Facts { topics: topics.into(), settings: settings(config) }.judge(config.retention());
+    judgement.warnings().iter().for_each(|warning| warn!(cluster = "output", "{warning}"));
+    unless_refused("output", &judgement)?;
     for watch in watches {
         watch.first(TIMEOUT);
         if let Some(facts) = watch.facts() {
             if facts.partition_count != count {
                 return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
             }
-            suits(config, watch.cluster(), EVENTS)?;
+            unless_refused(watch.cluster().name(), &watch.judgement())?;
         }
         watch.expect(count);
     }
@@ -124,22 +126,17 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
 }
 
-/// Refuses a topic whose settings would break a promise, and warns of what weakens one.
-fn suits(config: &Config, cluster: &Cluster, topic: &'static str) -> Result<(), Failure> {
-    let settings = match TopicSettings::ask(cluster, &[topic], TIMEOUT) {
-        Ok(mut settings) => settings.remove(topic).unwrap_or_default(),
-        Err(failure) => {
-            warn!(cluster = cluster.name(), topic, %failure, "the topic's settings are unknown");
-            return Ok(());
-        }
-    };
-    for warning in settings.warnings(topic) {
-        warn!(cluster = cluster.name(), "{warning}");
-    }
-    match settings.faults(topic, config.window().unwrap_or_default()) {
-        faults if faults.is_empty() => Ok(()),
-        faults => Err(Failure::failed(format!("on the {} cluster: {}", cluster.name(), faults.join("; ")))),
-    }
+/// What the topics of the output are set to; nothing where that is not told.
+fn settings(config: &Config) -> BTreeMap<&'static str, TopicSettings> {
+    let topics = [EVENTS_INDEX, EVENTS_DEDUPED, EVENTS_REJECTED];
+    let settings = TopicSettings::ask(&config.output(), &topics, TIMEOUT);
+    settings.inspect_err(|failure| warn!(%failure, "the output's settings are unknown")).unwrap_or_default()
+}
+
+/// A worker does not begin with topics whose settings would break a promise.
+fn unless_refused(cluster: &str, judgement: &Judgement) -> Result<(), Failure> {
+    let reasons = judgement.refusal();
+    reasons.map_or(Ok(()), |reasons| Err(Failure::failed(format!("on the {cluster} cluster: {reasons}"))))
 }
 
 fn disagree(topic: &str, cluster: &str, found: u32, expected: u32) -> Failure {

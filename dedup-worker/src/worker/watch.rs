@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kafka::{Cluster, Facts, Failure, Hurry, Look, TopicFacts};
+use kafka::{Cluster, Facts, Failure, Hurry, Judgement, Look, TopicFacts, TopicSettings};
 use tracing::{error, info, warn};
-use wire::topic::EVENTS;
+use wire::topic::{EVENTS, Retention};
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS];
@@ -31,7 +31,10 @@ pub enum InputState {
 #[derive(Debug)]
 pub struct Watch {
     cluster: Cluster,
+    retention: Retention,
     state: Mutex<InputState>,
+    /// What is to be said of its topic's settings.
+    judgement: Mutex<Judgement>,
     looked: Condvar,
     hurry: Hurry,
     /// Partitions that the topic must have.
@@ -43,11 +46,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch over `cluster` that knows nothing yet.
-    pub fn new(cluster: Cluster) -> Arc<Self> {
+    /// A watch over `cluster`, whose topic has to keep its records for so long, that knows nothing yet.
+    pub fn new(cluster: Cluster, retention: Retention) -> Arc<Self> {
         Arc::new(Self {
             cluster,
+            retention,
             state: Mutex::default(),
+            judgement: Mutex::default(),
             looked: Condvar::new(),
             hurry: Hurry::default(),
             partition_count: AtomicU32::new(ANY_COUNT),
@@ -75,6 +80,12 @@ impl Watch {
         self.lock().clone()
     }
 
+    /// What is to be said of its topic's settings, as far as they are known. It is for whoever starts to refuse them: an
+    /// input that is read already is read on, because what is not read is lost the sooner.
+    pub fn judgement(&self) -> Judgement {
+        self.judgement.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What is known once it has been looked at; what is known by then where that takes longer than `limit`.
     pub fn first(&self, limit: Duration) -> InputState {
         let unknown = |state: &mut InputState| *state == InputState::Unknown;
@@ -97,17 +108,30 @@ impl Watch {
 
     fn hear(&self, look: Look) {
         let state = match look {
-            Ok(Facts { mut topics, settings }) => match topics.remove(EVENTS) {
+            Ok(look) => match look.topics.get(EVENTS) {
                 Some(facts) if facts.cluster_id.is_empty() => self.away("it does not tell its id"),
                 Some(facts) => {
-                    self.keeps_for(settings.get(EVENTS).and_then(kafka::TopicSettings::retention_ms));
-                    self.judge(facts)
+                    self.hear_settings(&look);
+                    self.judge(facts.clone())
                 }
                 None => self.away("it has no topic events"),
             },
             Err(reason) => self.away(&reason),
         };
         self.enter(state);
+    }
+
+    /// A change is logged once.
+    fn hear_settings(&self, look: &Facts) {
+        let kept_for = look.settings.get(EVENTS).and_then(TopicSettings::kept_for);
+        self.keeps_for(kept_for.map(|time| time.as_millis() as u64));
+        let (cluster, is) = (self.cluster.name(), look.judge(self.retention));
+        let mut was = self.judgement.lock().unwrap_or_else(PoisonError::into_inner);
+        if *was != is {
+            is.warnings().iter().for_each(|warning| warn!(cluster, "{warning}"));
+            is.refusal().iter().for_each(|reasons| error!(cluster, "{reasons}"));
+            *was = is;
+        }
     }
 
     fn away(&self, reason: &str) -> InputState {
@@ -197,9 +221,14 @@ mod tests {
         TopicFacts { cluster_id: "c".into(), topic_id: [topic; 16], partition_count: 8, replicas_min: 1 }
     }
 
+    fn watch() -> Arc<Watch> {
+        let cluster = Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default());
+        Watch::new(cluster, Retention::default())
+    }
+
     #[test]
     fn half_of_the_retention_is_an_alarm() {
-        let watch = Watch::new(Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default()));
+        let watch = watch();
         assert!(!watch.is_late(u64::MAX), "nobody knows how long it is kept");
         watch.keeps_for(Some(1_000));
         assert_eq!([500, 501].map(|behind_ms| watch.is_late(behind_ms)), [false, true]);
@@ -207,7 +236,7 @@ mod tests {
 
     #[test]
     fn only_another_log_is_a_change() {
-        let watch = Watch::new(Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default()));
+        let watch = watch();
         watch.enter(InputState::Away("no answer".into(), watch.facts()));
         assert_eq!((watch.changes(), watch.facts()), (0, None));
         watch.enter(InputState::Ready(facts(1)));
@@ -224,5 +253,34 @@ mod tests {
         assert_eq!(watch.changes(), 4, "a replica more is the same log");
         watch.expect(9);
         assert!(matches!(watch.state(), InputState::Unfit(reason) if reason.contains("8 partitions")));
+    }
+
+    #[test]
+    fn settings_are_judged_in_the_words_of_the_table_and_an_input_that_is_read_is_read_on() {
+        let watch = watch();
+        let hear = |wrong: &[(&str, &str)]| {
+            let settings = wrong.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let topic = TopicFacts { replicas_min: 3, ..facts(1) };
+            watch.hear(Ok(Facts { topics: [(EVENTS, topic)].into(), settings: [(EVENTS, settings)].into() }));
+            assert!(matches!(watch.state(), InputState::Ready(_)), "{:?}", watch.state());
+            watch.judgement()
+        };
+        for wrong in [
+            ("message.timestamp.type", "CreateTime"),
+            ("retention.ms", "604799999"),
+            ("retention.bytes", "1000000"),
+            ("cleanup.policy", "compact"),
+        ] {
+            let said = wire::topic::judge(EVENTS, &[wrong], Retention::default())[0].to_string();
+            assert_eq!(hear(&[wrong]).refusal(), Some(said));
+        }
+        assert_eq!(hear(&[("retention.ms", "604800000")]), Judgement::default());
+        assert_eq!(watch.retention_ms(), Some(604_800_000));
+        assert_eq!(hear(&[("retention.ms", "-1")]), Judgement::default());
+        assert_eq!(watch.retention_ms(), None);
+        let weak = hear(&[("min.insync.replicas", "1")]);
+        assert_eq!((weak.refusal(), weak.warnings().len()), (None, 1));
+        watch.hear(Err("down".into()));
+        assert_eq!(watch.judgement(), weak, "it is what it was");
     }
 }

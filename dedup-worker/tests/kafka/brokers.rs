@@ -176,11 +176,16 @@ impl Broker {
 
     /// Deletes the topics where they are there, and makes them.
     pub(crate) fn make_anew(&self, topics: &[&str]) {
-        self.delete(topics);
-        self.make(topics, PARTITIONS);
+        self.make_anew_with(topics, &[]);
     }
 
-    pub(crate) fn make(&self, topics: &[&str], partitions: u32) {
+    /// The same, with these settings.
+    pub(crate) fn make_anew_with(&self, topics: &[&str], settings: &[(&str, &str)]) {
+        self.delete(topics);
+        // What is given goes over these.
+        let sound = [("message.timestamp.type", "LogAppendTime"), ("retention.ms", "-1")];
+        let kept = sound.iter().filter(|(name, _)| !settings.iter().any(|(other, _)| other == name));
+        let settings: Vec<_> = kept.chain(settings).collect();
         let begun = Instant::now();
         let mut missing: Vec<&str> = topics.to_vec();
         // A deleted topic's name is free again only after a moment.
@@ -189,9 +194,8 @@ impl Broker {
             let new: Vec<_> = missing
                 .iter()
                 .map(|topic| {
-                    NewTopic::new(topic, partitions.cast_signed(), TopicReplication::Fixed(1))
-                        .set("message.timestamp.type", "LogAppendTime")
-                        .set("retention.ms", "-1")
+                    let new = NewTopic::new(topic, PARTITIONS.cast_signed(), TopicReplication::Fixed(1));
+                    settings.iter().fold(new, |new, (name, value)| new.set(name, value))
                 })
                 .collect();
             let results = block(self.admin().create_topics(&new, &AdminOptions::new())).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, Retention, judge};
 
 use super::brokers::PARTITIONS;
 use super::scene::Scene;
@@ -99,6 +99,49 @@ fn clusters_that_disagree_are_refused_with_both_numbers() {
     scene.brokers.secondary.add_partitions(EVENTS, 6);
     let refusal = scene.ask("one", &["run"]).unwrap_err();
     assert!(refusal.contains("secondary cluster has 6 partitions and events.index has 4"), "{refusal}");
+}
+
+/// Whichever cluster they lie on, and in the words that tapi has for them, too.
+#[test]
+fn topics_set_so_that_they_lose_or_double_events_are_refused() {
+    let scene = Scene::new();
+    let (primary, secondary) = (&scene.brokers.primary, &scene.brokers.secondary);
+    for (cluster, broker, topic, wrong) in [
+        ("primary", primary, EVENTS, ("message.timestamp.type", "CreateTime")),
+        ("secondary", secondary, EVENTS, ("message.timestamp.type", "CreateTime")),
+        ("secondary", secondary, EVENTS, ("retention.ms", "3600000")),
+        ("output", primary, EVENTS_INDEX, ("message.timestamp.type", "CreateTime")),
+        ("output", primary, EVENTS_INDEX, ("retention.ms", "604800000")),
+        ("output", primary, EVENTS_DEDUPED, ("cleanup.policy", "compact")),
+    ] {
+        broker.make_anew_with(&[topic], &[wrong]);
+        let refusal = scene.ask("one", &["run"]).unwrap_err();
+        let finding = judge(topic, &[wrong], Retention::default()).remove(0);
+        assert!(refusal.contains(&format!("on the {cluster} cluster: {finding}")), "{refusal}");
+        broker.make_anew(&[topic]);
+    }
+    // What makes a promise weaker is said, and no more than that.
+    primary.make_anew_with(&[EVENTS_DEDUPED], &[("retention.ms", "604800000")]);
+    let worker = scene.run("one");
+    worker.wait_for_log("events.deduped has retention.ms=604800000, must be 3369600000 or more, or -1: ");
+    worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+    worker.stop();
+}
+
+/// An operator sets a topic wrongly while a worker reads it: that is said, and no event waits for its end meanwhile.
+#[test]
+fn an_input_that_is_set_wrongly_under_a_worker_is_read_on() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.secondary.produce(0..500);
+    output.wait_for(500, LIMIT);
+    scene.brokers.secondary.make_anew_with(&[EVENTS], &[("message.timestamp.type", "CreateTime")]);
+    worker.wait_for_log("events has message.timestamp.type=CreateTime, must be LogAppendTime: ");
+    super::events::Events::to(&scene.brokers.secondary).produce(500..1_000);
+    output.wait_for(1_000, LIMIT);
+    output.assert_each_once(1_000);
+    worker.stop();
 }
 
 /// Partitions are added to one cluster while a worker runs: what is in the new ones is not read, and the other cluster is.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use service::config::Unresolved;
 use service::{Problem, Properties};
+use wire::Window;
+use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 
 use crate::forward::Cluster;
 use crate::forward::breaker;
@@ -50,8 +52,9 @@ pub struct Kafka {
     /// How long a stop waits for the buffer to empty, milliseconds. Default 10,000; what is left is drained after the
     /// next start. It does not wait while no cluster takes anything.
     pub shutdown_timeout_ms: u64,
-    /// Shortest retention of the topic `events`, milliseconds; a cluster with less is not used. Default 7 days.
-    pub events_retention_ms_min: i64,
+    /// Shortest retention of the topic `events`, milliseconds; a cluster with less is not used. Default 7 days. The
+    /// workers have the same setting.
+    pub events_retention_ms_min: u64,
     /// When to leave a cluster, and when to come back.
     pub breaker: Breaker,
     /// Properties of librdkafka for both clusters: TLS, SASL and anything else. `file:PATH` and `env:NAME` stand for
@@ -73,7 +76,7 @@ impl Default for Kafka {
             window_bytes_max: 32 << 20,
             window_records_max: 65_536,
             shutdown_timeout_ms: 10_000,
-            events_retention_ms_min: 7 * 24 * 3_600_000,
+            events_retention_ms_min: EVENTS_RETENTION_MIN.as_millis() as u64,
             breaker: Breaker::default(),
             properties: Properties::default(),
             primary_properties: Properties::default(),
@@ -141,6 +144,12 @@ impl Kafka {
             Cluster::Secondary => (&self.secondary, &self.secondary_properties),
         };
         kafka::Cluster::new("tapi", cluster.name(), brokers, self.properties.with(own))
+    }
+
+    /// How long its topics have to keep their records. The window is not known here, and nothing that is refused depends
+    /// on it.
+    pub fn retention(&self) -> Retention {
+        Retention::new(Window::default(), Duration::from_millis(self.events_retention_ms_min))
     }
 
     /// Whether librdkafka takes the properties of every cluster that has brokers, asked without connecting.

@@ -2,18 +2,14 @@
 
 use std::fmt;
 
-use kafka::{Facts, TopicSettings};
+use kafka::Facts;
 use wire::PartitionCount;
-use wire::topic::{EVENTS, EVENTS_REJECTED};
+use wire::topic::{EVENTS, EVENTS_REJECTED, Retention};
 
 use super::router::Cluster;
 
 /// Partitions beyond which a record cannot be named any more; far beyond what a broker can carry.
 pub(crate) const PARTITIONS_MAX: u32 = 65_534;
-/// Replicas below which the loss of one broker's disk can lose records.
-const REPLICAS_MIN: u32 = 3;
-/// In-sync replicas below which an acknowledgement stands on one broker alone.
-const IN_SYNC_MIN: i64 = 2;
 
 /// Why a cluster gets no records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +34,8 @@ pub enum Misfit {
     },
     /// Primary and secondary are one cluster.
     SameCluster(String),
-    /// A setting of the topic that loses acknowledged records.
-    Setting {
-        /// Its name.
-        name: &'static str,
-        /// What it is.
-        is: String,
-        /// What it has to be.
-        wanted: String,
-    },
+    /// Settings of its topics that lose acknowledged records.
+    Settings(String),
 }
 
 impl Misfit {
@@ -73,9 +62,7 @@ impl fmt::Display for Misfit {
             Self::SameCluster(id) => {
                 write!(out, "primary and secondary are the same cluster, {id}; give two, or leave the secondary empty")
             }
-            Self::Setting { name, is, wanted } => {
-                write!(out, "its topic {EVENTS} has {name}={is}, which loses acknowledged events; set it to {wanted}")
-            }
+            Self::Settings(reasons) => out.write_str(reasons),
         }
     }
 }
@@ -89,7 +76,7 @@ pub(crate) fn fit(
     facts: &Facts,
     other: Option<&Facts>,
     remembered: Option<PartitionCount>,
-    retention_ms_min: i64,
+    retention: Retention,
 ) -> Result<(), Misfit> {
     let partitions = partitions(facts);
     match partitions {
@@ -112,7 +99,7 @@ pub(crate) fn fit(
             return Err(Misfit::SameCluster(id.into()));
         }
     }
-    facts.settings.get(EVENTS).map_or(Ok(()), |settings| loses_nothing(settings, retention_ms_min))
+    facts.judge(retention).refusal().map_or(Ok(()), |reasons| Err(Misfit::Settings(reasons)))
 }
 
 /// Partitions of `events`; 0 where there is no such topic.
@@ -120,70 +107,33 @@ pub(super) fn partitions(facts: &Facts) -> u32 {
     facts.topics.get(EVENTS).map_or(0, |topic| topic.partition_count)
 }
 
-fn loses_nothing(settings: &TopicSettings, retention_ms_min: i64) -> Result<(), Misfit> {
-    let wrong = |name, is: &dyn fmt::Display, wanted: String| Err(Misfit::Setting { name, is: is.to_string(), wanted });
-    match settings.get("cleanup.policy") {
-        // Compaction keeps one record of a key.
-        Some(policy) if policy != "delete" => return wrong("cleanup.policy", &policy, "delete".into()),
-        _ => {}
-    }
-    match settings.get("message.timestamp.type") {
-        // By the producer's time, a host that drains after a week has its records deleted at the next retention check,
-        // and one stamp from the future refuses its whole batch.
-        Some(kind) if kind != "LogAppendTime" => {
-            return wrong("message.timestamp.type", &kind, "LogAppendTime".into());
-        }
-        _ => {}
-    }
-    match settings.number("retention.ms") {
-        Some(ms) if ms != -1 && ms < retention_ms_min => {
-            return wrong("retention.ms", &ms, format!("{retention_ms_min} or more"));
-        }
-        _ => {}
-    }
-    match settings.number("retention.bytes") {
-        Some(bytes) if bytes != -1 => wrong("retention.bytes", &bytes, "-1".into()),
-        _ => Ok(()),
-    }
-}
-
 /// What should be better, though it loses nothing while all goes well.
-pub(crate) fn warnings(facts: &Facts) -> Vec<String> {
+pub(crate) fn warnings(facts: &Facts, retention: Retention) -> Vec<String> {
     let mut out = Vec::new();
     if !facts.topics.contains_key(EVENTS_REJECTED) {
         out.push(format!("there is no topic {EVENTS_REJECTED}: events set aside will go to the local quarantine"));
     }
-    let replicas = facts.topics.get(EVENTS).map_or(0, |topic| topic.replicas_min);
-    if replicas < REPLICAS_MIN {
-        out.push(format!("{EVENTS} has {replicas} replicas; {REPLICAS_MIN} survive the loss of a broker's disk"));
-    }
-    let Some(settings) = facts.settings.get(EVENTS) else {
-        out.push(format!("the settings of {EVENTS} cannot be read, so they are not checked"));
-        return out;
-    };
-    if let Some(count) = settings.number("min.insync.replicas").filter(|count| *count < IN_SYNC_MIN) {
-        out.push(format!("{EVENTS} has min.insync.replicas={count}: an acknowledgement may stand on one broker alone"));
-    }
-    if settings.get("unclean.leader.election.enable") == Some("true") {
-        out.push(format!("{EVENTS} has unclean.leader.election.enable=true: a failover may lose acknowledged events"));
-    }
+    out.extend(facts.judge(retention).warnings());
     out
 }
 
 #[cfg(test)]
 mod tests {
-    use kafka::TopicFacts;
+    use std::time::Duration;
+
+    use kafka::{TopicFacts, TopicSettings};
+    use wire::Window;
+    use wire::topic::judge;
 
     use super::Cluster::{Primary, Secondary};
     use super::*;
 
-    const WEEK_MS: i64 = 7 * 86_400_000;
-
-    const SOUND: [(&str, &str); 6] = [
+    const SOUND: [(&str, &str); 7] = [
         ("cleanup.policy", "delete"),
         ("message.timestamp.type", "LogAppendTime"),
-        ("retention.ms", "604800000"),
+        ("retention.ms", "-1"),
         ("retention.bytes", "-1"),
+        ("max.message.bytes", "4194304"),
         ("min.insync.replicas", "2"),
         ("unclean.leader.election.enable", "false"),
     ];
@@ -198,7 +148,11 @@ mod tests {
             TopicFacts { cluster_id: id.into(), topic_id: [1; 16], partition_count: partitions, replicas_min: 3 };
         let events = (partitions > 0).then(|| (EVENTS, topic.clone()));
         let topics = events.into_iter().chain([(EVENTS_REJECTED, topic)]).collect();
-        Facts { topics, settings: [(EVENTS, settings(&[]))].into() }
+        Facts { topics, settings: [(EVENTS, settings(&[])), (EVENTS_REJECTED, settings(&[]))].into() }
+    }
+
+    fn fit_primary(facts: &Facts) -> Result<(), Misfit> {
+        fit(Primary, facts, None, None, Retention::default())
     }
 
     fn count(count: u32) -> Option<PartitionCount> {
@@ -208,7 +162,9 @@ mod tests {
     #[test]
     fn clusters_must_agree_with_memory_and_with_each_other() {
         let (a, b) = (facts("a", 8), facts("b", 6));
-        let fit = |facts: &Facts, other: Option<&Facts>, remembered| fit(Primary, facts, other, remembered, WEEK_MS);
+        let fit = |facts: &Facts, other: Option<&Facts>, remembered| {
+            fit(Primary, facts, other, remembered, Retention::default())
+        };
         assert_eq!(fit(&a, None, None), Ok(()));
         assert_eq!(fit(&a, Some(&facts("b", 8)), count(8)), Ok(()));
         assert_eq!(fit(&a, Some(&b), None), Err(Misfit::NotAsTheOther { cluster: 8, other: 6 }));
@@ -224,35 +180,54 @@ mod tests {
     #[test]
     fn one_cluster_is_not_two() {
         let same = facts("a", 8);
-        assert_eq!(fit(Primary, &same, Some(&same), None, WEEK_MS), Ok(()));
-        assert_eq!(fit(Secondary, &same, Some(&same), None, WEEK_MS), Err(Misfit::SameCluster("a".into())));
+        assert_eq!(fit(Primary, &same, Some(&same), None, Retention::default()), Ok(()));
+        assert_eq!(
+            fit(Secondary, &same, Some(&same), None, Retention::default()),
+            Err(Misfit::SameCluster("a".into()))
+        );
         let silent = facts("", 8);
-        assert_eq!(fit(Secondary, &silent, Some(&silent), None, WEEK_MS), Ok(()));
+        assert_eq!(fit(Secondary, &silent, Some(&silent), None, Retention::default()), Ok(()));
     }
 
     #[test]
-    fn settings_that_lose_events_are_refused() {
-        let with = |others: &[(&str, &str)]| {
+    fn settings_that_lose_events_are_refused_in_the_words_of_the_table() {
+        let with = |topic, others: &[(&str, &str)]| {
             let mut facts = facts("a", 8);
-            facts.settings.insert(EVENTS, settings(others));
-            match fit(Primary, &facts, None, None, WEEK_MS) {
-                Err(Misfit::Setting { name, .. }) => name,
-                Ok(()) => "",
+            facts.settings.insert(topic, settings(others));
+            match fit_primary(&facts) {
+                Err(Misfit::Settings(reasons)) => reasons,
+                Ok(()) => String::new(),
                 Err(other) => panic!("{other}"),
             }
         };
-        assert_eq!(with(&[]), "");
-        assert_eq!(with(&[("cleanup.policy", "compact,delete")]), "cleanup.policy");
-        assert_eq!(with(&[("message.timestamp.type", "CreateTime")]), "message.timestamp.type");
-        assert_eq!(with(&[("retention.ms", &(WEEK_MS - 1).to_string())]), "retention.ms");
-        assert_eq!(with(&[("retention.ms", "-1")]), "");
-        assert_eq!(with(&[("retention.bytes", "1073741824")]), "retention.bytes");
+        for (setting, value) in [
+            ("cleanup.policy", "compact,delete"),
+            ("message.timestamp.type", "CreateTime"),
+            ("retention.ms", "604799999"),
+            ("retention.bytes", "1073741824"),
+        ] {
+            let wrong = [(setting, value)];
+            assert_eq!(with(EVENTS, &wrong), judge(EVENTS, &wrong, Retention::default())[0].to_string());
+            assert_eq!(with(EVENTS_REJECTED, &wrong), "", "{setting}");
+        }
+        assert_eq!(with(EVENTS, &[]), "");
+        assert_eq!(with(EVENTS, &[("retention.ms", "604800000")]), "");
         let untold = Facts { settings: [(EVENTS, TopicSettings::default())].into(), ..facts("a", 8) };
-        assert_eq!(fit(Primary, &untold, None, None, WEEK_MS), Ok(()), "what is not told is not refused");
+        assert_eq!(fit_primary(&untold), Ok(()), "what is not told is not refused");
+    }
+
+    #[test]
+    fn an_installation_decides_how_long_events_are_kept() {
+        let mut facts = facts("a", 8);
+        facts.settings.insert(EVENTS, settings(&[("retention.ms", "3600000")]));
+        let hours = |hours| Retention::new(Window::default(), Duration::from_hours(hours));
+        assert!(fit(Primary, &facts, None, None, hours(2)).is_err());
+        assert_eq!(fit(Primary, &facts, None, None, hours(1)), Ok(()));
     }
 
     #[test]
     fn what_should_be_better_is_a_warning() {
+        let warnings = |facts: &Facts| warnings(facts, Retention::default());
         assert_eq!(warnings(&facts("a", 8)), [""; 0]);
         let mut weak = facts("a", 8);
         weak.topics.remove(EVENTS_REJECTED);
@@ -262,5 +237,9 @@ mod tests {
         assert_eq!(warnings(&weak).len(), 4);
         weak.settings.clear();
         assert_eq!(warnings(&weak).len(), 3);
+        let mut small = facts("a", 8);
+        small.settings.insert(EVENTS_REJECTED, settings(&[("max.message.bytes", "1048588")]));
+        let said = warnings(&small);
+        assert!(said[0].starts_with("events.rejected has max.message.bytes=1048588, must be 4194304"), "{said:?}");
     }
 }

@@ -112,7 +112,7 @@ impl Forward {
                 continue;
             };
             let other = facts[cluster.other() as usize];
-            let outcome = fit(cluster, seen, other, memory.count(), kafka.events_retention_ms_min);
+            let outcome = fit(cluster, seen, other, memory.count(), kafka.retention());
             match outcome {
                 Err(misfit) if misfit.may_pass() => warn!(%cluster, %misfit, "the cluster is not used yet"),
                 outcome => outcome.map_err(|misfit| DrainError::Misfit { cluster, misfit })?,

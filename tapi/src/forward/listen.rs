@@ -33,8 +33,7 @@ impl Forwarder {
             let standing = match (&looks[cluster as usize], facts[cluster as usize]) {
                 (_, Some(seen)) => {
                     let other = facts[cluster.other() as usize];
-                    let least_ms = self.kafka.events_retention_ms_min;
-                    match fit(cluster, seen, other, self.memory.count(), least_ms) {
+                    match fit(cluster, seen, other, self.memory.count(), self.kafka.retention()) {
                         Ok(()) => self.remember(seen, now),
                         Err(misfit) => Standing::Misfit(misfit),
                     }
@@ -89,7 +88,7 @@ impl Forwarder {
             Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
             Standing::Fit(facts) => {
                 info!(%cluster, id = facts.cluster_id(), partitions = partitions(facts), "the cluster can be used");
-                for warning in warnings(facts) {
+                for warning in warnings(facts, self.kafka.retention()) {
                     warn!(%cluster, "{warning}");
                 }
             }

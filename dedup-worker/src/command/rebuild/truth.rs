@@ -20,7 +20,7 @@ use kafka::{Cluster, Fenced, Headers, Isolation, Kind, Outgoing, Probe, Read, Re
 use service::Failure;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
-use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_RETENTION_MIN};
 use wire::{Bucket, Digest, PartitionCount};
 
 use super::super::bar::Bar;
@@ -35,7 +35,7 @@ const STALL: Duration = Duration::from_mins(1);
 /// Time of one poll.
 const POLL: Duration = Duration::from_millis(100);
 /// How far back an input reaches that does not answer: what `events` is kept for.
-const INPUT_MS: i64 = 7 * wire::window::DAY_MS as i64;
+const INPUT_MS: i64 = EVENTS_RETENTION_MIN.as_millis() as i64;
 
 /// What was made of the output.
 #[derive(Debug, Default)]
