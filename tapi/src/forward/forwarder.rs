@@ -164,13 +164,13 @@ impl Forwarder {
 
     /// What became of records, in the window and in the figures.
     fn apply(&mut self, route: Route, now: Instant, tally: &mut Tally) {
-        let other_lane = self.figures.partitions.unwrap_or(0) as usize;
+        let other_track = self.figures.partitions.unwrap_or(0) as usize;
         let mut reports = std::mem::take(&mut self.reports);
         let line = self.outlets[route.cluster as usize].line(route);
         for Report { token, result, .. } in reports.drain(..) {
             let token = Token::from_usize(token);
-            let lane = usize::from(token.lane);
-            line.progress.came_back(lane, result.is_ok(), now);
+            let track = usize::from(token.track);
+            line.progress.came_back(track, result.is_ok(), now);
             let Err(code) = result else {
                 tally.acknowledged += 1;
                 self.window.came_back(token, route, |_| State::Done);
@@ -178,7 +178,7 @@ impl Forwarder {
             };
             let fault = match Fault::of(code) {
                 // Events are not held up for those that were set aside.
-                Fault::Topic if lane == other_lane => Fault::Record,
+                Fault::Topic if track == other_track => Fault::Record,
                 fault => fault,
             };
             self.figures.of(route.cluster).faults[fault as usize] += 1;

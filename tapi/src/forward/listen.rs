@@ -62,7 +62,7 @@ impl Forwarder {
     }
 
     pub(super) fn use_partitions(&mut self, count: PartitionCount, now: Instant) {
-        self.outlets.iter_mut().for_each(|outlet| outlet.set_lanes(count.get() as usize + 1, now));
+        self.outlets.iter_mut().for_each(|outlet| outlet.set_tracks(count.get() as usize + 1, now));
         self.figures.partitions = Some(count.get());
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Line {
     sending: Sending,
     /// Made when it is first needed, and again after the last one failed for good.
     producer: Option<Producer>,
-    /// What it holds, by lane.
+    /// What it holds, by track.
     pub progress: Progress,
 }
 
@@ -80,9 +80,9 @@ impl Outlet {
         Ok(Self { lines, retry: Retry::new(Backoff::new(RETRY_FIRST, RETRY_LAST)) })
     }
 
-    /// Counts for so many lanes from now on, before anything is handed over.
-    pub(crate) fn set_lanes(&mut self, lanes: usize, now: Instant) {
-        self.lines.iter_mut().for_each(|line| line.progress = Progress::new(lanes, now));
+    /// Counts for so many tracks from now on, before anything is handed over.
+    pub(crate) fn set_tracks(&mut self, tracks: usize, now: Instant) {
+        self.lines.iter_mut().for_each(|line| line.progress = Progress::new(tracks, now));
     }
 
     /// The line of a route.

@@ -119,7 +119,7 @@ impl Sender<'_> {
 
     #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
     fn send(&mut self, token: Token, envelope: &Envelope<'_>, route: Route) -> Result<(), Code> {
-        let (topic, partition, lane) = match (envelope.kind, envelope.message_id) {
+        let (topic, partition, track) = match (envelope.kind, envelope.message_id) {
             (Kind::Event, Some(id)) => {
                 let partition = partition_of(id, self.partitions);
                 (EVENTS, Some(partition), partition)
@@ -136,7 +136,7 @@ impl Sender<'_> {
             value: envelope.value,
             headers: Headers::These(&headers),
         };
-        let token = token.in_lane(lane as u16);
+        let token = token.on_track(track as u16);
         let line = self.outlets[route.cluster as usize].line(route);
         let was_idle = line.progress.outstanding() == 0;
         let producer = line.producer().ok_or(Code::Fail)?;
@@ -148,7 +148,7 @@ impl Sender<'_> {
         // sent, and neither changes nor frees a batch before every loan was given back, which happens when the report
         // was taken or the producer was closed. The producers are dropped before the window.
         unsafe { producer.produce(&record, token.to_usize()) }?;
-        line.progress.handed_over(usize::from(token.lane), self.now);
+        line.progress.handed_over(usize::from(token.track), self.now);
         Ok(())
     }
 

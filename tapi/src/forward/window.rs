@@ -69,29 +69,29 @@ impl Route {
     }
 }
 
-/// Names one record of the window, and its lane; what librdkafka carries and gives back.
+/// Names one record of the window, and its track; what librdkafka carries and gives back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     batch: u32,
     index: u16,
-    /// Its partition, or the lane behind the last one.
-    pub lane: u16,
+    /// Its partition, or the track of `events.rejected` behind the last one.
+    pub track: u16,
 }
 
 impl Token {
-    /// The same record with its lane.
-    pub(crate) fn in_lane(self, lane: u16) -> Self {
-        Self { lane, ..self }
+    /// The same record with its track.
+    pub(crate) fn on_track(self, track: u16) -> Self {
+        Self { track, ..self }
     }
 
     /// As a number.
     pub(crate) fn to_usize(self) -> usize {
-        (self.batch as usize) << 32 | usize::from(self.index) << 16 | usize::from(self.lane)
+        (self.batch as usize) << 32 | usize::from(self.index) << 16 | usize::from(self.track)
     }
 
     /// From its number.
     pub(crate) fn from_usize(number: usize) -> Self {
-        Self { batch: (number >> 32) as u32, index: (number >> 16) as u16, lane: number as u16 }
+        Self { batch: (number >> 32) as u32, index: (number >> 16) as u16, track: number as u16 }
     }
 }
 
@@ -197,7 +197,7 @@ impl Window {
                 if !matches!(state, State::Waiting | State::Again | State::Suspect { .. }) {
                     continue;
                 }
-                let token = Token { batch, index: index as u16, lane: 0 };
+                let token = Token { batch, index: index as u16, track: 0 };
                 let Some(next) = visit(token, id, record, *state) else { return };
                 match next {
                     State::Sent { route, .. } => entry.borrowed[route.index()] += 1,
@@ -339,7 +339,7 @@ mod tests {
         fn send(&mut self, route: Route, count: usize) -> Vec<Token> {
             let mut tokens = Vec::new();
             self.window.hand_over(|token, _, _, _| {
-                let token = Token { lane: 3, ..token };
+                let token = Token { track: 3, ..token };
                 (tokens.len() < count).then(|| tokens.push(token))?;
                 Some(State::Sent { route, refused: 0 })
             });
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn tokens_are_numbers_and_back() {
-        let token = Token { batch: u32::MAX, index: 1023, lane: 65_535 };
+        let token = Token { batch: u32::MAX, index: 1023, track: 65_535 };
         assert_eq!(Token::from_usize(token.to_usize()), token);
     }
 
