@@ -8,7 +8,7 @@ use service::Section;
 use service::metrics::Encoder;
 
 use crate::forward::breaker::Cause;
-use crate::forward::{Cluster, Fault, Remote, Snapshot, figures};
+use crate::forward::{Cluster, Fault, Remote, Snapshot};
 
 /// The figures of the drain. Register it with a `prometheus_client` registry as a collector.
 #[derive(Clone)]
@@ -51,13 +51,12 @@ impl Collector for ForwardMetrics {
             clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.restarts))
         })?;
         out.gauges("tapi_forward_breaker", "A cluster's breaker: 0 closed, 1 half-open, 2 open.", |rows| {
-            clusters().try_for_each(|(cluster, of)| {
-                rows.gauge([("cluster", cluster.name())], figures::number(of.state) as f64)
-            })
+            clusters()
+                .try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.breaker.number() as f64))
         })?;
         out.gauges("tapi_forward_usable", "1 for a cluster that was seen and is what it should be.", |rows| {
             clusters().try_for_each(|(cluster, of)| {
-                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(of.unusable.is_empty())))
+                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(of.standing.is_fit())))
             })
         })?;
         out.gauges("tapi_forward_target", "1 for the cluster that gets records now.", |rows| {
@@ -95,7 +94,7 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
     };
     let mut section = Section::new("drain to Kafka").row("records go to", target).row("partitions", partitions);
     for (cluster, of) in Cluster::BOTH.into_iter().zip(&snapshot.clusters) {
-        let state = if of.unusable.is_empty() { of.state } else { &of.unusable };
+        let state = of.standing.why_unusable().unwrap_or_else(|| of.breaker.name().into());
         section = section
             .row(cluster.name(), state)
             .row(format!("{cluster}: acknowledged, on their way"), format!("{}, {}", of.acknowledged, of.outstanding));

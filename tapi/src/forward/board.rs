@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kafka::{Hurry, Look, Watch};
+use kafka::{Facts, Hurry, Look, Watch};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
 use super::error::DrainError;
@@ -14,10 +14,34 @@ use crate::config::Kafka;
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS, EVENTS_REJECTED];
 
+/// What was last seen of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// There is no such cluster.
+    NoCluster,
+    /// The first look is not over.
+    #[default]
+    Nothing,
+    /// It has never answered, for this reason.
+    Silence(String),
+    /// What it is; it may have fallen silent since.
+    Facts(Arc<Facts>),
+}
+
+impl Seen {
+    /// What it is, as far as it has answered.
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Facts(facts) => Some(facts),
+            Self::NoCluster | Self::Nothing | Self::Silence(_) => None,
+        }
+    }
+}
+
 /// What was last seen of both clusters.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    looks: Mutex<[Option<Look>; 2]>,
+    seen: Mutex<[Seen; 2]>,
     changed: Condvar,
     version: AtomicU64,
 }
@@ -29,31 +53,34 @@ impl Board {
     }
 
     /// What is on it.
-    pub(crate) fn looks(&self) -> [Option<Look>; 2] {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn seen(&self) -> [Seen; 2] {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until both clusters have been looked at, at most so long.
-    pub(crate) fn wait_for_both(&self, limit: Duration) -> [Option<Look>; 2] {
+    pub(crate) fn wait_for_both(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        while looks.iter().any(Option::is_none) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        while seen.contains(&Seen::Nothing) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            looks = self.changed.wait_timeout(looks, left).unwrap_or_else(PoisonError::into_inner).0;
+            seen = self.changed.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        looks.clone()
     }
 
-    fn put(&self, cluster: Cluster, look: Look) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = &mut looks[cluster as usize];
+    fn look(&self, cluster: Cluster, look: Look) {
+        self.put(cluster, look.map_or_else(Seen::Silence, |facts| Seen::Facts(Arc::new(facts))));
+    }
+
+    fn put(&self, cluster: Cluster, now: Seen) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut seen[cluster as usize];
         // A cluster that does not answer now is what it was; whether it answers is the breaker's business.
-        let keep = matches!((&*place, &look), (Some(Ok(_)), Err(_)));
-        if !keep && place.as_ref() != Some(&look) {
-            *place = Some(look);
+        let keep = matches!((&*place, &now), (Seen::Facts(_), Seen::Silence(_)));
+        if !keep && *place != now {
+            *place = now;
             self.version.fetch_add(1, Ordering::Release);
         }
         self.changed.notify_all();
@@ -75,13 +102,13 @@ impl Contacts {
     pub(crate) fn start(kafka: &Kafka) -> Result<Self, DrainError> {
         let (board, mut watches) = (Arc::<Board>::default(), Vec::new());
         for cluster in Cluster::BOTH {
-            let seen = kafka.cluster(cluster);
-            if !seen.is_configured() {
-                board.put(cluster, Err(super::figures::NOT_CONFIGURED.into()));
+            let watched = kafka.cluster(cluster);
+            if !watched.is_configured() {
+                board.put(cluster, Seen::NoCluster);
                 continue;
             }
-            let put = Arc::clone(&board);
-            watches.push(Watch::start(&seen, TOPICS, Hurry::default(), move |look| put.put(cluster, look))?);
+            let told = Arc::clone(&board);
+            watches.push(Watch::start(&watched, TOPICS, Hurry::default(), move |look| told.look(cluster, look))?);
         }
         Ok(Self { board, _watches: watches })
     }
@@ -94,7 +121,7 @@ impl Contacts {
 
 #[cfg(test)]
 mod tests {
-    use kafka::{Facts, TopicFacts};
+    use kafka::TopicFacts;
 
     use super::*;
 
@@ -106,15 +133,17 @@ mod tests {
     #[test]
     fn the_board_keeps_what_was_seen_of_a_cluster_that_falls_silent() {
         let board = Board::default();
-        board.put(Cluster::Primary, Err("down".into()));
-        board.put(Cluster::Primary, Ok(facts(8)));
+        board.look(Cluster::Primary, Err("down".into()));
+        board.look(Cluster::Primary, Ok(facts(8)));
         let version = board.version();
-        board.put(Cluster::Primary, Err("down".into()));
+        board.look(Cluster::Primary, Err("down".into()));
         assert_eq!(board.version(), version);
-        assert_eq!(board.wait_for_both(Duration::ZERO)[0], Some(Ok(facts(8))));
-        board.put(Cluster::Secondary, Err("down".into()));
+        board.wait_for_both(Duration::ZERO);
+        assert_eq!(board.seen(), [Seen::Facts(Arc::new(facts(8))), Seen::Nothing]);
+        board.look(Cluster::Secondary, Err("down".into()));
         assert!(board.version() > version);
-        assert!(board.wait_for_both(Duration::from_mins(1))[1].clone().unwrap().is_err());
+        board.wait_for_both(Duration::from_mins(1));
+        assert_eq!(board.seen()[1], Seen::Silence("down".into()));
     }
 
     #[test]
@@ -122,8 +151,9 @@ mod tests {
         let kafka = Kafka { primary: "127.0.0.1:1".into(), secondary: String::new(), ..Kafka::default() };
         let contacts = Contacts::start(&kafka).unwrap();
         let begun = Instant::now();
-        let looks = contacts.board().wait_for_both(Duration::from_mins(1));
-        assert!(looks.iter().all(|look| look.as_ref().unwrap().is_err()), "{looks:?}");
+        contacts.board().wait_for_both(Duration::from_mins(1));
+        let seen = contacts.board().seen();
+        assert!(matches!(seen, [Seen::Silence(_), Seen::NoCluster]), "{seen:?}");
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
 }

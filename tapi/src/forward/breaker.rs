@@ -58,9 +58,10 @@ impl Default for Limits {
 }
 
 /// Whether a cluster is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
     /// It gets every record that is meant for it.
+    #[default]
     Closed,
     /// It gets none.
     Open {
@@ -81,6 +82,15 @@ impl State {
             Self::Closed => "closed",
             Self::Open { .. } => "open",
             Self::HalfOpen { .. } => "half-open",
+        }
+    }
+
+    /// Number for metrics.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen { .. } => 1,
+            Self::Open { .. } => 2,
         }
     }
 }
@@ -323,6 +333,12 @@ mod tests {
         let transition = breaker.tick(now, FINE, true).unwrap();
         assert_eq!((transition.to, transition.cause), (State::HalfOpen { acknowledged: 0 }, Cause::PauseOver));
         (breaker, now)
+    }
+
+    #[test]
+    fn states_have_numbers() {
+        let states = [State::Closed, State::HalfOpen { acknowledged: 0 }, State::Open { until: Instant::now() }];
+        assert_eq!(states.map(State::number), [0, 1, 2]);
     }
 
     #[test]

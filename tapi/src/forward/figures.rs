@@ -6,16 +6,15 @@ use std::time::Duration;
 use super::breaker::{Cause, State, Transition};
 use super::fault::Fault;
 use super::router::Cluster;
+use super::standing::Standing;
 
 /// One cluster's figures.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterFigures {
-    /// Its breaker, or why it is not used.
-    pub state: &'static str,
-    /// Why it gets nothing whatever its breaker says; empty where it may.
-    pub unusable: String,
-    /// Whether that will not change by waiting: it is not what it should be.
-    pub misfit: bool,
+    /// What is known of it.
+    pub standing: Standing,
+    /// Its breaker.
+    pub breaker: State,
     /// Records handed over and not come back.
     pub outstanding: u64,
     /// Longest time that a partition with such records has made no progress.
@@ -75,25 +74,14 @@ impl Snapshot {
         if !self.running {
             reasons.push("the drain to Kafka has stopped: look at the log, then restart".into());
         }
-        let stuck = |figures: &ClusterFigures| figures.misfit || figures.unusable == NOT_CONFIGURED;
-        if self.running && self.clusters.iter().all(stuck) {
-            for (cluster, figures) in Cluster::BOTH.iter().zip(&self.clusters).filter(|(_, figures)| figures.misfit) {
-                reasons.push(format!("the {cluster} Kafka cluster cannot be used: {}", figures.unusable));
+        if self.running && self.clusters.iter().all(|figures| figures.standing.is_final()) {
+            for (cluster, figures) in Cluster::BOTH.iter().zip(&self.clusters) {
+                if let Standing::Misfit(misfit) = &figures.standing {
+                    reasons.push(format!("the {cluster} Kafka cluster cannot be used: {misfit}"));
+                }
             }
         }
         reasons
-    }
-}
-
-/// What stands in [`ClusterFigures::unusable`] where there is no such cluster.
-pub const NOT_CONFIGURED: &str = "not configured";
-
-/// Number of a breaker's state for metrics.
-pub fn number(state: &str) -> u64 {
-    match state {
-        "closed" => 0,
-        "half-open" => 1,
-        _ => 2,
     }
 }
 
@@ -118,34 +106,28 @@ impl Figures {
     }
 }
 
-/// Name of a state for the figures.
-pub fn name(state: State) -> &'static str {
-    state.name()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::Misfit;
 
     #[test]
     fn only_what_waiting_does_not_mend_is_not_ready() {
         let mut snapshot = Snapshot { running: true, ..Snapshot::default() };
         assert_eq!(snapshot.not_ready(), [""; 0]);
-        snapshot.of(Cluster::Primary).unusable = "no answer".into();
-        snapshot.of(Cluster::Secondary).unusable = "no answer".into();
+        snapshot.of(Cluster::Primary).standing = Standing::Unseen("no answer".into());
+        snapshot.of(Cluster::Secondary).standing = Standing::Unseen("no answer".into());
         assert_eq!(snapshot.not_ready(), [""; 0], "the buffer is there for that");
-        snapshot.of(Cluster::Primary).misfit = true;
+        snapshot.of(Cluster::Primary).standing = Standing::Misfit(Misfit::TooManyPartitions(70_000));
         assert_eq!(snapshot.not_ready(), [""; 0], "the other one may come back");
-        snapshot.of(Cluster::Secondary).unusable = NOT_CONFIGURED.into();
+        snapshot.of(Cluster::Secondary).standing = Standing::Misfit(Misfit::NoTopic);
+        assert_eq!(snapshot.not_ready(), [""; 0], "its topic may be created");
+        snapshot.of(Cluster::Secondary).standing = Standing::Unconfigured;
         assert_eq!(snapshot.not_ready().len(), 1);
+        assert!(
+            snapshot.not_ready()[0].contains("the primary Kafka cluster") && snapshot.not_ready()[0].contains("70000")
+        );
         snapshot.running = false;
         assert!(snapshot.not_ready()[0].contains("restart"));
-    }
-
-    #[test]
-    fn states_have_numbers() {
-        let states = [State::Closed, State::HalfOpen { acknowledged: 0 }];
-        assert_eq!(states.map(|state| number(name(state))), [0, 1]);
-        assert_eq!(number("open"), 2);
     }
 }

@@ -9,7 +9,6 @@ use local_buffer::Reader;
 use service::Shutdown;
 use service::backoff::chance;
 use tracing::{error, info, warn};
-use wire::topic::EVENTS_REJECTED;
 
 use super::board::Board;
 use super::breaker::State as BreakerState;
@@ -17,11 +16,11 @@ use super::error::DrainError;
 use super::fault::Fault;
 use super::figures::{Figures, Snapshot};
 use super::handle::Control;
-use super::listen::Standing;
 use super::memory::Memory;
 use super::outlet::Outlet;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
+use super::standing::Standing;
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 use crate::config::Kafka;
 
@@ -61,7 +60,8 @@ pub(crate) struct Forwarder {
     pub(super) memory: Memory,
     pub(super) board: Arc<Board>,
     pub(super) board_seen: Option<u64>,
-    pub(super) standings: [Standing; 2],
+    /// Nothing before they were first looked at.
+    pub(super) standings: [Option<Standing>; 2],
     pub(super) control: Arc<Control>,
     finish: Shutdown,
     finish_until: Option<Instant>,
@@ -96,7 +96,7 @@ impl Forwarder {
             memory,
             board,
             board_seen: None,
-            standings: [Standing::Unseen(String::new()), Standing::Unseen(String::new())],
+            standings: [None, None],
             control,
             finish,
             finish_until: None,
@@ -357,8 +357,7 @@ impl Forwarder {
         if self.window.waiting() == 0 {
             return;
         }
-        let has = |standing: &Standing| matches!(standing, Standing::Fit(facts) if facts.topics.contains_key(EVENTS_REJECTED));
-        let has_rejected = self.standings.each_ref().map(has);
+        let has_rejected = self.standings.each_ref().map(|of| of.as_ref().is_some_and(Standing::takes_rejected));
         let Self { outlets, router, reader, figures, window, .. } = self;
         let sender = Sender { outlets, router, reader, figures, partitions, has_rejected, now };
         if let Some(trouble) = sender.run(window) {
@@ -435,7 +434,7 @@ impl Forwarder {
             let (outstanding, sight) = (outlet.outstanding(), outlet.sight(now));
             let state: BreakerState = self.router.state(cluster);
             let figures = self.figures.of(cluster);
-            figures.state = state.name();
+            figures.breaker = state;
             figures.outstanding = u64::from(outstanding);
             figures.stalled_for = sight.stall.longest();
             figures.last_error = error;

@@ -12,10 +12,10 @@ use tracing::{info, warn};
 use super::board::Contacts;
 use super::error::DrainError;
 use super::figures::{Figures, Snapshot};
-use super::fit::{fit, partitions};
 use super::forwarder::Forwarder;
 use super::memory::Memory;
 use super::router::Cluster;
+use super::standing::Standing;
 use crate::config::Kafka;
 
 /// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
@@ -100,27 +100,21 @@ impl Forward {
     pub fn start(kafka: &Kafka, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
         let mut memory = Memory::open(dir)?;
         let contacts = Contacts::start(kafka)?;
-        let looks = contacts.board().wait_for_both(FIRST_LOOK);
-        let facts = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.as_ref().ok()));
-        for cluster in Cluster::BOTH {
-            let Some(seen) = facts[cluster as usize] else {
-                if kafka.cluster(cluster).is_configured() {
-                    let reason = looks[cluster as usize].as_ref().and_then(|look| look.as_ref().err());
-                    let reason = reason.map_or("it is silent", String::as_str);
+        contacts.board().wait_for_both(FIRST_LOOK);
+        let standings = Standing::of_both(&contacts.board().seen(), memory.count(), kafka.events_retention_ms_min);
+        for (cluster, standing) in Cluster::BOTH.into_iter().zip(&standings) {
+            match standing {
+                Standing::Unseen(reason) => {
                     warn!(%cluster, reason, "no answer from the cluster; it is used as soon as it answers");
                 }
-                continue;
-            };
-            let other = facts[cluster.other() as usize];
-            let outcome = fit(cluster, seen, other, memory.count(), kafka.events_retention_ms_min);
-            match outcome {
-                Err(misfit) if misfit.may_pass() => warn!(%cluster, %misfit, "the cluster is not used yet"),
-                outcome => outcome.map_err(|misfit| DrainError::Misfit { cluster, misfit })?,
+                Standing::Misfit(misfit) if misfit.may_pass() => {
+                    warn!(%cluster, %misfit, "the cluster is not used yet");
+                }
+                Standing::Misfit(misfit) => return Err(DrainError::Misfit { cluster, misfit: misfit.clone() }),
+                Standing::Unconfigured | Standing::Fit(_) => {}
             }
         }
-        if let Some(seen) = facts.into_iter().flatten().next()
-            && let Some(count) = wire::PartitionCount::try_new(partitions(seen))
-        {
+        if let Some(count) = standings.iter().find_map(Standing::partitions) {
             memory.remember(count)?;
         }
         let waker = reader.waker();

@@ -2,23 +2,15 @@
 
 use std::time::Instant;
 
-use kafka::Facts;
 use tracing::{error, info, warn};
 use wire::PartitionCount;
 
-use super::figures::NOT_CONFIGURED;
-use super::fit::{Misfit, fit, partitions, warnings};
+use super::error::DrainError;
+use super::fit::{partitions, warnings};
 use super::forwarder::Forwarder;
 use super::handle::Wish;
 use super::router::Cluster;
-
-/// What is known of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    Unseen(String),
-    Fit(Facts),
-    Misfit(Misfit),
-}
+use super::standing::Standing;
 
 impl Forwarder {
     pub(super) fn hear_clusters(&mut self, now: Instant) {
@@ -27,38 +19,28 @@ impl Forwarder {
             return;
         }
         self.board_seen = Some(version);
-        let looks = self.board.looks();
-        let facts = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.as_ref().ok()));
-        for cluster in Cluster::BOTH {
-            let standing = match (&looks[cluster as usize], facts[cluster as usize]) {
-                (_, Some(seen)) => {
-                    let other = facts[cluster.other() as usize];
-                    let least_ms = self.kafka.events_retention_ms_min;
-                    match fit(cluster, seen, other, self.memory.count(), least_ms) {
-                        Ok(()) => self.remember(seen, now),
-                        Err(misfit) => Standing::Misfit(misfit),
-                    }
-                }
-                (Some(Err(reason)), _) => Standing::Unseen(reason.clone()),
-                (None | Some(Ok(_)), _) => Standing::Unseen("no answer yet".into()),
-            };
+        let seen = self.board.seen();
+        let mut standings = Standing::of_both(&seen, self.memory.count(), self.kafka.events_retention_ms_min);
+        if let Err(error) = self.remember(&standings, now) {
+            // Looked at again with the next loop.
+            self.board_seen = None;
+            let fits = standings.iter_mut().filter(|standing| standing.is_fit());
+            fits.for_each(|standing| *standing = Standing::Unseen(error.to_string()));
+        }
+        for (cluster, standing) in Cluster::BOTH.into_iter().zip(standings) {
             self.stand(cluster, standing, now);
         }
     }
 
     /// The first cluster that fits decides the partition count.
-    fn remember(&mut self, seen: &Facts, now: Instant) -> Standing {
+    fn remember(&mut self, standings: &[Standing; 2], now: Instant) -> Result<(), DrainError> {
         if self.memory.count().is_none()
-            && let Some(count) = PartitionCount::try_new(partitions(seen))
+            && let Some(count) = standings.iter().find_map(Standing::partitions)
         {
-            if let Err(error) = self.memory.remember(count) {
-                // Looked at again with the next loop.
-                self.board_seen = None;
-                return Standing::Unseen(error.to_string());
-            }
+            self.memory.remember(count)?;
             self.use_partitions(count, now);
         }
-        Standing::Fit(seen.clone())
+        Ok(())
     }
 
     pub(super) fn use_partitions(&mut self, count: PartitionCount, now: Instant) {
@@ -67,25 +49,15 @@ impl Forwarder {
     }
 
     fn stand(&mut self, cluster: Cluster, standing: Standing, now: Instant) {
-        if self.standings[cluster as usize] == standing {
+        let before = self.standings[cluster as usize].replace(standing.clone());
+        if before.as_ref() == Some(&standing) {
             return;
         }
-        let figures = self.figures.of(cluster);
-        figures.misfit = matches!(&standing, Standing::Misfit(misfit) if !misfit.may_pass());
-        figures.unusable = match &standing {
-            Standing::Unseen(reason) => reason.clone(),
-            Standing::Misfit(misfit) => misfit.to_string(),
-            Standing::Fit(_) => String::new(),
-        };
-        let was_unseen = matches!(&self.standings[cluster as usize], Standing::Unseen(reason) if !reason.is_empty());
-        let was_fit = matches!(self.standings[cluster as usize], Standing::Fit(_));
         match &standing {
-            Standing::Unseen(reason) if reason == NOT_CONFIGURED => info!(%cluster, "there is no such cluster"),
+            Standing::Unconfigured => info!(%cluster, "there is no such cluster"),
             // Why it cannot be seen may change with each look; that it cannot is said once.
-            Standing::Unseen(reason) if !was_unseen => {
-                info!(%cluster, reason, "the cluster cannot be looked at yet");
-            }
-            Standing::Unseen(_) => {}
+            Standing::Unseen(_) if matches!(before, Some(Standing::Unseen(_))) => {}
+            Standing::Unseen(reason) => info!(%cluster, reason, "the cluster cannot be looked at yet"),
             Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
             Standing::Fit(facts) => {
                 info!(%cluster, id = facts.cluster_id(), partitions = partitions(facts), "the cluster can be used");
@@ -94,9 +66,9 @@ impl Forwarder {
                 }
             }
         }
-        self.router.set_usable(cluster, matches!(standing, Standing::Fit(_)));
-        self.standings[cluster as usize] = standing;
-        if was_fit && !self.router.is_usable(cluster) {
+        self.router.set_usable(cluster, standing.is_fit());
+        self.figures.of(cluster).standing = standing;
+        if before.is_some_and(|before| before.is_fit()) && !self.router.is_usable(cluster) {
             self.take_back(cluster, now);
         }
     }

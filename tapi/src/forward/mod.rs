@@ -57,6 +57,7 @@ mod progress;
 mod retry;
 mod router;
 mod send;
+mod standing;
 mod window;
 
 pub use error::DrainError;
@@ -65,3 +66,4 @@ pub use figures::Snapshot;
 pub use fit::Misfit;
 pub use handle::{Control, Forward, Remote};
 pub use router::Cluster;
+pub use standing::Standing;
