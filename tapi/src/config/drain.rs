@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use service::config::Unresolved;
 use service::{Problem, Properties};
 
-use crate::forward::Cluster;
-use crate::forward::breaker;
+use super::breaker::Breaker;
+use crate::forward::{Bounds, Cluster, Plan};
 
 /// A window larger than this is a buffer of its own.
 const WINDOW_BYTES_MAX: usize = 1 << 30;
@@ -82,54 +82,6 @@ impl Default for Kafka {
     }
 }
 
-/// When to leave a cluster, and when to come back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Breaker {
-    /// Time without progress of a partition that has records handed over, milliseconds; five times as long until its
-    /// first acknowledgement, which takes a connection. Default 1,000.
-    pub stall_ms: u64,
-    /// The same while no broker of the cluster can be reached. Default 200.
-    pub stall_unreachable_ms: u64,
-    /// Share of failures, percent, over 10 s. Default 50.
-    pub failures_percent: u32,
-    /// Results in these 10 s below which the share says nothing. Default 100.
-    pub results_min: u64,
-    /// Pause before a cluster that was left is tried with real records, milliseconds. Default 30,000.
-    pub pause_ms: u64,
-    /// Records that it has to acknowledge then. Default 5.
-    pub probes: u32,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        let limits = breaker::Limits::default();
-        Self {
-            stall_ms: limits.stall.as_millis() as u64,
-            stall_unreachable_ms: limits.stall_unreachable.as_millis() as u64,
-            failures_percent: limits.failures_percent,
-            results_min: limits.results_min,
-            pause_ms: limits.pause.as_millis() as u64,
-            probes: limits.probes,
-        }
-    }
-}
-
-impl Breaker {
-    /// As the breaker takes them.
-    pub fn limits(&self) -> breaker::Limits {
-        breaker::Limits {
-            failures_percent: self.failures_percent,
-            results_min: self.results_min,
-            stall: Duration::from_millis(self.stall_ms),
-            stall_unreachable: Duration::from_millis(self.stall_unreachable_ms),
-            pause: Duration::from_millis(self.pause_ms),
-            probes: self.probes,
-            ..breaker::Limits::default()
-        }
-    }
-}
-
 impl Kafka {
     /// Names of keys whose values are never printed: passwords are among them.
     pub const SECRETS: &'static [&'static str] = &["properties", "primary_properties", "secondary_properties"];
@@ -155,6 +107,19 @@ impl Kafka {
     /// The cluster that the settings choose, if any.
     pub fn pinned(&self) -> Option<Cluster> {
         Cluster::parse(&self.pin)
+    }
+
+    /// What the drain is told of all this. References are not followed: that is for [`resolved`](Self::resolved).
+    pub fn plan(&self) -> Plan {
+        Plan {
+            clusters: Cluster::BOTH.map(|cluster| self.cluster(cluster)),
+            pin: self.pinned(),
+            linger_ms: self.linger_ms,
+            bounds: Bounds { records_max: self.window_records_max, bytes_max: self.window_bytes_max },
+            finish_within: Duration::from_millis(self.shutdown_timeout_ms),
+            events_retention_ms_min: self.events_retention_ms_min,
+            breaker: self.breaker.limits(),
+        }
     }
 
     /// The same with every `file:` and `env:` replaced by what it stands for.
@@ -283,6 +248,26 @@ mod tests {
     }
 
     #[test]
+    fn the_drain_is_told_what_the_settings_say() {
+        let kafka = Kafka {
+            pin: "secondary".into(),
+            linger_ms: 7,
+            window_bytes_max: 5 << 20,
+            window_records_max: 11,
+            shutdown_timeout_ms: 13,
+            events_retention_ms_min: 17,
+            breaker: Breaker { stall_ms: 19, ..Breaker::default() },
+            ..Kafka::default()
+        };
+        let plan = kafka.plan();
+        assert_eq!(plan.clusters, Cluster::BOTH.map(|cluster| kafka.cluster(cluster)));
+        assert_eq!((plan.pin, plan.linger_ms), (Some(Cluster::Secondary), 7));
+        assert_eq!((plan.bounds.bytes_max, plan.bounds.records_max), (5 << 20, 11));
+        assert_eq!((plan.finish_within, plan.events_retention_ms_min), (Duration::from_millis(13), 17));
+        assert_eq!(plan.breaker, kafka.breaker.limits());
+    }
+
+    #[test]
     fn a_property_that_is_none_is_named() {
         let mut kafka = Kafka::default();
         assert!(kafka.check().is_ok());
@@ -299,10 +284,5 @@ mod tests {
         assert_eq!(kafka.warnings(), [""; 0]);
         kafka.secondary_properties.set("enable.ssl.certificate.verification", "false");
         assert_eq!(kafka.warnings().len(), 1);
-    }
-
-    #[test]
-    fn the_defaults_are_the_breakers_own() {
-        assert_eq!(Breaker::default().limits(), breaker::Limits::default());
     }
 }

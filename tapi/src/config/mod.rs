@@ -2,6 +2,7 @@
 //!
 //! `tapi.toml` beside this crate is the commented example; a test holds it to these structs.
 
+mod breaker;
 mod drain;
 
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Problem, Settings};
 
-pub use drain::{Breaker, Kafka};
+pub use breaker::Breaker;
+pub use drain::Kafka;
 
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

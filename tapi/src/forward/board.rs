@@ -9,7 +9,6 @@ use wire::topic::{EVENTS, EVENTS_REJECTED};
 
 use super::error::DrainError;
 use super::router::Cluster;
-use crate::config::Kafka;
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS, EVENTS_REJECTED];
@@ -99,16 +98,16 @@ impl Contacts {
     ///
     /// # Errors
     /// Where librdkafka does not take a setting, or the system refuses a thread.
-    pub(crate) fn start(kafka: &Kafka) -> Result<Self, DrainError> {
+    pub(crate) fn start(clusters: &[kafka::Cluster; 2]) -> Result<Self, DrainError> {
         let (board, mut watches) = (Arc::<Board>::default(), Vec::new());
         for cluster in Cluster::BOTH {
-            let watched = kafka.cluster(cluster);
+            let watched = &clusters[cluster as usize];
             if !watched.is_configured() {
                 board.put(cluster, Seen::NoCluster);
                 continue;
             }
             let told = Arc::clone(&board);
-            watches.push(Watch::start(&watched, TOPICS, Hurry::default(), move |look| told.look(cluster, look))?);
+            watches.push(Watch::start(watched, TOPICS, Hurry::default(), move |look| told.look(cluster, look))?);
         }
         Ok(Self { board, _watches: watches })
     }
@@ -148,8 +147,9 @@ mod tests {
 
     #[test]
     fn a_dead_cluster_is_seen_to_be_dead_at_once() {
-        let kafka = Kafka { primary: "127.0.0.1:1".into(), secondary: String::new(), ..Kafka::default() };
-        let contacts = Contacts::start(&kafka).unwrap();
+        let clusters = [("primary", "127.0.0.1:1"), ("secondary", "")]
+            .map(|(name, brokers)| kafka::Cluster::new("tapi", name, brokers, service::Properties::default()));
+        let contacts = Contacts::start(&clusters).unwrap();
         let begun = Instant::now();
         contacts.board().wait_for_both(Duration::from_mins(1));
         let seen = contacts.board().seen();

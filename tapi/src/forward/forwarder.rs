@@ -18,11 +18,11 @@ use super::figures::{Figures, Snapshot};
 use super::handle::Control;
 use super::memory::Memory;
 use super::outlet::Outlet;
+use super::plan::Plan;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
 use super::standing::Standing;
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
-use crate::config::Kafka;
 
 /// Longest wait for librdkafka between two looks at everything else, while it holds records.
 const BUSY: Duration = Duration::from_millis(5);
@@ -65,7 +65,7 @@ pub(crate) struct Forwarder {
     pub(super) control: Arc<Control>,
     finish: Shutdown,
     finish_until: Option<Instant>,
-    pub(super) kafka: Kafka,
+    pub(super) plan: Plan,
     reports: Vec<Report>,
     pub(super) figures: Snapshot,
     published: Arc<Figures>,
@@ -78,7 +78,7 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes all of them")]
     pub(super) fn new(
-        kafka: &Kafka,
+        plan: Plan,
         memory: Memory,
         reader: Reader,
         board: Arc<Board>,
@@ -87,12 +87,12 @@ impl Forwarder {
         finish: Shutdown,
         now: Instant,
     ) -> Result<Self, DrainError> {
-        let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(kafka, cluster, now));
+        let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(&plan, cluster, now));
         let mut forwarder = Self {
             outlets: [primary?, secondary?],
             window: Window::default(),
             reader,
-            router: Router::new(kafka.breaker.limits(), kafka.pinned(), now),
+            router: Router::new(plan.breaker, plan.pin, now),
             memory,
             board,
             board_seen: None,
@@ -100,7 +100,7 @@ impl Forwarder {
             control,
             finish,
             finish_until: None,
-            kafka: kafka.clone(),
+            plan,
             reports: Vec::new(),
             figures: Snapshot { running: true, ..Snapshot::default() },
             published,
@@ -319,7 +319,7 @@ impl Forwarder {
     fn fill(&mut self) {
         self.read_all = false;
         while self.has_room() {
-            let records_max = BATCH_RECORDS_MAX.min(self.kafka.window_records_max - self.window.records());
+            let records_max = BATCH_RECORDS_MAX.min(self.plan.bounds.records_max - self.window.records());
             let mut entry = self.window.take_spare();
             let read = self.reader.read(entry.batch_mut(), records_max, BATCH_BYTES_MAX);
             self.window.push(entry);
@@ -348,8 +348,8 @@ impl Forwarder {
 
     fn has_room(&self) -> bool {
         self.window.has_room()
-            && self.window.records() < self.kafka.window_records_max
-            && self.window.bytes() < self.kafka.window_bytes_max
+            && self.window.records() < self.plan.bounds.records_max
+            && self.window.bytes() < self.plan.bounds.bytes_max
     }
 
     fn hand_over(&mut self, now: Instant) {
@@ -401,8 +401,7 @@ impl Forwarder {
 
     /// Whether everything is drained, or waiting any longer is in vain.
     fn is_finished(&mut self, now: Instant) -> bool {
-        let limit = Duration::from_millis(self.kafka.shutdown_timeout_ms);
-        let until = *self.finish_until.get_or_insert(now + limit);
+        let until = *self.finish_until.get_or_insert(now + self.plan.finish_within);
         if self.read_all && self.window.is_empty() {
             return true;
         }

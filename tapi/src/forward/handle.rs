@@ -14,9 +14,9 @@ use super::error::DrainError;
 use super::figures::{Figures, Snapshot};
 use super::forwarder::Forwarder;
 use super::memory::Memory;
+use super::plan::Plan;
 use super::router::Cluster;
 use super::standing::Standing;
-use crate::config::Kafka;
 
 /// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
 /// wrong does, and is found within this time.
@@ -97,11 +97,11 @@ impl Forward {
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
     /// Clusters that do not answer are no error.
-    pub fn start(kafka: &Kafka, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
+    pub fn start(plan: Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
         let mut memory = Memory::open(dir)?;
-        let contacts = Contacts::start(kafka)?;
+        let contacts = Contacts::start(&plan.clusters)?;
         contacts.board().wait_for_both(FIRST_LOOK);
-        let standings = Standing::of_both(&contacts.board().seen(), memory.count(), kafka.events_retention_ms_min);
+        let standings = Standing::of_both(&contacts.board().seen(), memory.count(), plan.events_retention_ms_min);
         for (cluster, standing) in Cluster::BOTH.into_iter().zip(&standings) {
             match standing {
                 Standing::Unseen(reason) => {
@@ -121,10 +121,10 @@ impl Forward {
         let control = Arc::new(Control::new(waker.clone()));
         let figures = Arc::new(Figures::default());
         let finish = Shutdown::new();
-        let has_secondary = !kafka.secondary.is_empty();
+        let has_secondary = plan.cluster(Cluster::Secondary).is_configured();
         let remote = Remote { figures: Arc::clone(&figures), control: Arc::clone(&control), has_secondary };
         let forwarder = Forwarder::new(
-            kafka,
+            plan,
             memory,
             reader,
             contacts.board(),

@@ -20,7 +20,7 @@ impl Forwarder {
         }
         self.board_seen = Some(version);
         let seen = self.board.seen();
-        let mut standings = Standing::of_both(&seen, self.memory.count(), self.kafka.events_retention_ms_min);
+        let mut standings = Standing::of_both(&seen, self.memory.count(), self.plan.events_retention_ms_min);
         if let Err(error) = self.remember(&standings, now) {
             // Looked at again with the next loop.
             self.board_seen = None;

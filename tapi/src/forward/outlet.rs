@@ -8,11 +8,11 @@ use tracing::error;
 
 use super::breaker::{Sight, Stall};
 use super::error::DrainError;
+use super::plan::Plan;
 use super::progress::Progress;
 use super::retry::Retry;
 use super::router::Cluster;
 use super::window::Route;
-use crate::config::Kafka;
 
 /// First pause after records failed; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -66,16 +66,16 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// To the cluster that the settings name; begins to connect.
+    /// To one of the clusters; begins to connect.
     ///
     /// # Errors
     /// Where librdkafka does not take a setting.
-    pub(crate) fn new(kafka: &Kafka, cluster: Cluster, now: Instant) -> Result<Self, DrainError> {
-        let to = kafka.cluster(cluster);
+    pub(crate) fn new(plan: &Plan, cluster: Cluster, now: Instant) -> Result<Self, DrainError> {
+        let to = plan.cluster(cluster);
         let line = |sending| Line::new(to.clone(), sending, now);
-        let mut lines = [line(Sending::Together { linger_ms: kafka.linger_ms }), line(Sending::Alone)];
+        let mut lines = [line(Sending::Together { linger_ms: plan.linger_ms }), line(Sending::Alone)];
         if to.is_configured() {
-            lines[0].producer = Some(Producer::new(&to, lines[0].sending)?);
+            lines[0].producer = Some(Producer::new(to, lines[0].sending)?);
         }
         Ok(Self { lines, retry: Retry::new(Backoff::new(RETRY_FIRST, RETRY_LAST)) })
     }
