@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::fit::Misfit;
+use super::clusters::Misfit;
 use super::router::Cluster;
 
 /// What the drain could not do.

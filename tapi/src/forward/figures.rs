@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Cause, State, Transition};
+use super::clusters::Standing;
 use super::fault::Fault;
 use super::router::Cluster;
-use super::standing::Standing;
 
 /// One cluster's figures.
 #[derive(Debug, Clone, Default)]

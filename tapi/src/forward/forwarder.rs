@@ -6,22 +6,19 @@ use std::time::{Duration, Instant};
 
 use kafka::{Producer, Report};
 use local_buffer::Reader;
-use service::Shutdown;
 use service::backoff::chance;
 use tracing::{error, info, warn};
 
-use super::board::Board;
 use super::breaker::State as BreakerState;
+use super::clusters::Clusters;
+use super::control::{Control, Wish};
 use super::error::DrainError;
 use super::fault::Fault;
 use super::figures::{Figures, Snapshot};
-use super::handle::Control;
-use super::memory::Memory;
 use super::outlet::Outlet;
 use super::plan::Plan;
 use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
 use super::send::{Sender, Trouble};
-use super::standing::Standing;
 use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
 
 /// Longest wait for librdkafka between two looks at everything else, while it holds records.
@@ -53,21 +50,16 @@ struct Tally {
 /// The thread's state.
 pub(crate) struct Forwarder {
     /// Before the window: librdkafka reads in it until they are gone.
-    pub(super) outlets: [Outlet; 2],
+    outlets: [Outlet; 2],
     window: Window,
     reader: Reader,
-    pub(super) router: Router,
-    pub(super) memory: Memory,
-    pub(super) board: Arc<Board>,
-    pub(super) board_seen: Option<u64>,
-    /// Nothing before they were first looked at.
-    pub(super) standings: [Option<Standing>; 2],
-    pub(super) control: Arc<Control>,
-    finish: Shutdown,
+    router: Router,
+    clusters: Clusters,
+    control: Arc<Control>,
     finish_until: Option<Instant>,
-    pub(super) plan: Plan,
+    plan: Plan,
     reports: Vec<Report>,
-    pub(super) figures: Snapshot,
+    figures: Snapshot,
     published: Arc<Figures>,
     publish_at: Instant,
     /// The last read found nothing more.
@@ -76,15 +68,12 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes all of them")]
     pub(super) fn new(
         plan: Plan,
-        memory: Memory,
+        clusters: Clusters,
         reader: Reader,
-        board: Arc<Board>,
         control: Arc<Control>,
         published: Arc<Figures>,
-        finish: Shutdown,
         now: Instant,
     ) -> Result<Self, DrainError> {
         let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(&plan, cluster, now));
@@ -93,12 +82,8 @@ impl Forwarder {
             window: Window::default(),
             reader,
             router: Router::new(plan.breaker, plan.pin, now),
-            memory,
-            board,
-            board_seen: None,
-            standings: [None, None],
+            clusters,
             control,
-            finish,
             finish_until: None,
             plan,
             reports: Vec::new(),
@@ -108,10 +93,7 @@ impl Forwarder {
             read_all: false,
             read_failed: false,
         };
-        if let Some(count) = forwarder.memory.count() {
-            forwarder.use_partitions(count, now);
-        }
-        forwarder.hear_clusters(now);
+        forwarder.follow_clusters(now);
         forwarder.publish(now);
         Ok(forwarder)
     }
@@ -130,12 +112,48 @@ impl Forwarder {
             if now >= self.publish_at {
                 self.publish(now);
             }
-            if self.finish.is_triggered() && self.is_finished(now) {
+            if self.control.is_finishing() && self.is_finished(now) {
                 break;
             }
             self.rest();
         }
         self.end();
+    }
+
+    // === what is heard ===
+
+    fn hear_clusters(&mut self, now: Instant) {
+        if self.clusters.hear() {
+            self.follow_clusters(now);
+        }
+    }
+
+    fn follow_clusters(&mut self, now: Instant) {
+        if self.figures.partitions.is_none()
+            && let Some(count) = self.clusters.partitions()
+        {
+            self.outlets.iter_mut().for_each(|outlet| outlet.set_tracks(count.get() as usize + 1, now));
+            self.figures.partitions = Some(count.get());
+        }
+        for cluster in Cluster::BOTH {
+            let standing = self.clusters.standing(cluster);
+            let (was, is) = (self.router.is_usable(cluster), standing.is_fit());
+            self.figures.of(cluster).standing = standing.clone();
+            self.router.set_usable(cluster, is);
+            if was && !is {
+                self.take_back(cluster, now);
+            }
+        }
+    }
+
+    fn hear_operator(&mut self) {
+        let pin = match self.control.take_wish() {
+            None => return,
+            Some(Wish::Pin(cluster)) => Some(cluster),
+            Some(Wish::Release) => None,
+        };
+        info!(pin = pin.map(Cluster::name), "an operator chose");
+        self.router.set_pin(pin);
     }
 
     // === what comes back ===
@@ -268,7 +286,7 @@ impl Forwarder {
     }
 
     /// Takes back everything that a cluster holds, so that it can go elsewhere.
-    pub(super) fn take_back(&mut self, cluster: Cluster, now: Instant) {
+    fn take_back(&mut self, cluster: Cluster, now: Instant) {
         let mut tally = Tally::default();
         for line in self.outlets[cluster as usize].lines() {
             line.existing().into_iter().for_each(Producer::purge);
@@ -353,11 +371,11 @@ impl Forwarder {
     }
 
     fn hand_over(&mut self, now: Instant) {
-        let Some(partitions) = self.memory.count() else { return };
+        let Some(partitions) = self.clusters.partitions() else { return };
         if self.window.waiting() == 0 {
             return;
         }
-        let has_rejected = self.standings.each_ref().map(|of| of.as_ref().is_some_and(Standing::takes_rejected));
+        let has_rejected = Cluster::BOTH.map(|cluster| self.clusters.standing(cluster).takes_rejected());
         let Self { outlets, router, reader, figures, window, .. } = self;
         let sender = Sender { outlets, router, reader, figures, partitions, has_rejected, now };
         if let Some(trouble) = sender.run(window) {

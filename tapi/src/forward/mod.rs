@@ -42,30 +42,26 @@
 //! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
 //! and chance included; `forwarder` is the thread that asks them and does what they say.
 
-mod board;
 pub mod breaker;
+mod clusters;
+mod control;
 mod error;
 mod fault;
 pub mod figures;
-mod fit;
 mod forwarder;
 mod handle;
-mod listen;
-mod memory;
 mod outlet;
 mod plan;
 mod progress;
 mod retry;
 mod router;
 mod send;
-mod standing;
 mod window;
 
+pub use clusters::{Misfit, Standing};
 pub use error::DrainError;
 pub use fault::Fault;
 pub use figures::Snapshot;
-pub use fit::Misfit;
-pub use handle::{Control, Forward, Remote};
+pub use handle::{Forward, Remote};
 pub use plan::{Bounds, Plan};
 pub use router::Cluster;
-pub use standing::Standing;

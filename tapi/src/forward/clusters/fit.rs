@@ -6,7 +6,7 @@ use kafka::{Facts, TopicSettings};
 use wire::PartitionCount;
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
-use super::router::Cluster;
+use crate::forward::router::Cluster;
 
 /// Partitions beyond which a record cannot be named any more; far beyond what a broker can carry.
 pub(crate) const PARTITIONS_MAX: u32 = 65_534;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use kafka::{Facts, Hurry, Look, Watch};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
-use super::error::DrainError;
-use super::router::Cluster;
+use crate::forward::error::DrainError;
+use crate::forward::router::Cluster;
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS, EVENTS_REJECTED];
@@ -69,7 +69,8 @@ impl Board {
         }
     }
 
-    fn look(&self, cluster: Cluster, look: Look) {
+    /// Writes down what a look at a cluster gave.
+    pub(super) fn look(&self, cluster: Cluster, look: Look) {
         self.put(cluster, look.map_or_else(Seen::Silence, |facts| Seen::Facts(Arc::new(facts))));
     }
 
@@ -113,8 +114,8 @@ impl Contacts {
     }
 
     /// Where they write what they see.
-    pub(crate) fn board(&self) -> Arc<Board> {
-        Arc::clone(&self.board)
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
     }
 }
 

@@ -8,7 +8,7 @@ use wire::topic::EVENTS_REJECTED;
 
 use super::board::Seen;
 use super::fit::{Misfit, fit, partitions};
-use super::router::Cluster;
+use crate::forward::router::Cluster;
 
 /// What is known of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
