@@ -9,7 +9,7 @@ use crate::forward::breaker::Limits;
 /// When to leave a cluster, and when to come back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     /// Time without progress of a partition that has records handed over, milliseconds; five times as long until its
     /// first acknowledgement, which takes a connection. Default 1,000.
     pub stall_ms: u64,
@@ -41,7 +41,7 @@ impl Default for Breaker {
 
 impl Breaker {
     /// As the breaker takes them.
-    pub fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             failures_percent: self.failures_percent,
             results_min: self.results_min,

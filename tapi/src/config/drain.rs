@@ -31,7 +31,7 @@ const FORBIDDEN: [(&str, &str); 7] = [
 /// The drain to Kafka.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Kafka {
+pub(crate) struct Kafka {
     /// Brokers of the cluster that gets everything while it can, `host:port` with commas between. Default
     /// `127.0.0.1:19092`.
     pub primary: String,
@@ -83,11 +83,12 @@ impl Default for Kafka {
 }
 
 impl Kafka {
-    /// Names of keys whose values are never printed: passwords are among them.
-    pub const SECRETS: &'static [&'static str] = &["properties", "primary_properties", "secondary_properties"];
+    /// Names of keys whose values are never printed: passwords are among them. A test holds the whole to its part.
+    #[cfg(test)]
+    pub(crate) const SECRETS: &'static [&'static str] = &["properties", "primary_properties", "secondary_properties"];
 
     /// A cluster: its brokers, and the properties for both with its own over them.
-    pub fn cluster(&self, cluster: Cluster) -> kafka::Cluster {
+    pub(crate) fn cluster(&self, cluster: Cluster) -> kafka::Cluster {
         let (brokers, own) = match cluster {
             Cluster::Primary => (&self.primary, &self.primary_properties),
             Cluster::Secondary => (&self.secondary, &self.secondary_properties),
@@ -99,18 +100,18 @@ impl Kafka {
     ///
     /// # Errors
     /// The first that it does not know or does not take.
-    pub fn check(&self) -> Result<(), kafka::Failure> {
+    pub(crate) fn check(&self) -> Result<(), kafka::Failure> {
         let clusters = Cluster::BOTH.map(|cluster| self.cluster(cluster));
         clusters.iter().filter(|cluster| cluster.is_configured()).try_for_each(kafka::Cluster::check)
     }
 
     /// The cluster that the settings choose, if any.
-    pub fn pinned(&self) -> Option<Cluster> {
+    pub(crate) fn pinned(&self) -> Option<Cluster> {
         Cluster::parse(&self.pin)
     }
 
     /// What the drain is told of all this. References are not followed: that is for [`resolved`](Self::resolved).
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan {
             clusters: Cluster::BOTH.map(|cluster| self.cluster(cluster)),
             pin: self.pinned(),
@@ -126,7 +127,7 @@ impl Kafka {
     ///
     /// # Errors
     /// Where one stands for nothing.
-    pub fn resolved(&self) -> Result<Self, Unresolved> {
+    pub(crate) fn resolved(&self) -> Result<Self, Unresolved> {
         Ok(Self {
             properties: self.properties.resolved()?,
             primary_properties: self.primary_properties.resolved()?,
@@ -136,12 +137,12 @@ impl Kafka {
     }
 
     /// What deserves a second look, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         Cluster::BOTH.into_iter().filter_map(|cluster| self.cluster(cluster).warning()).collect()
     }
 
     /// What is wrong with the values that their types cannot say.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut demand = |holds: bool, key: &'static str, message: String| {
             if !holds {

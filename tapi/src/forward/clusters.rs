@@ -23,8 +23,8 @@ use super::error::DrainError;
 use super::plan::Plan;
 use super::router::Cluster;
 
-pub use fit::Misfit;
-pub use standing::Standing;
+pub(crate) use fit::Misfit;
+pub(crate) use standing::Standing;
 
 /// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
 /// wrong does, and is found within this time.

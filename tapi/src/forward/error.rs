@@ -7,7 +7,7 @@ use super::router::Cluster;
 
 /// What the drain could not do.
 #[derive(Debug, thiserror::Error)]
-pub enum DrainError {
+pub(crate) enum DrainError {
     /// A property that librdkafka does not take. Change the settings.
     #[error("the Kafka settings cannot be used: {0}")]
     Settings(#[from] kafka::Failure),

@@ -10,7 +10,7 @@ use super::router::Cluster;
 
 /// One cluster's figures.
 #[derive(Debug, Clone, Default)]
-pub struct ClusterFigures {
+pub(crate) struct ClusterFigures {
     /// What is known of it.
     pub standing: Standing,
     /// Its breaker.
@@ -33,14 +33,14 @@ pub struct ClusterFigures {
 
 impl ClusterFigures {
     /// Counts a transition.
-    pub fn count(&mut self, transition: Transition) {
+    pub(crate) fn count(&mut self, transition: Transition) {
         self.transitions[transition.cause as usize] += 1;
     }
 }
 
 /// All figures.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// By [`Cluster`].
     pub clusters: [ClusterFigures; 2],
     /// Where records go.
@@ -63,13 +63,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// One cluster's.
-    pub fn of(&mut self, cluster: Cluster) -> &mut ClusterFigures {
+    pub(crate) fn of(&mut self, cluster: Cluster) -> &mut ClusterFigures {
         &mut self.clusters[cluster as usize]
     }
 
     /// Why nothing is ever drained unless somebody does something. A cluster that is down is no such reason: the local
     /// buffer is there for that.
-    pub fn not_ready(&self) -> Vec<String> {
+    pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if !self.running {
             reasons.push("the drain to Kafka has stopped: look at the log, then restart".into());
@@ -87,21 +87,21 @@ impl Snapshot {
 
 /// The figures, where others can see them.
 #[derive(Debug, Default)]
-pub struct Figures(Mutex<Snapshot>);
+pub(crate) struct Figures(Mutex<Snapshot>);
 
 impl Figures {
     /// Replaces them.
-    pub fn publish(&self, snapshot: &Snapshot) {
+    pub(crate) fn publish(&self, snapshot: &Snapshot) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone_from(snapshot);
     }
 
     /// The last ones.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The drain has ended, however.
-    pub fn ended(&self) {
+    pub(crate) fn ended(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).running = false;
     }
 }
@@ -109,7 +109,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forward::Misfit;
+    use crate::forward::clusters::Misfit;
 
     #[test]
     fn only_what_waiting_does_not_mend_is_not_ready() {

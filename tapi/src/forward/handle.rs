@@ -18,7 +18,7 @@ use super::router::Cluster;
 
 /// What the rest of the process has of the drain.
 #[derive(Clone)]
-pub struct Remote {
+pub(crate) struct Remote {
     figures: Arc<Figures>,
     control: Arc<Control>,
     has_secondary: bool,
@@ -26,7 +26,7 @@ pub struct Remote {
 
 impl Remote {
     /// The figures of now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.figures.snapshot()
     }
 
@@ -35,7 +35,7 @@ impl Remote {
     ///
     /// # Errors
     /// Where there is no such cluster.
-    pub fn pin(&self, cluster: Option<Cluster>) -> Result<String, String> {
+    pub(crate) fn pin(&self, cluster: Option<Cluster>) -> Result<String, String> {
         if cluster == Some(Cluster::Secondary) && !self.has_secondary {
             return Err("there is no secondary".into());
         }
@@ -48,7 +48,7 @@ impl Remote {
 }
 
 /// The running drain.
-pub struct Forward {
+pub(crate) struct Forward {
     remote: Remote,
     thread: JoinHandle<()>,
 }
@@ -59,7 +59,7 @@ impl Forward {
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
     /// Clusters that do not answer are no error.
-    pub fn start(plan: Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
+    pub(crate) fn start(plan: Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
         let control = Arc::new(Control::new(reader.waker()));
         let figures = Arc::new(Figures::default());
         let has_secondary = plan.cluster(Cluster::Secondary).is_configured();
@@ -75,12 +75,12 @@ impl Forward {
     }
 
     /// What the rest of the process may ask of it.
-    pub fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         self.remote.clone()
     }
 
     /// Nothing more comes in: drains what is there, within the time that the settings give it, and ends.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.remote.control.finish();
         if self.thread.join().is_ok() {
             info!("the drain has ended");

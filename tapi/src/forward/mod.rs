@@ -42,12 +42,12 @@
 //! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
 //! and chance included; `forwarder` is the thread that asks them and does what they say.
 
-pub mod breaker;
+pub(crate) mod breaker;
 mod clusters;
 mod control;
 mod error;
 mod fault;
-pub mod figures;
+pub(crate) mod figures;
 mod forwarder;
 mod handle;
 mod outlet;
@@ -58,10 +58,8 @@ mod router;
 mod send;
 mod window;
 
-pub use clusters::{Misfit, Standing};
-pub use error::DrainError;
-pub use fault::Fault;
-pub use figures::Snapshot;
-pub use handle::{Forward, Remote};
-pub use plan::{Bounds, Plan};
-pub use router::Cluster;
+pub(crate) use fault::Fault;
+pub(crate) use figures::Snapshot;
+pub(crate) use handle::{Forward, Remote};
+pub(crate) use plan::{Bounds, Plan};
+pub(crate) use router::Cluster;

@@ -7,7 +7,7 @@ use super::router::Cluster;
 
 /// What the drain is told. Whoever fills it answers for the bounds of each value.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The clusters, by [`Cluster`]; one without brokers is none.
     pub clusters: [kafka::Cluster; 2],
     /// The cluster to use alone whatever happens, if any.
@@ -26,7 +26,7 @@ pub struct Plan {
 
 /// What may be read from the buffer and not yet safe in a cluster.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Records, at least 1.
     pub records_max: usize,
     /// Bytes of records; the last batch that is read may pass it.

@@ -17,7 +17,7 @@ const IN_SYNC_MIN: i64 = 2;
 
 /// Why a cluster gets no records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misfit {
+pub(crate) enum Misfit {
     /// There is no topic `events`.
     NoTopic,
     /// More partitions than can be named.
@@ -51,7 +51,7 @@ pub enum Misfit {
 
 impl Misfit {
     /// Whether it may pass by itself while tapi runs: topics are often created after the first programs start.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         *self == Self::NoTopic
     }
 }

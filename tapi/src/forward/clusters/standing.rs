@@ -12,7 +12,7 @@ use crate::forward::router::Cluster;
 
 /// What is known of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The settings name no broker of it: there is no such cluster.
     Unconfigured,
     /// It has not been seen yet, for this reason.
@@ -47,12 +47,12 @@ impl Standing {
     }
 
     /// Whether it may get records.
-    pub fn is_fit(&self) -> bool {
+    pub(crate) fn is_fit(&self) -> bool {
         matches!(self, Self::Fit(_))
     }
 
     /// Whether it stays unusable until somebody does something: waiting changes nothing.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Unconfigured => true,
             Self::Misfit(misfit) => !misfit.may_pass(),
@@ -74,7 +74,7 @@ impl Standing {
     }
 
     /// Why it gets no records whatever its breaker says, for people; `None` where it may.
-    pub fn why_unusable(&self) -> Option<String> {
+    pub(crate) fn why_unusable(&self) -> Option<String> {
         match self {
             Self::Unconfigured => Some("not configured".into()),
             Self::Unseen(reason) => Some(reason.clone()),
