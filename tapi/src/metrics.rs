@@ -26,14 +26,14 @@ impl Collector for ForwardMetrics {
         let mut out = Encoder::new(encoder);
         let clusters = || Cluster::BOTH.into_iter().zip(&snapshot.clusters);
         out.counters("tapi_forward_records", "Records acknowledged, by cluster.", |rows| {
-            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.acknowledged))
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.counts.acknowledged))
         })?;
         let help = "Records that came back from a cluster, by what was at fault; taken_back: nothing, we took them.";
         out.counters("tapi_forward_faults", help, |rows| {
             for (cluster, of) in clusters() {
                 for fault in Fault::ALL {
                     let labels = [("cluster", cluster.name()), ("fault", fault.name())];
-                    rows.some(labels, of.faults[fault as usize])?;
+                    rows.some(labels, of.counts.faults[fault as usize])?;
                 }
             }
             Ok(())
@@ -42,13 +42,13 @@ impl Collector for ForwardMetrics {
             for (cluster, of) in clusters() {
                 for cause in Cause::ALL {
                     let labels = [("cluster", cluster.name()), ("cause", cause.name())];
-                    rows.some(labels, of.transitions[cause as usize])?;
+                    rows.some(labels, of.counts.transitions[cause as usize])?;
                 }
             }
             Ok(())
         })?;
         out.counters("tapi_forward_producers_replaced", "Producers that failed for good.", |rows| {
-            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.restarts))
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.counts.restarts))
         })?;
         out.gauges("tapi_forward_breaker", "A cluster's breaker: 0 closed, 1 half-open, 2 open.", |rows| {
             clusters()
@@ -95,13 +95,17 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
     let mut section = Section::new("drain to Kafka").row("records go to", target).row("partitions", partitions);
     for (cluster, of) in Cluster::BOTH.into_iter().zip(&snapshot.clusters) {
         let state = of.standing.why_unusable().unwrap_or_else(|| of.breaker.name().into());
-        section = section
-            .row(cluster.name(), state)
-            .row(format!("{cluster}: acknowledged, on their way"), format!("{}, {}", of.acknowledged, of.outstanding));
+        section = section.row(cluster.name(), state).row(
+            format!("{cluster}: acknowledged, on their way"),
+            format!("{}, {}", of.counts.acknowledged, of.outstanding),
+        );
         if !of.last_error.is_empty() {
             section = section.row(format!("{cluster}: last complaint"), of.last_error.clone());
         }
     }
     section = section.row("records set aside", snapshot.quarantined.to_string());
-    if snapshot.blocked.is_empty() { section } else { section.row("held up", snapshot.blocked.clone()) }
+    match &snapshot.blocked {
+        Some(blocked) => section.row("held up", blocked.to_string()),
+        None => section,
+    }
 }

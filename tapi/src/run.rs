@@ -41,7 +41,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let server = server.map_err(Failure::failed)?;
     let (listen, open) = (server.local_addr(), server.is_open());
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
-    let forward = Forward::start(clusters.plan(), &config.data, reader).map_err(Failure::failed)?;
+    let forward = Forward::start(&clusters.plan(), &config.data, reader).map_err(Failure::failed)?;
     let admin = TapiAdmin::new(metrics, forward.remote(), listen, open);
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 

@@ -6,7 +6,28 @@ use std::time::Duration;
 use super::breaker::{Cause, State, Transition};
 use super::clusters::Standing;
 use super::fault::Fault;
+use super::in_flight::Blocked;
 use super::router::Cluster;
+
+/// What was counted of one cluster since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Records come back with a fault, by [`Fault`].
+    pub faults: [u64; Fault::ALL.len()],
+    /// Changes of its breaker, by [`Cause`].
+    pub transitions: [u64; Cause::ALL.len()],
+    /// Producers replaced.
+    pub restarts: u64,
+}
+
+impl Counts {
+    /// Counts a transition.
+    pub(crate) fn count(&mut self, transition: Transition) {
+        self.transitions[transition.cause as usize] += 1;
+    }
+}
 
 /// One cluster's figures.
 #[derive(Debug, Clone, Default)]
@@ -19,23 +40,10 @@ pub(crate) struct ClusterFigures {
     pub outstanding: u64,
     /// Longest time that a partition with such records has made no progress.
     pub stalled_for: Duration,
-    /// Records acknowledged.
-    pub acknowledged: u64,
-    /// Records come back with a fault, by [`Fault`].
-    pub faults: [u64; Fault::ALL.len()],
-    /// Changes of its breaker, by [`Cause`].
-    pub transitions: [u64; Cause::ALL.len()],
-    /// Producers replaced.
-    pub restarts: u64,
+    /// What was counted.
+    pub counts: Counts,
     /// The last thing its producer complained of.
     pub last_error: String,
-}
-
-impl ClusterFigures {
-    /// Counts a transition.
-    pub(crate) fn count(&mut self, transition: Transition) {
-        self.transitions[transition.cause as usize] += 1;
-    }
 }
 
 /// All figures.
@@ -55,18 +63,13 @@ pub(crate) struct Snapshot {
     pub window_bytes: u64,
     /// Records that nobody took, kept in the quarantine.
     pub quarantined: u64,
-    /// Why the drain does not go on; empty where it does.
-    pub blocked: String,
+    /// Why the drain does not go on, if it does not.
+    pub blocked: Option<Blocked>,
     /// Whether it runs.
     pub running: bool,
 }
 
 impl Snapshot {
-    /// One cluster's.
-    pub(crate) fn of(&mut self, cluster: Cluster) -> &mut ClusterFigures {
-        &mut self.clusters[cluster as usize]
-    }
-
     /// Why nothing is ever drained unless somebody does something. A cluster that is down is no such reason: the local
     /// buffer is there for that.
     pub(crate) fn not_ready(&self) -> Vec<String> {
@@ -91,8 +94,8 @@ pub(crate) struct Figures(Mutex<Snapshot>);
 
 impl Figures {
     /// Replaces them.
-    pub(crate) fn publish(&self, snapshot: &Snapshot) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone_from(snapshot);
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
     /// The last ones.
@@ -111,21 +114,24 @@ mod tests {
     use super::*;
     use crate::forward::clusters::Misfit;
 
+    fn of(primary: Standing, secondary: Standing) -> Snapshot {
+        let clusters = [primary, secondary].map(|standing| ClusterFigures { standing, ..ClusterFigures::default() });
+        Snapshot { clusters, running: true, ..Snapshot::default() }
+    }
+
     #[test]
     fn only_what_waiting_does_not_mend_is_not_ready() {
-        let mut snapshot = Snapshot { running: true, ..Snapshot::default() };
-        assert_eq!(snapshot.not_ready(), [""; 0]);
-        snapshot.of(Cluster::Primary).standing = Standing::Unseen("no answer".into());
-        snapshot.of(Cluster::Secondary).standing = Standing::Unseen("no answer".into());
-        assert_eq!(snapshot.not_ready(), [""; 0], "the buffer is there for that");
-        snapshot.of(Cluster::Primary).standing = Standing::Misfit(Misfit::TooManyPartitions(70_000));
-        assert_eq!(snapshot.not_ready(), [""; 0], "the other one may come back");
-        snapshot.of(Cluster::Secondary).standing = Standing::Misfit(Misfit::NoTopic);
-        assert_eq!(snapshot.not_ready(), [""; 0], "its topic may be created");
-        snapshot.of(Cluster::Secondary).standing = Standing::Unconfigured;
-        assert_eq!(snapshot.not_ready().len(), 1);
+        let silent = || Standing::Unseen("no answer".into());
+        let wrong = || Standing::Misfit(Misfit::TooManyPartitions(70_000));
+        assert_eq!(of(Standing::default(), Standing::default()).not_ready(), [""; 0]);
+        assert_eq!(of(silent(), silent()).not_ready(), [""; 0], "the buffer is there for that");
+        assert_eq!(of(wrong(), silent()).not_ready(), [""; 0], "the other one may come back");
+        assert_eq!(of(wrong(), Standing::Misfit(Misfit::NoTopic)).not_ready(), [""; 0], "its topic may be created");
+        let mut snapshot = of(wrong(), Standing::Unconfigured);
+        let said = snapshot.not_ready();
         assert!(
-            snapshot.not_ready()[0].contains("the primary Kafka cluster") && snapshot.not_ready()[0].contains("70000")
+            said.len() == 1 && said[0].contains("the primary Kafka cluster") && said[0].contains("70000"),
+            "{said:?}"
         );
         snapshot.running = false;
         assert!(snapshot.not_ready()[0].contains("restart"));

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use local_buffer::Reader;
 use tracing::info;
@@ -59,14 +58,13 @@ impl Forward {
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
     /// Clusters that do not answer are no error.
-    pub(crate) fn start(plan: Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
+    pub(crate) fn start(plan: &Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
         let control = Arc::new(Control::new(reader.waker()));
-        let figures = Arc::new(Figures::default());
         let has_secondary = plan.cluster(Cluster::Secondary).is_configured();
-        let remote = Remote { figures: Arc::clone(&figures), control: Arc::clone(&control), has_secondary };
-        let clusters = Clusters::start(&plan, dir)?;
-        let now = Instant::now();
-        let forwarder = Forwarder::new(plan, clusters, reader, control, Arc::clone(&figures), now)?;
+        let clusters = Clusters::start(plan, dir)?;
+        let forwarder = Forwarder::new(plan, clusters, reader, Arc::clone(&control))?;
+        let figures = forwarder.figures();
+        let remote = Remote { figures: Arc::clone(&figures), control, has_secondary };
         let thread = thread::Builder::new().name("forward".into()).spawn(move || {
             let _ended = Ended(figures);
             forwarder.run();

@@ -2,13 +2,14 @@
 //!
 //! # The path of a record
 //!
-//! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the `window`. The window is
-//!    bounded; what is not in it stays on disk.
+//! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the window, and it is `in_flight`.
+//!    The window is bounded; what is not in it stays on disk.
 //! 2. Its partition is murmur2 of its messageId modulo the count that this host has used from its first contact on, so
 //!    that its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
 //!    to `events`, those that were set aside to `events.rejected`.
-//! 3. The `router` says which cluster. librdkafka reads the value where it lies in the window: it is not copied.
-//! 4. The cluster acknowledges it, from every in-sync replica, or it comes back with a `fault`.
+//! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over: librdkafka
+//!    reads the value where it lies in the window, it is not copied.
+//! 4. The cluster acknowledges it, from every in-sync replica, or it comes back to the `outlets` with a `fault`.
 //! 5. The floor of the buffer moves over the gap-free row of acknowledged records, and over nothing else.
 //!
 //! # What is promised
@@ -39,24 +40,35 @@
 //! | after it, before the floor is durable | the record is sent again |
 //! | after the floor is durable | nothing is sent |
 //!
-//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
-//! and chance included; `forwarder` is the thread that asks them and does what they say.
+//! # Who knows what
+//!
+//! | who | what |
+//! |---|---|
+//! | `clusters` | what each of the two is, judged in one place, at the start and later; the partition count |
+//! | `in_flight` | the records on their way, what each waits for, the floor behind them |
+//! | `outlets` | the producers, what they hold and since when; what is taken back, and who is replaced |
+//! | `router` | two breakers and the operator's pin: where records go |
+//! | `forwarder` | the thread: asks these and does what they say |
+//!
+//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `fit`, `standing`, `tally`, `way`,
+//! `window`) is a function of values, time and chance included.
 
 pub(crate) mod breaker;
 mod clusters;
 mod control;
+mod deadline;
 mod error;
 mod fault;
 pub(crate) mod figures;
 mod forwarder;
 mod handle;
-mod outlet;
+mod in_flight;
+mod outlets;
 mod plan;
-mod progress;
-mod retry;
+mod route;
 mod router;
 mod send;
-mod window;
+mod way;
 
 pub(crate) use fault::Fault;
 pub(crate) use figures::Snapshot;

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::breaker::Stall;
+use crate::forward::breaker::Stall;
 
 /// Idle time after which a connection may be gone: load balancers forget them after one minute and more.
 const IDLE: Duration = Duration::from_mins(1);
@@ -38,6 +38,11 @@ impl Progress {
     /// For so many tracks, with nothing handed over.
     pub(crate) fn new(tracks: usize, now: Instant) -> Self {
         Self { tracks: vec![Track { outstanding: 0, since: now, is_new: true }; tracks], outstanding: 0 }
+    }
+
+    /// Whether a track is the one behind the last partition.
+    pub(crate) fn is_last(&self, track: usize) -> bool {
+        track + 1 == self.tracks.len()
     }
 
     /// A record was handed over.
