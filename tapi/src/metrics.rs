@@ -109,3 +109,29 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
         None => section,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::forward::breaker::State;
+    use crate::forward::clusters::{Misfit, Standing};
+
+    #[test]
+    fn the_status_page_has_of_each_cluster_its_breaker_or_why_it_is_not_used() {
+        let fit = || Standing::Fit(Arc::default());
+        let mut snapshot = Snapshot::default();
+        let mut said = |standing: Standing, breaker| {
+            (snapshot.clusters[0].standing, snapshot.clusters[0].breaker) = (standing, breaker);
+            let rows = section(&snapshot).rows;
+            rows.into_iter().find(|(name, _)| name == "primary").unwrap().1
+        };
+        assert_eq!(said(fit(), State::Closed), "closed");
+        assert_eq!(said(fit(), State::HalfOpen { acknowledged: 1 }), "half-open");
+        assert_eq!(said(Standing::default(), State::Closed), "no answer yet");
+        assert_eq!(said(Standing::Unseen("down".into()), State::Closed), "down");
+        assert_eq!(said(Standing::Unconfigured, State::Closed), "not configured");
+        assert_eq!(said(Standing::Misfit(Misfit::NoTopic), State::Closed), "it has no topic events; create it");
+    }
+}

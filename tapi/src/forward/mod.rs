@@ -54,12 +54,12 @@
 //! `window`) is a function of values, time and chance included.
 
 pub(crate) mod breaker;
-mod clusters;
+pub(crate) mod clusters;
 mod control;
 mod deadline;
 mod error;
 mod fault;
-pub(crate) mod figures;
+mod figures;
 mod forwarder;
 mod handle;
 mod in_flight;
