@@ -3,7 +3,7 @@
 //! # The path of one event
 //!
 //! 1. [`ingest`] takes it, appends it to the local buffer, and answers 200 once it is durable.
-//! 2. [`forward`] drains the buffer: it hands each record to the Kafka cluster that takes records now, and moves the
+//! 2. `forward` drains the buffer: it hands each record to the Kafka cluster that takes records now, and moves the
 //!    buffer's floor when the cluster has acknowledged it. What happens when one of them dies stands there.
 //!
 //! # What a crash leaves
@@ -16,14 +16,13 @@
 //!
 //! # What is bounded
 //!
-//! What [`ingest`] bounds, and the records on their way to Kafka. [`config`] names each bound, its unit and what happens
+//! What [`ingest`] bounds, and the records on their way to Kafka. `config` names each bound, its unit and what happens
 //! at it.
 
 mod admin;
-pub mod config;
-pub mod forward;
+mod config;
+mod forward;
 mod metrics;
 mod run;
 
-pub use config::Config;
-pub use run::{check_config, run};
+pub use run::{buffer_dir, check_config, run};

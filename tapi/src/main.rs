@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use buffer_tools::BufferCommand;
 use clap::{Parser, Subcommand};
-use tapi::Config;
 
 /// librdkafka's as well: `build.rs` sees to that.
 #[global_allocator]
@@ -73,9 +72,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(settings) => tapi::run(settings.config),
         Command::CheckConfig(settings) => tapi::check_config(settings.config.as_deref()),
-        Command::Buffer { settings, buffer } => {
-            buffer.run(|| Ok(service::settings::<Config>(settings.config.as_deref())?.value.data))
-        }
+        Command::Buffer { settings, buffer } => buffer.run(|| tapi::buffer_dir(settings.config.as_deref())),
     };
     service::exit::report("tapi", outcome)
 }

@@ -8,7 +8,7 @@ use service::Section;
 use service::metrics::Encoder;
 
 use crate::forward::breaker::Cause;
-use crate::forward::{Cluster, Fault, Remote, Snapshot, figures};
+use crate::forward::{Cluster, Fault, Remote, Snapshot};
 
 /// The figures of the drain. Register it with a `prometheus_client` registry as a collector.
 #[derive(Clone)]
@@ -26,14 +26,14 @@ impl Collector for ForwardMetrics {
         let mut out = Encoder::new(encoder);
         let clusters = || Cluster::BOTH.into_iter().zip(&snapshot.clusters);
         out.counters("tapi_forward_records", "Records acknowledged, by cluster.", |rows| {
-            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.acknowledged))
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.counts.acknowledged))
         })?;
         let help = "Records that came back from a cluster, by what was at fault; taken_back: nothing, we took them.";
         out.counters("tapi_forward_faults", help, |rows| {
             for (cluster, of) in clusters() {
                 for fault in Fault::ALL {
                     let labels = [("cluster", cluster.name()), ("fault", fault.name())];
-                    rows.some(labels, of.faults[fault as usize])?;
+                    rows.some(labels, of.counts.faults[fault as usize])?;
                 }
             }
             Ok(())
@@ -42,22 +42,21 @@ impl Collector for ForwardMetrics {
             for (cluster, of) in clusters() {
                 for cause in Cause::ALL {
                     let labels = [("cluster", cluster.name()), ("cause", cause.name())];
-                    rows.some(labels, of.transitions[cause as usize])?;
+                    rows.some(labels, of.counts.transitions[cause as usize])?;
                 }
             }
             Ok(())
         })?;
         out.counters("tapi_forward_producers_replaced", "Producers that failed for good.", |rows| {
-            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.restarts))
+            clusters().try_for_each(|(cluster, of)| rows.row([("cluster", cluster.name())], of.counts.restarts))
         })?;
         out.gauges("tapi_forward_breaker", "A cluster's breaker: 0 closed, 1 half-open, 2 open.", |rows| {
-            clusters().try_for_each(|(cluster, of)| {
-                rows.gauge([("cluster", cluster.name())], figures::number(of.state) as f64)
-            })
+            clusters()
+                .try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.breaker.number() as f64))
         })?;
         out.gauges("tapi_forward_usable", "1 for a cluster that was seen and is what it should be.", |rows| {
             clusters().try_for_each(|(cluster, of)| {
-                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(of.unusable.is_empty())))
+                rows.gauge([("cluster", cluster.name())], f64::from(u8::from(of.standing.is_fit())))
             })
         })?;
         out.gauges("tapi_forward_target", "1 for the cluster that gets records now.", |rows| {
@@ -95,14 +94,44 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
     };
     let mut section = Section::new("drain to Kafka").row("records go to", target).row("partitions", partitions);
     for (cluster, of) in Cluster::BOTH.into_iter().zip(&snapshot.clusters) {
-        let state = if of.unusable.is_empty() { of.state } else { &of.unusable };
-        section = section
-            .row(cluster.name(), state)
-            .row(format!("{cluster}: acknowledged, on their way"), format!("{}, {}", of.acknowledged, of.outstanding));
+        let state = of.standing.why_unusable().unwrap_or_else(|| of.breaker.name().into());
+        section = section.row(cluster.name(), state).row(
+            format!("{cluster}: acknowledged, on their way"),
+            format!("{}, {}", of.counts.acknowledged, of.outstanding),
+        );
         if !of.last_error.is_empty() {
             section = section.row(format!("{cluster}: last complaint"), of.last_error.clone());
         }
     }
     section = section.row("records set aside", snapshot.quarantined.to_string());
-    if snapshot.blocked.is_empty() { section } else { section.row("held up", snapshot.blocked.clone()) }
+    match &snapshot.blocked {
+        Some(blocked) => section.row("held up", blocked.to_string()),
+        None => section,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::forward::breaker::State;
+    use crate::forward::clusters::{Misfit, Standing};
+
+    #[test]
+    fn the_status_page_has_of_each_cluster_its_breaker_or_why_it_is_not_used() {
+        let fit = || Standing::Fit(Arc::default());
+        let mut snapshot = Snapshot::default();
+        let mut said = |standing: Standing, breaker| {
+            (snapshot.clusters[0].standing, snapshot.clusters[0].breaker) = (standing, breaker);
+            let rows = section(&snapshot).rows;
+            rows.into_iter().find(|(name, _)| name == "primary").unwrap().1
+        };
+        assert_eq!(said(fit(), State::Closed), "closed");
+        assert_eq!(said(fit(), State::HalfOpen { acknowledged: 1 }), "half-open");
+        assert_eq!(said(Standing::default(), State::Closed), "no answer yet");
+        assert_eq!(said(Standing::Unseen("down".into()), State::Closed), "down");
+        assert_eq!(said(Standing::Unconfigured, State::Closed), "not configured");
+        assert_eq!(said(Standing::Misfit(Misfit::NoTopic), State::Closed), "it has no topic events; create it");
+    }
 }

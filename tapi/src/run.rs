@@ -22,6 +22,14 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     })
 }
 
+/// The folder of the local buffer, by the settings.
+///
+/// # Errors
+/// [`Failure::Usage`] with every fault.
+pub fn buffer_dir(file: Option<&Path>) -> Result<PathBuf, Failure> {
+    Ok(service::settings::<Config>(file)?.value.data)
+}
+
 /// Opens the buffer, looks at the Kafka clusters, and serves and drains until SIGTERM or SIGINT. Then it takes no more,
 /// drains what it has within the time that the settings give it, and ends.
 ///
@@ -40,7 +48,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let bound = ingest::listen(config.listen, config.ingest.thread_count());
     let (listen, listeners) = bound.map_err(Failure::failed)?;
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader is taken"))?;
-    let forward = Forward::start(&clusters, &config.data, reader).map_err(Failure::failed)?;
+    let forward = Forward::start(&clusters.plan(), &config.data, reader).map_err(Failure::failed)?;
     let admin = TapiAdmin::new(Arc::clone(&metrics), forward.remote(), listen, config.ingest.is_open());
     let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
 

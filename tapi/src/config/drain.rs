@@ -8,8 +8,8 @@ use service::{Problem, Properties};
 use wire::Window;
 use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 
-use crate::forward::Cluster;
-use crate::forward::breaker;
+use super::breaker::Breaker;
+use crate::forward::{Bounds, Cluster, Plan};
 
 /// A window larger than this is a buffer of its own.
 const WINDOW_BYTES_MAX: usize = 1 << 30;
@@ -33,7 +33,7 @@ const FORBIDDEN: [(&str, &str); 7] = [
 /// The drain to Kafka.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Kafka {
+pub(crate) struct Kafka {
     /// Brokers of the cluster that gets everything while it can, `host:port` with commas between. Default
     /// `127.0.0.1:19092`.
     pub primary: String,
@@ -85,60 +85,13 @@ impl Default for Kafka {
     }
 }
 
-/// When to leave a cluster, and when to come back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Breaker {
-    /// Time without progress of a partition that has records handed over, milliseconds; five times as long until its
-    /// first acknowledgement, which takes a connection. Default 1,000.
-    pub stall_ms: u64,
-    /// The same while no broker of the cluster can be reached. Default 200.
-    pub stall_unreachable_ms: u64,
-    /// Share of failures, percent, over 10 s. Default 50.
-    pub failures_percent: u32,
-    /// Results in these 10 s below which the share says nothing. Default 100.
-    pub results_min: u64,
-    /// Pause before a cluster that was left is tried with real records, milliseconds. Default 30,000.
-    pub pause_ms: u64,
-    /// Records that it has to acknowledge then. Default 5.
-    pub probes: u32,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        let limits = breaker::Limits::default();
-        Self {
-            stall_ms: limits.stall.as_millis() as u64,
-            stall_unreachable_ms: limits.stall_unreachable.as_millis() as u64,
-            failures_percent: limits.failures_percent,
-            results_min: limits.results_min,
-            pause_ms: limits.pause.as_millis() as u64,
-            probes: limits.probes,
-        }
-    }
-}
-
-impl Breaker {
-    /// As the breaker takes them.
-    pub fn limits(&self) -> breaker::Limits {
-        breaker::Limits {
-            failures_percent: self.failures_percent,
-            results_min: self.results_min,
-            stall: Duration::from_millis(self.stall_ms),
-            stall_unreachable: Duration::from_millis(self.stall_unreachable_ms),
-            pause: Duration::from_millis(self.pause_ms),
-            probes: self.probes,
-            ..breaker::Limits::default()
-        }
-    }
-}
-
 impl Kafka {
-    /// Names of keys whose values are never printed: passwords are among them.
-    pub const SECRETS: &'static [&'static str] = &["properties", "primary_properties", "secondary_properties"];
+    /// Names of keys whose values are never printed: passwords are among them. A test holds the whole to its part.
+    #[cfg(test)]
+    pub(crate) const SECRETS: &'static [&'static str] = &["properties", "primary_properties", "secondary_properties"];
 
     /// A cluster: its brokers, and the properties for both with its own over them.
-    pub fn cluster(&self, cluster: Cluster) -> kafka::Cluster {
+    pub(crate) fn cluster(&self, cluster: Cluster) -> kafka::Cluster {
         let (brokers, own) = match cluster {
             Cluster::Primary => (&self.primary, &self.primary_properties),
             Cluster::Secondary => (&self.secondary, &self.secondary_properties),
@@ -148,7 +101,7 @@ impl Kafka {
 
     /// How long its topics have to keep their records. The window is not known here, and nothing that is refused depends
     /// on it.
-    pub fn retention(&self) -> Retention {
+    fn retention(&self) -> Retention {
         Retention::new(Window::default(), Duration::from_millis(self.events_retention_ms_min))
     }
 
@@ -156,21 +109,34 @@ impl Kafka {
     ///
     /// # Errors
     /// The first that it does not know or does not take.
-    pub fn check(&self) -> Result<(), kafka::Failure> {
+    pub(crate) fn check(&self) -> Result<(), kafka::Failure> {
         let clusters = Cluster::BOTH.map(|cluster| self.cluster(cluster));
         clusters.iter().filter(|cluster| cluster.is_configured()).try_for_each(kafka::Cluster::check)
     }
 
     /// The cluster that the settings choose, if any.
-    pub fn pinned(&self) -> Option<Cluster> {
+    pub(crate) fn pinned(&self) -> Option<Cluster> {
         Cluster::parse(&self.pin)
+    }
+
+    /// What the drain is told of all this. References are not followed: that is for [`resolved`](Self::resolved).
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            clusters: Cluster::BOTH.map(|cluster| self.cluster(cluster)),
+            pin: self.pinned(),
+            linger_ms: self.linger_ms,
+            bounds: Bounds { records_max: self.window_records_max, bytes_max: self.window_bytes_max },
+            finish_within: Duration::from_millis(self.shutdown_timeout_ms),
+            retention: self.retention(),
+            breaker: self.breaker.limits(),
+        }
     }
 
     /// The same with every `file:` and `env:` replaced by what it stands for.
     ///
     /// # Errors
     /// Where one stands for nothing.
-    pub fn resolved(&self) -> Result<Self, Unresolved> {
+    pub(crate) fn resolved(&self) -> Result<Self, Unresolved> {
         Ok(Self {
             properties: self.properties.resolved()?,
             primary_properties: self.primary_properties.resolved()?,
@@ -180,12 +146,12 @@ impl Kafka {
     }
 
     /// What deserves a second look, one sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         Cluster::BOTH.into_iter().filter_map(|cluster| self.cluster(cluster).warning()).collect()
     }
 
     /// What is wrong with the values that their types cannot say.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut demand = |holds: bool, key: &'static str, message: String| {
             if !holds {
@@ -292,6 +258,26 @@ mod tests {
     }
 
     #[test]
+    fn the_drain_is_told_what_the_settings_say() {
+        let kafka = Kafka {
+            pin: "secondary".into(),
+            linger_ms: 7,
+            window_bytes_max: 5 << 20,
+            window_records_max: 11,
+            shutdown_timeout_ms: 13,
+            events_retention_ms_min: 17,
+            breaker: Breaker { stall_ms: 19, ..Breaker::default() },
+            ..Kafka::default()
+        };
+        let plan = kafka.plan();
+        assert_eq!(plan.clusters, Cluster::BOTH.map(|cluster| kafka.cluster(cluster)));
+        assert_eq!((plan.pin, plan.linger_ms), (Some(Cluster::Secondary), 7));
+        assert_eq!((plan.bounds.bytes_max, plan.bounds.records_max), (5 << 20, 11));
+        assert_eq!((plan.finish_within, plan.retention), (Duration::from_millis(13), kafka.retention()));
+        assert_eq!(plan.breaker, kafka.breaker.limits());
+    }
+
+    #[test]
     fn a_property_that_is_none_is_named() {
         let mut kafka = Kafka::default();
         assert!(kafka.check().is_ok());
@@ -308,10 +294,5 @@ mod tests {
         assert_eq!(kafka.warnings(), [""; 0]);
         kafka.secondary_properties.set("enable.ssl.certificate.verification", "false");
         assert_eq!(kafka.warnings().len(), 1);
-    }
-
-    #[test]
-    fn the_defaults_are_the_breakers_own() {
-        assert_eq!(Breaker::default().limits(), breaker::Limits::default());
     }
 }

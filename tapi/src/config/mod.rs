@@ -2,6 +2,7 @@
 //!
 //! `tapi.toml` beside this crate is the commented example; a test holds it to these structs.
 
+mod breaker;
 mod drain;
 
 use std::net::SocketAddr;
@@ -11,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Problem, Settings};
 
-pub use drain::{Breaker, Kafka};
+pub(crate) use drain::Kafka;
 
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one. Put a TLS terminator before it:
     /// several SDKs speak https only.
     pub listen: SocketAddr,

@@ -25,7 +25,7 @@ const FIRST_FACTOR: u32 = 5;
 
 /// What a breaker goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Share of failures that opens it, percent.
     pub failures_percent: u32,
     /// Results below which the share says nothing.
@@ -58,9 +58,10 @@ impl Default for Limits {
 }
 
 /// Whether a cluster is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum State {
     /// It gets every record that is meant for it.
+    #[default]
     Closed,
     /// It gets none.
     Open {
@@ -76,18 +77,27 @@ pub enum State {
 
 impl State {
     /// Name for people and metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open { .. } => "open",
             Self::HalfOpen { .. } => "half-open",
         }
     }
+
+    /// Number for metrics.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen { .. } => 1,
+            Self::Open { .. } => 2,
+        }
+    }
 }
 
 /// Why a breaker changed its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// Too many failures.
     Failures,
     /// No progress for too long.
@@ -106,7 +116,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Failures,
         Self::Stalled,
         Self::Unreachable,
@@ -117,7 +127,7 @@ impl Cause {
     ];
 
     /// Name for people and metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Failures => "failures",
             Self::Stalled => "stalled",
@@ -138,7 +148,7 @@ impl fmt::Display for Cause {
 
 /// A change of state: logged once, counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
+pub(crate) struct Transition {
     /// The state before.
     pub from: State,
     /// The state now.
@@ -149,7 +159,7 @@ pub struct Transition {
 
 /// The longest times without progress among partitions that have records handed over; zero where there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stall {
+pub(crate) struct Stall {
     /// Of those that have acknowledged records before.
     pub known: Duration,
     /// Of new ones, whose connection may have to be made first.
@@ -158,14 +168,14 @@ pub struct Stall {
 
 impl Stall {
     /// Of all.
-    pub fn longest(self) -> Duration {
+    pub(crate) fn longest(self) -> Duration {
         self.known.max(self.new)
     }
 }
 
 /// What is seen of a cluster at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// Longest times that partitions with records handed over have made no progress.
     pub stall: Stall,
     /// No broker can be reached, as far as is known.
@@ -181,7 +191,7 @@ struct Bucket {
 
 /// The breaker of one cluster.
 #[derive(Debug, Clone)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     limits: Limits,
     state: State,
     begun: Instant,
@@ -190,22 +200,22 @@ pub struct Breaker {
 
 impl Breaker {
     /// A closed one.
-    pub fn new(limits: Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
         Self { limits, state: State::Closed, begun: now, buckets: [Bucket::default(); BUCKETS] }
     }
 
     /// The state of now.
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.state
     }
 
     /// Whether it is closed.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
     /// Records were acknowledged.
-    pub fn acknowledged(&mut self, now: Instant, count: u64) -> Option<Transition> {
+    pub(crate) fn acknowledged(&mut self, now: Instant, count: u64) -> Option<Transition> {
         self.bucket(now).acknowledged += count;
         let State::HalfOpen { acknowledged } = self.state else { return None };
         let acknowledged = acknowledged.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
@@ -219,7 +229,7 @@ impl Breaker {
 
     /// Records failed for a reason that lies with the cluster, not with them. `may_open` says that there is somewhere
     /// else to go.
-    pub fn failed(&mut self, now: Instant, count: u64, may_open: bool) -> Option<Transition> {
+    pub(crate) fn failed(&mut self, now: Instant, count: u64, may_open: bool) -> Option<Transition> {
         self.bucket(now).failed += count;
         match self.state {
             State::Open { .. } => None,
@@ -229,7 +239,7 @@ impl Breaker {
     }
 
     /// The cluster refuses everything: there is nothing to wait for.
-    pub fn refused(&mut self, now: Instant, may_open: bool) -> Option<Transition> {
+    pub(crate) fn refused(&mut self, now: Instant, may_open: bool) -> Option<Transition> {
         match self.state {
             State::Open { .. } => None,
             State::Closed if !may_open => None,
@@ -238,7 +248,7 @@ impl Breaker {
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: Instant, sight: Sight, may_open: bool) -> Option<Transition> {
+    pub(crate) fn tick(&mut self, now: Instant, sight: Sight, may_open: bool) -> Option<Transition> {
         match self.state {
             State::Open { until } => {
                 (now >= until).then(|| self.change(State::HalfOpen { acknowledged: 0 }, Cause::PauseOver))
@@ -250,7 +260,7 @@ impl Breaker {
     }
 
     /// Whether what is seen would open it, had it the choice.
-    pub fn stalled(&self, sight: Sight) -> Option<Cause> {
+    pub(crate) fn stalled(&self, sight: Sight) -> Option<Cause> {
         if sight.unreachable && sight.stall.longest() >= self.limits.stall_unreachable {
             return Some(Cause::Unreachable);
         }
@@ -259,7 +269,7 @@ impl Breaker {
     }
 
     /// Ends the pause of an open one.
-    pub fn try_early(&mut self) -> Option<Transition> {
+    pub(crate) fn try_early(&mut self) -> Option<Transition> {
         matches!(self.state, State::Open { .. })
             .then(|| self.change(State::HalfOpen { acknowledged: 0 }, Cause::OtherInTrouble))
     }
@@ -323,6 +333,12 @@ mod tests {
         let transition = breaker.tick(now, FINE, true).unwrap();
         assert_eq!((transition.to, transition.cause), (State::HalfOpen { acknowledged: 0 }, Cause::PauseOver));
         (breaker, now)
+    }
+
+    #[test]
+    fn states_have_numbers() {
+        let states = [State::Closed, State::HalfOpen { acknowledged: 0 }, State::Open { until: Instant::now() }];
+        assert_eq!(states.map(State::number), [0, 1, 2]);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::fit::Misfit;
+use super::clusters::Misfit;
 use super::router::Cluster;
 
 /// What the drain could not do.
 #[derive(Debug, thiserror::Error)]
-pub enum DrainError {
+pub(crate) enum DrainError {
     /// A property that librdkafka does not take. Change the settings.
     #[error("the Kafka settings cannot be used: {0}")]
     Settings(#[from] kafka::Failure),

@@ -4,7 +4,7 @@ use kafka::Code;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// We took the record back; nobody is to blame.
     TakenBack,
     /// The cluster did not take it now: it goes out again, and counts against the cluster.
@@ -19,10 +19,10 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 5] = [Self::TakenBack, Self::Cluster, Self::Topic, Self::Record, Self::Producer];
+    pub(crate) const ALL: [Self; 5] = [Self::TakenBack, Self::Cluster, Self::Topic, Self::Record, Self::Producer];
 
     /// Name for people and metrics.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::TakenBack => "taken_back",
             Self::Cluster => "cluster",
@@ -34,7 +34,7 @@ impl Fault {
 
     /// The fault that an error code means. A code that is not named here counts against the cluster: the record is
     /// kept and sent again.
-    pub fn of(code: Code) -> Self {
+    pub(crate) fn of(code: Code) -> Self {
         match code {
             Code::PurgeQueue | Code::PurgeInflight => Self::TakenBack,
             Code::MessageSizeTooLarge

@@ -4,26 +4,24 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafka::{Producer, Report};
 use local_buffer::Reader;
-use service::Shutdown;
 use service::backoff::chance;
-use tracing::{error, info, warn};
-use wire::topic::EVENTS_REJECTED;
+use tracing::{info, warn};
+use wire::PartitionCount;
 
-use super::board::Board;
-use super::breaker::State as BreakerState;
+use super::breaker::State;
+use super::clusters::Clusters;
+use super::control::{Control, Wish};
+use super::deadline::Deadline;
 use super::error::DrainError;
-use super::fault::Fault;
-use super::figures::{Figures, Snapshot};
-use super::handle::Control;
-use super::listen::Standing;
-use super::memory::Memory;
-use super::outlet::Outlet;
-use super::router::{Change, Cluster, Outcome, Router, is_bad, takes_back};
-use super::send::{Sender, Trouble};
-use super::window::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Route, State, Token, Window, after};
-use crate::config::Kafka;
+use super::figures::{ClusterFigures, Figures, Snapshot};
+use super::in_flight::InFlight;
+use super::outlets::{Outlets, Tally};
+use super::plan::Plan;
+use super::route::Route;
+use super::router::{Change, Cluster, Router, is_bad, takes_back};
+use super::send::Sender;
+use super::way::Ways;
 
 /// Longest wait for librdkafka between two looks at everything else, while it holds records.
 const BUSY: Duration = Duration::from_millis(5);
@@ -34,86 +32,52 @@ const GATHER: Duration = Duration::from_millis(1);
 const WAITING: Duration = Duration::from_millis(5);
 /// A pause while there is nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
-/// Longest time to wait for records that were taken back; they were measured to be back within 3 ms, 500,000 within
-/// 57 ms. What is later comes when it comes.
-const TAKE_BACK: Duration = Duration::from_millis(200);
-/// A producer that brings nothing through for so long, though a broker can be reached, gives way to a new one.
-const RESTART_AFTER: Duration = Duration::from_mins(2);
 /// Between two publications of the figures.
 const PUBLISH: Duration = Duration::from_millis(100);
 
-/// What came back from one cluster in one go.
-#[derive(Debug, Default)]
-struct Tally {
-    acknowledged: u64,
-    failed: u64,
-    refused: bool,
-    broken: Option<Route>,
-}
-
 /// The thread's state.
-pub(crate) struct Forwarder {
-    /// Before the window: librdkafka reads in it until they are gone.
-    pub(super) outlets: [Outlet; 2],
-    window: Window,
-    reader: Reader,
-    pub(super) router: Router,
-    pub(super) memory: Memory,
-    pub(super) board: Arc<Board>,
-    pub(super) board_seen: Option<u64>,
-    pub(super) standings: [Standing; 2],
-    pub(super) control: Arc<Control>,
-    finish: Shutdown,
-    finish_until: Option<Instant>,
-    pub(super) kafka: Kafka,
-    reports: Vec<Report>,
-    pub(super) figures: Snapshot,
-    published: Arc<Figures>,
+pub(super) struct Forwarder {
+    /// Before the records in flight: librdkafka reads in their window until the producers are gone.
+    outlets: Outlets,
+    in_flight: InFlight,
+    clusters: Clusters,
+    router: Router,
+    control: Arc<Control>,
+    deadline: Deadline,
+    figures: Arc<Figures>,
     publish_at: Instant,
-    /// The last read found nothing more.
-    read_all: bool,
-    read_failed: bool,
 }
 
 impl Forwarder {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the handle that makes all of them")]
+    /// Drains what the reader gives to these clusters; begins to connect.
+    ///
+    /// # Errors
+    /// Where librdkafka does not take a setting.
     pub(super) fn new(
-        kafka: &Kafka,
-        memory: Memory,
+        plan: &Plan,
+        clusters: Clusters,
         reader: Reader,
-        board: Arc<Board>,
         control: Arc<Control>,
-        published: Arc<Figures>,
-        finish: Shutdown,
-        now: Instant,
     ) -> Result<Self, DrainError> {
-        let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(kafka, cluster, now));
+        let now = Instant::now();
         let mut forwarder = Self {
-            outlets: [primary?, secondary?],
-            window: Window::default(),
-            reader,
-            router: Router::new(kafka.breaker.limits(), kafka.pinned(), now),
-            memory,
-            board,
-            board_seen: None,
-            standings: [Standing::Unseen(String::new()), Standing::Unseen(String::new())],
+            outlets: Outlets::new(plan, now)?,
+            in_flight: InFlight::new(reader, plan.bounds),
+            clusters,
+            router: Router::new(plan.breaker, plan.pin, now),
             control,
-            finish,
-            finish_until: None,
-            kafka: kafka.clone(),
-            reports: Vec::new(),
-            figures: Snapshot { running: true, ..Snapshot::default() },
-            published,
+            deadline: Deadline::new(plan.finish_within),
+            figures: Arc::default(),
             publish_at: now,
-            read_all: false,
-            read_failed: false,
         };
-        if let Some(count) = forwarder.memory.count() {
-            forwarder.use_partitions(count, now);
-        }
-        forwarder.hear_clusters(now);
+        forwarder.follow_clusters(now);
         forwarder.publish(now);
         Ok(forwarder)
+    }
+
+    /// Where it publishes its figures.
+    pub(super) fn figures(&self) -> Arc<Figures> {
+        Arc::clone(&self.figures)
     }
 
     /// Drains until it is told to finish, and has.
@@ -124,13 +88,13 @@ impl Forwarder {
             self.hear_operator();
             self.collect(now);
             self.tick(now);
-            self.move_floor();
-            self.fill();
+            self.in_flight.move_floor();
+            self.in_flight.fill();
             self.hand_over(now);
             if now >= self.publish_at {
                 self.publish(now);
             }
-            if self.finish.is_triggered() && self.is_finished(now) {
+            if self.control.is_finishing() && self.is_finished(now) {
                 break;
             }
             self.rest();
@@ -138,313 +102,171 @@ impl Forwarder {
         self.end();
     }
 
+    // === what is heard ===
+
+    fn hear_clusters(&mut self, now: Instant) {
+        if self.clusters.hear() {
+            self.follow_clusters(now);
+        }
+    }
+
+    /// Records go to those clusters that are what they should be, and to no other.
+    fn follow_clusters(&mut self, now: Instant) {
+        if let Some(partitions) = self.clusters.partitions() {
+            self.outlets.set_partitions(partitions, now);
+        }
+        for cluster in Cluster::BOTH {
+            let (was, is) = (self.router.is_usable(cluster), self.clusters.standing(cluster).is_fit());
+            self.router.set_usable(cluster, is);
+            if was && !is {
+                self.outlets.take_back(cluster, &mut self.in_flight, now);
+            }
+        }
+    }
+
+    fn hear_operator(&mut self) {
+        let pin = match self.control.take_wish() {
+            None => return,
+            Some(Wish::Pin(cluster)) => Some(cluster),
+            Some(Wish::Release) => None,
+        };
+        info!(pin = pin.map(Cluster::name), "an operator chose");
+        self.router.set_pin(pin);
+    }
+
     // === what comes back ===
 
     fn collect(&mut self, now: Instant) {
         for cluster in Cluster::BOTH {
             let mut tally = Tally::default();
-            for route in Route::ALL.into_iter().filter(|route| route.cluster == cluster) {
-                self.collect_from(route, Duration::ZERO, &mut tally);
+            for route in Route::of(cluster) {
+                self.outlets.collect(route, Duration::ZERO, &mut self.in_flight, &mut tally);
             }
             self.settle(cluster, &tally, now);
         }
     }
 
-    /// Takes what came back on one route, having waited for it up to `wait`.
-    fn collect_from(&mut self, route: Route, wait: Duration, tally: &mut Tally) {
-        let line = self.outlets[route.cluster as usize].line(route);
-        let Some(producer) = line.existing() else { return };
-        producer.serve(wait, &mut self.reports);
-        tally.refused |= producer.take_refused();
-        if producer.is_fatal() {
-            tally.broken = Some(route);
-        }
-        self.apply(route, Instant::now(), tally);
-    }
-
-    /// What became of records, in the window and in the figures.
-    fn apply(&mut self, route: Route, now: Instant, tally: &mut Tally) {
-        let other_lane = self.figures.partitions.unwrap_or(0) as usize;
-        let mut reports = std::mem::take(&mut self.reports);
-        let line = self.outlets[route.cluster as usize].line(route);
-        for Report { token, result, .. } in reports.drain(..) {
-            let token = Token::from_usize(token);
-            let lane = usize::from(token.lane);
-            line.progress.came_back(lane, result.is_ok(), now);
-            let Err(code) = result else {
-                tally.acknowledged += 1;
-                self.window.came_back(token, route, |_| State::Done);
-                continue;
-            };
-            let fault = match Fault::of(code) {
-                // Events are not held up for those that were set aside.
-                Fault::Topic if lane == other_lane => Fault::Record,
-                fault => fault,
-            };
-            self.figures.of(route.cluster).faults[fault as usize] += 1;
-            match fault {
-                Fault::Cluster => tally.failed += 1,
-                Fault::Topic => tally.refused = true,
-                Fault::Producer => tally.broken = Some(route),
-                Fault::TakenBack | Fault::Record => {}
-            }
-            self.window.came_back(token, route, |state| match state {
-                State::Sent { route: holder, refused } if holder == route => after(fault, route, refused),
-                other => other,
-            });
-        }
-        if tally.acknowledged > 0
-            && let Some(producer) = line.existing()
-        {
-            producer.reached();
-        }
-        self.reports = reports;
-    }
-
+    /// What follows for a cluster from what came back.
     fn settle(&mut self, cluster: Cluster, tally: &Tally, now: Instant) {
-        let retry = &mut self.outlets[cluster as usize].retry;
-        if tally.failed > 0 || tally.refused || tally.broken.is_some() {
-            retry.failed(now, chance());
-        } else if tally.acknowledged > 0 {
-            retry.acknowledged(tally.acknowledged);
-        }
-        self.figures.of(cluster).acknowledged += tally.acknowledged;
-        let outcomes = [
-            (tally.acknowledged > 0).then_some(Outcome::Acknowledged(tally.acknowledged)),
-            (tally.failed > 0).then_some(Outcome::Failed(tally.failed)),
-            tally.refused.then_some(Outcome::Refused),
-        ];
-        for outcome in outcomes.into_iter().flatten() {
+        self.outlets.heed(cluster, tally, now, chance());
+        for outcome in tally.outcomes() {
             if let Some(change) = self.router.outcome(cluster, outcome, now) {
                 self.changed(change, now);
             }
         }
         if let Some(route) = tally.broken {
-            self.restart(route, now);
+            self.outlets.restart(route, &mut self.in_flight, now);
         }
     }
 
-    // === what follows ===
-
     fn tick(&mut self, now: Instant) {
-        let sights = [self.outlets[0].sight(now), self.outlets[1].sight(now)];
+        let sights = self.outlets.sights(now);
         while let Some(change) = self.router.tick(sights, now, chance()) {
             self.changed(change, now);
         }
-        for cluster in Cluster::BOTH {
-            let sight = sights[cluster as usize];
-            if sight.stall.longest() >= RESTART_AFTER && !sight.unreachable {
-                self.restart(Route { cluster, alone: false }, now);
-                self.restart(Route { cluster, alone: true }, now);
-            }
-        }
+        self.outlets.restart_stuck(sights, &mut self.in_flight, now);
     }
 
     /// Logs and counts a transition, once, and does what it asks for.
     fn changed(&mut self, (cluster, transition): Change, now: Instant) {
         let (from, to) = (transition.from.name(), transition.to.name());
-        let records = self.outlets[cluster as usize].outstanding();
+        let outlet = self.outlets.of_mut(cluster);
         if is_bad(transition) {
-            let error = self.figures.of(cluster).last_error.clone();
+            let (records, error) = (outlet.outstanding(), outlet.last_error());
             warn!(%cluster, from, to, cause = %transition.cause, records, error, "the breaker opened");
         } else {
             info!(%cluster, from, to, cause = %transition.cause, "the breaker changed");
         }
-        self.figures.of(cluster).count(transition);
+        outlet.counts.count(transition);
         if takes_back(transition) {
-            self.take_back(cluster, now);
+            self.outlets.take_back(cluster, &mut self.in_flight, now);
         }
         // All that there is may lie with the other cluster, which brings nothing through: without a record there is no
         // probe. What does not become one goes back to where it was.
         let other = cluster.other();
-        let sights = [self.outlets[0].sight(now), self.outlets[1].sight(now)];
-        if matches!(transition.to, BreakerState::HalfOpen { .. })
-            && self.window.waiting() == 0
-            && self.router.in_trouble(other, sights)
+        if matches!(transition.to, State::HalfOpen { .. })
+            && self.in_flight.waiting() == 0
+            && self.router.in_trouble(other, self.outlets.sights(now))
         {
-            self.take_back(other, now);
+            self.outlets.take_back(other, &mut self.in_flight, now);
         }
         self.publish_at = now;
     }
 
-    /// Takes back everything that a cluster holds, so that it can go elsewhere.
-    pub(super) fn take_back(&mut self, cluster: Cluster, now: Instant) {
-        let mut tally = Tally::default();
-        for line in self.outlets[cluster as usize].lines() {
-            line.existing().into_iter().for_each(Producer::purge);
-        }
-        let until = Instant::now() + TAKE_BACK;
-        let (together, alone) = (Route { cluster, alone: false }, Route { cluster, alone: true });
-        let mut wait = Duration::ZERO;
-        loop {
-            self.collect_from(alone, Duration::ZERO, &mut tally);
-            self.collect_from(together, wait, &mut tally);
-            if self.outlets[cluster as usize].outstanding() == 0 || Instant::now() >= until {
-                break;
-            }
-            wait = BUSY;
-        }
-        self.figures.of(cluster).acknowledged += tally.acknowledged;
-        self.outlets[cluster as usize].forgive();
-        if let Some(route) = tally.broken {
-            self.restart(route, now);
-        }
-    }
-
-    /// A new producer in the place of one that can do nothing any more.
-    fn restart(&mut self, route: Route, now: Instant) {
-        let Some(producer) = self.outlets[route.cluster as usize].line(route).take() else { return };
-        let reason = producer.last_error();
-        warn!(cluster = %route.cluster, reason, "the Kafka producer is replaced; what it held goes out again");
-        self.figures.of(route.cluster).restarts += 1;
-        self.close(route, producer, now);
-    }
-
-    fn close(&mut self, route: Route, producer: Producer, now: Instant) {
-        producer.close(&mut self.reports);
-        let mut tally = Tally::default();
-        self.apply(route, now, &mut tally);
-        self.figures.of(route.cluster).acknowledged += tally.acknowledged;
-        self.window.lost(route);
-        self.outlets[route.cluster as usize].line(route).progress.clear();
-    }
-
-    fn move_floor(&mut self) {
-        let Some(end) = self.window.advance() else { return };
-        if let Err(error) = self.reader.acknowledge(end) {
-            error!(%error, "the floor does not move");
-        }
-    }
-
-    fn fill(&mut self) {
-        self.read_all = false;
-        while self.has_room() {
-            let records_max = BATCH_RECORDS_MAX.min(self.kafka.window_records_max - self.window.records());
-            let mut entry = self.window.take_spare();
-            let read = self.reader.read(entry.batch_mut(), records_max, BATCH_BYTES_MAX);
-            self.window.push(entry);
-            match read {
-                Ok(count) => {
-                    if std::mem::take(&mut self.read_failed) {
-                        self.figures.blocked.clear();
-                    }
-                    self.read_all = count == 0;
-                    if count == 0 {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    let said = error.to_string();
-                    if self.figures.blocked != said {
-                        error!(%error, "the local buffer cannot be read; it is tried again");
-                        self.figures.blocked = said;
-                        self.read_failed = true;
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.window.has_room()
-            && self.window.records() < self.kafka.window_records_max
-            && self.window.bytes() < self.kafka.window_bytes_max
-    }
+    // === what goes out ===
 
     fn hand_over(&mut self, now: Instant) {
-        let Some(partitions) = self.memory.count() else { return };
-        if self.window.waiting() == 0 {
+        let Some(partitions) = self.clusters.partitions() else { return };
+        if self.in_flight.waiting() == 0 {
             return;
         }
-        let has = |standing: &Standing| matches!(standing, Standing::Fit(facts) if facts.topics.contains_key(EVENTS_REJECTED));
-        let has_rejected = self.standings.each_ref().map(has);
-        let Self { outlets, router, reader, figures, window, .. } = self;
-        let sender = Sender { outlets, router, reader, figures, partitions, has_rejected, now };
-        if let Some(trouble) = sender.run(window) {
-            self.not_taken(trouble, now);
+        let takes_rejected = Cluster::BOTH.map(|cluster| self.clusters.standing(cluster).takes_rejected());
+        let ways = Ways::new(&self.router, self.outlets.outstanding(), now);
+        let sender = Sender { outlets: &mut self.outlets, ways, partitions, takes_rejected, now };
+        if let Some((route, code)) = sender.run(&mut self.in_flight) {
+            let tally = self.outlets.not_taken(route, code);
+            self.settle(route.cluster, &tally, now);
         }
-    }
-
-    /// A producer did not even take a record: as if the record had come back at once.
-    fn not_taken(&mut self, (route, code): Trouble, now: Instant) {
-        let mut tally = Tally::default();
-        let fault = Fault::of(code);
-        self.figures.of(route.cluster).faults[fault as usize] += 1;
-        match fault {
-            Fault::Producer => tally.broken = Some(route),
-            Fault::Topic => tally.refused = true,
-            Fault::TakenBack | Fault::Cluster | Fault::Record => tally.failed = 1,
-        }
-        self.settle(route.cluster, &tally, now);
     }
 
     /// Waits for whatever comes first of what can come; a wait that is over early costs nothing but a look.
     fn rest(&mut self) {
-        let held = |route: &Route| {
-            self.outlets[route.cluster as usize].lines()[usize::from(route.alone)].progress.outstanding()
-        };
-        match Route::ALL.into_iter().max_by_key(held).filter(|route| held(route) > 0) {
+        match self.outlets.fullest() {
             Some(route) => {
-                if !self.has_room() {
+                if !self.in_flight.has_room() {
                     thread::sleep(GATHER);
                 }
                 let mut tally = Tally::default();
-                self.collect_from(route, BUSY, &mut tally);
+                self.outlets.collect(route, BUSY, &mut self.in_flight, &mut tally);
                 self.settle(route.cluster, &tally, Instant::now());
             }
-            None if self.window.waiting() > 0 => thread::park_timeout(WAITING),
-            None => drop(self.reader.wait(IDLE)),
+            None if self.in_flight.waiting() > 0 => thread::park_timeout(WAITING),
+            None => self.in_flight.wait(IDLE),
         }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let clusters = Cluster::BOTH.map(|cluster| {
+            let outlet = self.outlets.of(cluster);
+            ClusterFigures {
+                standing: self.clusters.standing(cluster).clone(),
+                breaker: self.router.state(cluster),
+                outstanding: u64::from(outlet.outstanding()),
+                stalled_for: outlet.sight(now).stall.longest(),
+                counts: outlet.counts,
+                last_error: outlet.last_error(),
+            }
+        });
+        self.figures.publish(Snapshot {
+            clusters,
+            target: self.router.target(),
+            pin: self.router.pin(),
+            partitions: self.clusters.partitions().map(PartitionCount::get),
+            window_records: self.in_flight.records() as u64,
+            window_bytes: self.in_flight.bytes() as u64,
+            quarantined: self.in_flight.quarantined(),
+            blocked: self.in_flight.blocked().cloned(),
+            running: true,
+        });
+        self.publish_at = now + PUBLISH;
     }
 
     // === the end ===
 
     /// Whether everything is drained, or waiting any longer is in vain.
     fn is_finished(&mut self, now: Instant) -> bool {
-        let limit = Duration::from_millis(self.kafka.shutdown_timeout_ms);
-        let until = *self.finish_until.get_or_insert(now + limit);
-        if self.read_all && self.window.is_empty() {
+        let is_over = self.deadline.is_over(now);
+        if self.in_flight.is_drained() {
             return true;
         }
-        let sights = [self.outlets[0].sight(now), self.outlets[1].sight(now)];
-        now >= until || self.router.target().is_none_or(|target| self.router.in_trouble(target, sights))
+        let sights = self.outlets.sights(now);
+        is_over || self.router.target().is_none_or(|target| self.router.in_trouble(target, sights))
     }
 
     fn end(mut self) {
         let now = Instant::now();
-        for route in Route::ALL {
-            if let Some(producer) = self.outlets[route.cluster as usize].line(route).take() {
-                self.close(route, producer, now);
-            }
-        }
-        self.move_floor();
-        if let Err(error) = self.reader.sync_floor() {
-            warn!(%error, "the floor is not durable: some records will be sent again");
-        }
-        if !self.read_all || !self.window.is_empty() {
-            warn!("the drain ends with records left in the local buffer; the next start continues");
-        }
+        self.outlets.end(&mut self.in_flight, now);
+        self.in_flight.end();
         self.publish(now);
-    }
-
-    fn publish(&mut self, now: Instant) {
-        for cluster in Cluster::BOTH {
-            let outlet = &self.outlets[cluster as usize];
-            let error = outlet.lines()[0].existing().map(Producer::last_error).unwrap_or_default();
-            let (outstanding, sight) = (outlet.outstanding(), outlet.sight(now));
-            let state: BreakerState = self.router.state(cluster);
-            let figures = self.figures.of(cluster);
-            figures.state = state.name();
-            figures.outstanding = u64::from(outstanding);
-            figures.stalled_for = sight.stall.longest();
-            figures.last_error = error;
-        }
-        self.figures.target = self.router.target();
-        self.figures.pin = self.router.pin();
-        self.figures.window_records = self.window.records() as u64;
-        self.figures.window_bytes = self.window.bytes() as u64;
-        self.published.publish(&self.figures);
-        self.publish_at = now + PUBLISH;
     }
 }

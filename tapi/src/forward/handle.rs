@@ -1,60 +1,23 @@
 //! Starting and ending the drain, and what the rest of the process may ask of it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
-use local_buffer::{Reader, ReaderWaker};
-use service::Shutdown;
-use tracing::{info, warn};
+use local_buffer::Reader;
+use tracing::info;
 
-use super::board::Contacts;
+use super::clusters::Clusters;
+use super::control::Control;
 use super::error::DrainError;
 use super::figures::{Figures, Snapshot};
-use super::fit::{fit, partitions};
 use super::forwarder::Forwarder;
-use super::memory::Memory;
+use super::plan::Plan;
 use super::router::Cluster;
-use crate::config::Kafka;
-
-/// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
-/// wrong does, and is found within this time.
-const FIRST_LOOK: Duration = Duration::from_secs(4);
-
-/// What an operator may wish for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    Pin(Cluster),
-    Release,
-}
-
-/// An operator's wish, on its way to the drain.
-pub struct Control {
-    wish: Mutex<Option<Wish>>,
-    waker: ReaderWaker,
-}
-
-impl Control {
-    pub(super) fn new(waker: ReaderWaker) -> Self {
-        Self { wish: Mutex::default(), waker }
-    }
-
-    /// Sends everything to one cluster whatever happens, or, with `None`, to the better one again. Takes effect within
-    /// milliseconds, until the restart.
-    pub fn pin(&self, cluster: Option<Cluster>) {
-        *self.wish.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster.map_or(Wish::Release, Wish::Pin));
-        self.waker.wake();
-    }
-
-    pub(super) fn take(&self) -> Option<Wish> {
-        self.wish.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 /// What the rest of the process has of the drain.
 #[derive(Clone)]
-pub struct Remote {
+pub(crate) struct Remote {
     figures: Arc<Figures>,
     control: Arc<Control>,
     has_secondary: bool,
@@ -62,15 +25,16 @@ pub struct Remote {
 
 impl Remote {
     /// The figures of now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.figures.snapshot()
     }
 
-    /// As [`Control::pin`]; says what was done.
+    /// Sends everything to one cluster whatever happens, or, with `None`, to the better one again. Takes effect within
+    /// milliseconds, until the restart. Says what was done.
     ///
     /// # Errors
     /// Where there is no such cluster.
-    pub fn pin(&self, cluster: Option<Cluster>) -> Result<String, String> {
+    pub(crate) fn pin(&self, cluster: Option<Cluster>) -> Result<String, String> {
         if cluster == Some(Cluster::Secondary) && !self.has_secondary {
             return Err("there is no secondary".into());
         }
@@ -83,12 +47,9 @@ impl Remote {
 }
 
 /// The running drain.
-pub struct Forward {
+pub(crate) struct Forward {
     remote: Remote,
-    finish: Shutdown,
-    waker: ReaderWaker,
     thread: JoinHandle<()>,
-    _contacts: Contacts,
 }
 
 impl Forward {
@@ -97,64 +58,28 @@ impl Forward {
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
     /// Clusters that do not answer are no error.
-    pub fn start(kafka: &Kafka, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
-        let mut memory = Memory::open(dir)?;
-        let contacts = Contacts::start(kafka)?;
-        let looks = contacts.board().wait_for_both(FIRST_LOOK);
-        let facts = looks.each_ref().map(|look| look.as_ref().and_then(|look| look.as_ref().ok()));
-        for cluster in Cluster::BOTH {
-            let Some(seen) = facts[cluster as usize] else {
-                if kafka.cluster(cluster).is_configured() {
-                    let reason = looks[cluster as usize].as_ref().and_then(|look| look.as_ref().err());
-                    let reason = reason.map_or("it is silent", String::as_str);
-                    warn!(%cluster, reason, "no answer from the cluster; it is used as soon as it answers");
-                }
-                continue;
-            };
-            let other = facts[cluster.other() as usize];
-            let outcome = fit(cluster, seen, other, memory.count(), kafka.retention());
-            match outcome {
-                Err(misfit) if misfit.may_pass() => warn!(%cluster, %misfit, "the cluster is not used yet"),
-                outcome => outcome.map_err(|misfit| DrainError::Misfit { cluster, misfit })?,
-            }
-        }
-        if let Some(seen) = facts.into_iter().flatten().next()
-            && let Some(count) = wire::PartitionCount::try_new(partitions(seen))
-        {
-            memory.remember(count)?;
-        }
-        let waker = reader.waker();
-        let control = Arc::new(Control::new(waker.clone()));
-        let figures = Arc::new(Figures::default());
-        let finish = Shutdown::new();
-        let has_secondary = !kafka.secondary.is_empty();
-        let remote = Remote { figures: Arc::clone(&figures), control: Arc::clone(&control), has_secondary };
-        let forwarder = Forwarder::new(
-            kafka,
-            memory,
-            reader,
-            contacts.board(),
-            control,
-            Arc::clone(&figures),
-            finish.clone(),
-            Instant::now(),
-        )?;
+    pub(crate) fn start(plan: &Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
+        let control = Arc::new(Control::new(reader.waker()));
+        let has_secondary = plan.cluster(Cluster::Secondary).is_configured();
+        let clusters = Clusters::start(plan, dir)?;
+        let forwarder = Forwarder::new(plan, clusters, reader, Arc::clone(&control))?;
+        let figures = forwarder.figures();
+        let remote = Remote { figures: Arc::clone(&figures), control, has_secondary };
         let thread = thread::Builder::new().name("forward".into()).spawn(move || {
             let _ended = Ended(figures);
             forwarder.run();
         })?;
-        Ok(Self { remote, finish, waker, thread, _contacts: contacts })
+        Ok(Self { remote, thread })
     }
 
     /// What the rest of the process may ask of it.
-    pub fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         self.remote.clone()
     }
 
     /// Nothing more comes in: drains what is there, within the time that the settings give it, and ends.
-    pub fn finish(self) {
-        self.finish.trigger();
-        self.waker.wake();
+    pub(crate) fn finish(self) {
+        self.remote.control.finish();
         if self.thread.join().is_ok() {
             info!("the drain has ended");
         }

@@ -2,13 +2,14 @@
 //!
 //! # The path of a record
 //!
-//! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the `window`. The window is
-//!    bounded; what is not in it stays on disk.
+//! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the window, and it is `in_flight`.
+//!    The window is bounded; what is not in it stays on disk.
 //! 2. Its partition is murmur2 of its messageId modulo the count that this host has used from its first contact on, so
 //!    that its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
 //!    to `events`, those that were set aside to `events.rejected`.
-//! 3. The `router` says which cluster. librdkafka reads the value where it lies in the window: it is not copied.
-//! 4. The cluster acknowledges it, from every in-sync replica, or it comes back with a `fault`.
+//! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over: librdkafka
+//!    reads the value where it lies in the window, it is not copied.
+//! 4. The cluster acknowledges it, from every in-sync replica, or it comes back to the `outlets` with a `fault`.
 //! 5. The floor of the buffer moves over the gap-free row of acknowledged records, and over nothing else.
 //!
 //! # What is promised
@@ -39,29 +40,38 @@
 //! | after it, before the floor is durable | the record is sent again |
 //! | after the floor is durable | nothing is sent |
 //!
-//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `window`) is a function of values, time
-//! and chance included; `forwarder` is the thread that asks them and does what they say.
+//! # Who knows what
+//!
+//! | who | what |
+//! |---|---|
+//! | `clusters` | what each of the two is, judged in one place, at the start and later; the partition count |
+//! | `in_flight` | the records on their way, what each waits for, the floor behind them |
+//! | `outlets` | the producers, what they hold and since when; what is taken back, and who is replaced |
+//! | `router` | two breakers and the operator's pin: where records go |
+//! | `forwarder` | the thread: asks these and does what they say |
+//!
+//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `fit`, `standing`, `tally`, `way`,
+//! `window`) is a function of values, time and chance included.
 
-mod board;
-pub mod breaker;
+pub(crate) mod breaker;
+pub(crate) mod clusters;
+mod control;
+mod deadline;
 mod error;
 mod fault;
-pub mod figures;
-mod fit;
+mod figures;
 mod forwarder;
 mod handle;
-mod listen;
-mod memory;
-mod outlet;
-mod progress;
-mod retry;
+mod in_flight;
+mod outlets;
+mod plan;
+mod route;
 mod router;
 mod send;
-mod window;
+mod way;
 
-pub use error::DrainError;
-pub use fault::Fault;
-pub use figures::Snapshot;
-pub use fit::Misfit;
-pub use handle::{Control, Forward, Remote};
-pub use router::Cluster;
+pub(crate) use fault::Fault;
+pub(crate) use figures::Snapshot;
+pub(crate) use handle::{Forward, Remote};
+pub(crate) use plan::{Bounds, Plan};
+pub(crate) use router::Cluster;

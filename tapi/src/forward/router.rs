@@ -26,7 +26,7 @@ const EARLY_LAST: Duration = Duration::from_secs(5);
 
 /// One of the two clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cluster {
+pub(crate) enum Cluster {
     /// Gets everything while it can.
     Primary,
     /// Gets everything while the primary cannot.
@@ -35,11 +35,11 @@ pub enum Cluster {
 
 impl Cluster {
     /// Both.
-    pub const BOTH: [Self; 2] = [Self::Primary, Self::Secondary];
+    pub(crate) const BOTH: [Self; 2] = [Self::Primary, Self::Secondary];
 
     /// The other one.
     #[must_use]
-    pub fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             Self::Primary => Self::Secondary,
             Self::Secondary => Self::Primary,
@@ -47,7 +47,7 @@ impl Cluster {
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Primary => "primary",
             Self::Secondary => "secondary",
@@ -55,7 +55,7 @@ impl Cluster {
     }
 
     /// The cluster with this name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::BOTH.into_iter().find(|cluster| cluster.name() == name)
     }
 }

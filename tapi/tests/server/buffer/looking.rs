@@ -182,7 +182,8 @@ fn the_help_speaks_of_tapi_and_its_folders() {
     let (_, help, _) = output(&mut tapi(&["buffer", "--help"]));
     let folders = ["/var/lib/tapi", "TAPI_DATA, by default ./data/tapi."];
     assert!(folders.iter().all(|folder| help.contains(folder)), "{help}");
-    assert!(std::path::Path::new("./data/tapi") == tapi::Config::default().data);
+    let (_, settings, _) = output(&mut tapi(&["check-config"]));
+    assert!(settings.lines().any(|line| line.starts_with("data ") && line.contains("./data/tapi")), "{settings}");
 }
 
 /// As large as a backlog of hours with `TESTS_CHAOS`, else large enough to tell a copy of it from a window.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use wire::PartitionCount;
 
-use super::error::DrainError;
+use crate::forward::error::DrainError;
 
 /// Name of the file: the count as decimal text and a newline.
 const FILE: &str = "partitions";

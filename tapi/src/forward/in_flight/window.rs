@@ -6,118 +6,20 @@
 
 use std::collections::VecDeque;
 
-use local_buffer::{Batch, RecordId};
+use local_buffer::RecordId;
 
-use super::fault::Fault;
-use super::router::Cluster;
+use super::entry::Entry;
+use super::state::State;
+use super::token::Token;
+use crate::forward::route::Route;
 
-/// Producers.
-const ROUTES: usize = 4;
 /// Records of one batch at most: their index is part of a token.
 pub(crate) const BATCH_RECORDS_MAX: usize = 1024;
-/// Bytes of one batch, unless a single record is larger.
-pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Batches at most, each of which may have grown to its full size: with it the memory of the window has a bound even
 /// where each batch holds one record.
 const BATCHES_MAX: usize = 256;
 /// Batches kept for later.
 const SPARE_MAX: usize = 64;
-
-/// What a record is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// To be handed over.
-    Waiting,
-    /// To be handed over once more, after a failure.
-    Again,
-    /// To be handed over alone: a batch that it was part of was refused.
-    Suspect {
-        /// Clusters that refused it alone, one bit each.
-        refused: u8,
-    },
-    /// For an answer.
-    Sent {
-        /// The producer that has it.
-        route: Route,
-        /// Where it is tried alone: the clusters that refused it so before.
-        refused: u8,
-    },
-    /// For nothing: acknowledged or in quarantine.
-    Done,
-}
-
-/// One of the producers: each cluster has one for all records and one for those that are tried alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Route {
-    /// Whose it is.
-    pub cluster: Cluster,
-    /// Whether it sends each record alone.
-    pub alone: bool,
-}
-
-impl Route {
-    /// All of them.
-    pub(crate) const ALL: [Self; ROUTES] = [
-        Self { cluster: Cluster::Primary, alone: false },
-        Self { cluster: Cluster::Primary, alone: true },
-        Self { cluster: Cluster::Secondary, alone: false },
-        Self { cluster: Cluster::Secondary, alone: true },
-    ];
-
-    fn index(self) -> usize {
-        self.cluster as usize * 2 + usize::from(self.alone)
-    }
-}
-
-/// Names one record of the window, and its lane; what librdkafka carries and gives back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Token {
-    batch: u32,
-    index: u16,
-    /// Its partition, or the lane behind the last one.
-    pub lane: u16,
-}
-
-impl Token {
-    /// The same record with its lane.
-    pub(crate) fn in_lane(self, lane: u16) -> Self {
-        Self { lane, ..self }
-    }
-
-    /// As a number.
-    pub(crate) fn to_usize(self) -> usize {
-        (self.batch as usize) << 32 | usize::from(self.index) << 16 | usize::from(self.lane)
-    }
-
-    /// From its number.
-    pub(crate) fn from_usize(number: usize) -> Self {
-        Self { batch: (number >> 32) as u32, index: (number >> 16) as u16, lane: number as u16 }
-    }
-}
-
-/// One delivery of the buffer, and what became of its records.
-#[derive(Debug, Default)]
-pub(crate) struct Entry {
-    batch: Batch,
-    states: Vec<State>,
-    /// Records in a state in which they have to be handed over.
-    waiting: usize,
-    done: usize,
-    /// Records that each producer may still read, counted once for each time they were handed over.
-    borrowed: [usize; ROUTES],
-}
-
-impl Entry {
-    /// The batch to read into, while nobody reads from it.
-    pub(crate) fn batch_mut(&mut self) -> &mut Batch {
-        assert!(self.borrowed == [0; ROUTES], "librdkafka still reads from this batch");
-        &mut self.batch
-    }
-
-    fn is_over(&self) -> bool {
-        self.done == self.states.len() && self.borrowed == [0; ROUTES]
-    }
-}
 
 /// The window.
 #[derive(Debug, Default)]
@@ -141,9 +43,7 @@ impl Window {
 
     /// Puts an entry that was read into behind all others; an empty one goes back to the spare ones.
     pub(crate) fn push(&mut self, mut entry: Entry) {
-        entry.states.clear();
-        entry.states.resize(entry.batch.len(), State::Waiting);
-        (entry.waiting, entry.done) = (entry.states.len(), 0);
+        entry.begin();
         if entry.batch.is_empty() {
             self.keep(entry);
             return;
@@ -194,10 +94,10 @@ impl Window {
             }
             let batch = self.first.wrapping_add(offset as u32);
             for (index, ((id, record), state)) in entry.batch.iter().zip(&mut entry.states).enumerate() {
-                if !matches!(state, State::Waiting | State::Again | State::Suspect { .. }) {
+                if !state.is_waiting() {
                     continue;
                 }
-                let token = Token { batch, index: index as u16, lane: 0 };
+                let token = Token { batch, index: index as u16, track: 0 };
                 let Some(next) = visit(token, id, record, *state) else { return };
                 match next {
                     State::Sent { route, .. } => entry.borrowed[route.index()] += 1,
@@ -235,7 +135,7 @@ impl Window {
             self.entries[offset].borrowed[gone.index()] = 0;
             for index in 0..self.entries[offset].states.len() {
                 self.change(offset, index, |state| match state {
-                    State::Sent { route, refused } if route == gone => again(route, refused),
+                    State::Sent { route, refused } if route == gone => State::again(route, refused),
                     other => other,
                 });
             }
@@ -243,14 +143,8 @@ impl Window {
     }
 
     fn change(&mut self, offset: usize, index: usize, next: impl FnOnce(State) -> State) {
-        let entry = &mut self.entries[offset];
-        let Some(state) = entry.states.get_mut(index) else { return };
-        let is_waiting = |state| matches!(state, State::Waiting | State::Again | State::Suspect { .. });
-        let before = std::mem::replace(state, next(*state));
-        let (was, is) = (is_waiting(before), is_waiting(*state));
-        entry.done += usize::from(*state == State::Done && before != State::Done);
-        entry.waiting = entry.waiting + usize::from(is && !was) - usize::from(was && !is);
-        self.waiting = self.waiting + usize::from(is && !was) - usize::from(was && !is);
+        let (was, is) = self.entries[offset].change(index, next);
+        self.waiting = self.waiting + usize::from(is) - usize::from(was);
     }
 
     /// The end of the gap-free row of finished records, if it has moved; forgets what lies wholly below it.
@@ -278,26 +172,6 @@ impl Window {
         }
         end
     }
-}
-
-/// The state of a record that has to go out once more, as it did before.
-pub(crate) fn again(route: Route, refused: u8) -> State {
-    if route.alone { State::Suspect { refused } } else { State::Again }
-}
-
-/// The state of a record that came back with a fault.
-pub(crate) fn after(fault: Fault, route: Route, refused: u8) -> State {
-    match fault {
-        Fault::Record if route.alone => State::Suspect { refused: refused | bit(route.cluster) },
-        Fault::Record => State::Suspect { refused: 0 },
-        Fault::TakenBack if !route.alone => State::Waiting,
-        Fault::TakenBack | Fault::Cluster | Fault::Topic | Fault::Producer => again(route, refused),
-    }
-}
-
-/// A cluster's bit in the set of those that refused a record.
-pub(crate) fn bit(cluster: Cluster) -> u8 {
-    1 << cluster as u8
 }
 
 #[cfg(test)]
@@ -339,7 +213,7 @@ mod tests {
         fn send(&mut self, route: Route, count: usize) -> Vec<Token> {
             let mut tokens = Vec::new();
             self.window.hand_over(|token, _, _, _| {
-                let token = Token { lane: 3, ..token };
+                let token = Token { track: 3, ..token };
                 (tokens.len() < count).then(|| tokens.push(token))?;
                 Some(State::Sent { route, refused: 0 })
             });
@@ -355,12 +229,6 @@ mod tests {
             self.reader.acknowledge(end).unwrap();
             Some(end.get())
         }
-    }
-
-    #[test]
-    fn tokens_are_numbers_and_back() {
-        let token = Token { batch: u32::MAX, index: 1023, lane: 65_535 };
-        assert_eq!(Token::from_usize(token.to_usize()), token);
     }
 
     #[test]
@@ -430,18 +298,5 @@ mod tests {
             }
             assert_eq!((rig.floor(), rig.window.spare.len()), (Some(round * 2), 1));
         }
-    }
-
-    #[test]
-    fn a_refused_record_is_tried_alone_and_remembers_who_refused_it() {
-        let [main, alone, _, other_alone] = Route::ALL;
-        assert_eq!(after(Fault::Record, main, 0), State::Suspect { refused: 0 });
-        assert_eq!(after(Fault::Record, alone, 0), State::Suspect { refused: 0b01 });
-        assert_eq!(after(Fault::Record, other_alone, 0b01), State::Suspect { refused: 0b11 });
-        assert_eq!(after(Fault::Cluster, other_alone, 0b01), State::Suspect { refused: 0b01 });
-        assert_eq!(after(Fault::TakenBack, main, 0), State::Waiting);
-        assert_eq!(after(Fault::TakenBack, alone, 0b10), State::Suspect { refused: 0b10 });
-        assert_eq!(after(Fault::Cluster, main, 0), State::Again);
-        assert_eq!(after(Fault::Producer, main, 0), State::Again);
     }
 }

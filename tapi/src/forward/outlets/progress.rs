@@ -7,16 +7,19 @@
 //! A partition's first acknowledgement waits for more than the broker's disk: for a connection, a handshake, a login,
 //! metadata and a producer's id, a dozen trips there and back. Until it has come the partition is *new*, and so it is
 //! again after its cluster was left or it was idle for long, since connections do not outlive that.
+//!
+//! What is watched by itself is a *track*: each partition is one, and one behind the last partition stands for
+//! `events.rejected`, which has no partitions that matter here.
 
 use std::time::{Duration, Instant};
 
-use super::breaker::Stall;
+use crate::forward::breaker::Stall;
 
 /// Idle time after which a connection may be gone: load balancers forget them after one minute and more.
 const IDLE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone, Copy)]
-struct Lane {
+struct Track {
     outstanding: u32,
     /// When it last made progress, or was given the first of what it has.
     since: Instant,
@@ -24,49 +27,54 @@ struct Lane {
     is_new: bool,
 }
 
-/// The partitions of one cluster; the lane behind the last one stands for all other topics.
+/// The tracks of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    lanes: Vec<Lane>,
+    tracks: Vec<Track>,
     outstanding: u32,
 }
 
 impl Progress {
-    /// For so many lanes, with nothing handed over.
-    pub(crate) fn new(lanes: usize, now: Instant) -> Self {
-        Self { lanes: vec![Lane { outstanding: 0, since: now, is_new: true }; lanes], outstanding: 0 }
+    /// For so many tracks, with nothing handed over.
+    pub(crate) fn new(tracks: usize, now: Instant) -> Self {
+        Self { tracks: vec![Track { outstanding: 0, since: now, is_new: true }; tracks], outstanding: 0 }
+    }
+
+    /// Whether a track is the one behind the last partition.
+    pub(crate) fn is_last(&self, track: usize) -> bool {
+        track + 1 == self.tracks.len()
     }
 
     /// A record was handed over.
-    pub(crate) fn handed_over(&mut self, lane: usize, now: Instant) {
-        let lane = &mut self.lanes[lane];
-        if lane.outstanding == 0 {
-            lane.is_new |= now.saturating_duration_since(lane.since) >= IDLE;
-            lane.since = now;
+    pub(crate) fn handed_over(&mut self, track: usize, now: Instant) {
+        let track = &mut self.tracks[track];
+        if track.outstanding == 0 {
+            track.is_new |= now.saturating_duration_since(track.since) >= IDLE;
+            track.since = now;
         }
-        lane.outstanding += 1;
+        track.outstanding += 1;
         self.outstanding += 1;
     }
 
     /// A record came back; `progress` where it was acknowledged.
-    pub(crate) fn came_back(&mut self, lane: usize, progress: bool, now: Instant) {
-        let lane = &mut self.lanes[lane];
-        debug_assert!(lane.outstanding > 0, "each record comes back once");
-        lane.outstanding = lane.outstanding.saturating_sub(1);
+    pub(crate) fn came_back(&mut self, track: usize, progress: bool, now: Instant) {
+        let track = &mut self.tracks[track];
+        debug_assert!(track.outstanding > 0, "each record comes back once");
+        track.outstanding = track.outstanding.saturating_sub(1);
         self.outstanding = self.outstanding.saturating_sub(1);
         if progress {
-            (lane.since, lane.is_new) = (now, false);
+            (track.since, track.is_new) = (now, false);
         }
     }
 
     /// The connections have to be made again: every partition is new.
     pub(crate) fn renew(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.is_new = true);
+        self.tracks.iter_mut().for_each(|track| track.is_new = true);
     }
 
     /// Nothing is handed over any more, and whoever it was handed to is gone.
     pub(crate) fn clear(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.outstanding = 0);
+        self.tracks.iter_mut().for_each(|track| track.outstanding = 0);
         self.outstanding = 0;
         self.renew();
     }
@@ -79,9 +87,9 @@ impl Progress {
     /// The longest times without progress.
     pub(crate) fn stall(&self, now: Instant) -> Stall {
         let mut stall = Stall::default();
-        for lane in self.lanes.iter().filter(|lane| lane.outstanding > 0) {
-            let longest = if lane.is_new { &mut stall.new } else { &mut stall.known };
-            *longest = (*longest).max(now.saturating_duration_since(lane.since));
+        for track in self.tracks.iter().filter(|track| track.outstanding > 0) {
+            let longest = if track.is_new { &mut stall.new } else { &mut stall.known };
+            *longest = (*longest).max(now.saturating_duration_since(track.since));
         }
         stall
     }
@@ -101,12 +109,12 @@ mod tests {
         Stall { new: Duration::from_millis(ms), ..NONE }
     }
 
-    /// So many lanes that have acknowledged a record each.
-    fn connected(lanes: usize, start: Instant) -> Progress {
-        let mut progress = Progress::new(lanes, start);
-        for lane in 0..lanes {
-            progress.handed_over(lane, start);
-            progress.came_back(lane, true, start);
+    /// So many tracks that have acknowledged a record each.
+    fn connected(tracks: usize, start: Instant) -> Progress {
+        let mut progress = Progress::new(tracks, start);
+        for track in 0..tracks {
+            progress.handed_over(track, start);
+            progress.came_back(track, true, start);
         }
         progress
     }
@@ -121,7 +129,7 @@ mod tests {
         progress.handed_over(1, at(1000));
         progress.handed_over(1, at(1400));
         progress.came_back(1, true, at(1500));
-        assert_eq!(progress.stall(at(1500)), known(500), "the other lane's acknowledgement");
+        assert_eq!(progress.stall(at(1500)), known(500), "the other track's acknowledgement");
         progress.came_back(0, true, at(1500));
         assert_eq!(progress.stall(at(1600)), known(100));
         progress.came_back(1, false, at(1700));

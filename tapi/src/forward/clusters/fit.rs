@@ -6,14 +6,14 @@ use kafka::Facts;
 use wire::PartitionCount;
 use wire::topic::{EVENTS, EVENTS_REJECTED, Retention};
 
-use super::router::Cluster;
+use crate::forward::router::Cluster;
 
 /// Partitions beyond which a record cannot be named any more; far beyond what a broker can carry.
 pub(crate) const PARTITIONS_MAX: u32 = 65_534;
 
 /// Why a cluster gets no records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Misfit {
+pub(crate) enum Misfit {
     /// There is no topic `events`.
     NoTopic,
     /// More partitions than can be named.
@@ -40,7 +40,7 @@ pub enum Misfit {
 
 impl Misfit {
     /// Whether it may pass by itself while tapi runs: topics are often created after the first programs start.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         *self == Self::NoTopic
     }
 }
