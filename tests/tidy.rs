@@ -162,6 +162,32 @@ fn every_unsafe_block_says_why_it_is_sound() {
     }
 }
 
+/// `pub` is for others: an item that no other package names is on a list, which may only become shorter.
+#[test]
+fn what_is_public_is_used_by_another_package() {
+    let fuzz = fs::read_dir(root().join("fuzz/fuzz_targets")).expect("the targets of the fuzzer");
+    let fuzz: BTreeSet<String> = fuzz.flat_map(|entry| words(&read(&entry.expect("an entry").path()))).collect();
+    let words: Vec<BTreeSet<String>> =
+        CRATES.iter().map(|(name, _)| sources(&[name]).iter().flat_map(|path| words(&read(path))).collect()).collect();
+    let mut unused = BTreeSet::new();
+    for (place, (name, folder)) in CRATES.iter().enumerate() {
+        let src = root().join(folder).join("src");
+        let paths = sources(&[name]).into_iter().filter(|path| path.starts_with(&src) && !path.ends_with("main.rs"));
+        let items: BTreeSet<String> = paths.flat_map(|path| public_items(&code(&read(&path)))).collect();
+        let is_used = |item: &String| {
+            let mut others = words.iter().enumerate().filter(|(other, _)| *other != place);
+            fuzz.contains(item) || others.any(|(_, words)| words.contains(item))
+        };
+        unused.extend(items.iter().filter(|item| !is_used(item)).map(|item| format!("{name} {item}")));
+    }
+    let list = read(&root().join("tests/tidy.pub"));
+    let listed: BTreeSet<String> = list.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    let new: Vec<_> = unused.difference(&listed).collect();
+    assert!(new.is_empty(), "public, and named in no other package: make them pub(crate): {new:#?}");
+    let gone: Vec<_> = listed.difference(&unused).collect();
+    assert!(gone.is_empty(), "no longer so; take them off tests/tidy.pub: {gone:#?}");
+}
+
 #[test]
 fn every_test_that_a_table_names_is_there() {
     for (crate_name, document) in TABLES_OF_TESTS {
@@ -185,10 +211,34 @@ fn the_checks_find_what_they_look_for() {
         dependencies(manifest),
         BTreeSet::from([("a".to_owned(), false), ("b".to_owned(), false), ("d".to_owned(), true)])
     );
+    let items = public_items(
+        "pub fn one() {}\n    pub const fn two()\npub(crate) fn no()\npub use no::no;\npub const K: u8 = 1;\n",
+    );
+    assert_eq!(items, BTreeSet::from(["K", "one", "two"].map(str::to_owned)));
     assert_eq!(tests_in("#[test]\nfn one() {\n#[test]\n#[ignore]\nfn two() {\nfn no() {\n").len(), 2);
     let table = "//! `no`\n//! | `no` | b |\n//! |---|---|\n//! | killed | `one_dies`, `two_die` (`tests/x_y.rs`) |\n";
     assert_eq!(tests_named(table), BTreeSet::from(["one_dies".to_owned(), "two_die".to_owned()]));
     assert!(sources(&["tests"]).iter().any(|path| path.ends_with("tests/tidy.rs")));
+}
+
+/// Every word of a text that could be a name.
+fn words(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Names of the items that a source makes public.
+fn public_items(code: &str) -> BTreeSet<String> {
+    let kinds = ["fn", "struct", "enum", "trait", "const", "static", "type", "mod", "union"];
+    let public = code.lines().filter_map(|line| line.trim_start().strip_prefix("pub "));
+    let named = public.filter_map(|rest| {
+        let words = rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let mut words = words.filter(|word| !["", "async", "unsafe"].contains(word));
+        let kind = words.next().filter(|kind| kinds.contains(kind))?;
+        let name = words.next()?;
+        if kind == "const" && name == "fn" { words.next() } else { Some(name) }
+    });
+    named.map(str::to_owned).collect()
 }
 
 /// Names of the tests in a source.
