@@ -10,11 +10,8 @@ use prometheus_client::registry::Registry;
 use service::metrics::Encoder;
 use service::{Admin, Section};
 
-use crate::worker::figures::{Figures, INPUTS, Seen, State};
+use crate::worker::figures::{Figures, Seen, State};
 use crate::worker::watch::{InputState, Watch};
-
-/// Names of the inputs in labels.
-const INPUT_NAMES: [&str; INPUTS] = ["primary", "secondary"];
 
 /// What the worker says of itself.
 #[derive(Debug)]
@@ -56,35 +53,34 @@ impl Collector for WorkerMetrics {
             out.counter(name, help, counter.load(Relaxed))?;
         }
         let partitions = self.0.partitions();
-        let sum = |of: fn(&Seen) -> u64| partitions.iter().map(|(_, seen)| of(seen)).sum::<u64>();
-        let running = sum(|seen| u64::from(seen.state == State::Running));
+        let running = partitions.iter().filter(|(_, seen)| seen.state == State::Running).count();
         out.gauge("dedup_partitions", "Partitions that this worker should own.", partitions.len() as u64)?;
-        out.gauge("dedup_partitions_running", "Partitions through which records flow.", running)?;
-        for (name, help, of) in [
-            ("dedup_known_digests", "Identities in the window.", known as fn(&Seen) -> u64),
-            ("dedup_open_digests", "Identities not sealed yet.", |seen| seen.index.open_digests),
-            ("dedup_filter_bytes", "Memory of the filters.", |s| s.index.filter_bytes + s.index.run_filter_bytes),
-            ("dedup_filter_digests", "Identities in the filters.", |seen| seen.index.filter_keys),
-            ("dedup_filter_digests_max", "Identities that the filters have room for.", |s| s.index.filter_keys_max),
-            ("dedup_store_bytes", "Bytes of the sealed runs on disk.", |seen| seen.index.sealed_bytes),
-        ] {
-            out.gauge(name, help, sum(of))?;
-        }
-        for (place, watch) in self.1.iter().enumerate() {
-            let name = INPUT_NAMES[place];
-            let lags = || partitions.iter().filter_map(|(_, seen)| seen.lags[place]);
-            let records: u64 = lags().map(|(records, _)| records).sum();
-            let seconds = lags().map(|(_, behind_ms)| behind_ms).max().unwrap_or(0) / 1000;
-            let answers = u64::from(matches!(watch.state(), InputState::Ready(_)));
-            out.gauge(&format!("dedup_{name}_lag_records"), "Records not read yet.", records)?;
-            out.gauge(&format!("dedup_{name}_lag_seconds"), "Age of the oldest partition's place.", seconds)?;
-            out.gauge(&format!("dedup_{name}_answers"), "1 while the input can be read.", answers)?;
-            if let Some(kept_ms) = watch.retention_ms() {
-                let help = "How long the input keeps a record; what is not read by then is lost.";
-                out.gauge(&format!("dedup_{name}_retention_seconds"), help, kept_ms / 1000)?;
-            }
-        }
-        Ok(())
+        out.gauge("dedup_partitions_running", "Partitions through which records flow.", running as u64)?;
+        dedup::metrics::encode(&self.0.index(), &mut out)?;
+        // An input goes by the name of its cluster.
+        let inputs = || self.1.iter().enumerate().map(|(place, watch)| ([("cluster", watch.cluster().name())], place));
+        let lags = |place: usize| partitions.iter().filter_map(move |(_, seen)| seen.lags[place]);
+        out.gauges("dedup_input_lag_records", "Records not read yet.", |rows| {
+            inputs().try_for_each(|(labels, place)| {
+                rows.gauge(labels, lags(place).map(|(records, _)| records).sum::<u64>())
+            })
+        })?;
+        out.gauges("dedup_input_lag_seconds", "Age of the oldest partition's place.", |rows| {
+            inputs().try_for_each(|(labels, place)| {
+                rows.gauge(labels, lags(place).map(|(_, behind_ms)| behind_ms).max().unwrap_or(0) / 1000)
+            })
+        })?;
+        out.gauges("dedup_input_answers", "1 while the input can be read.", |rows| {
+            inputs().try_for_each(|(labels, place)| {
+                rows.gauge(labels, u64::from(matches!(self.1[place].state(), InputState::Ready(_))))
+            })
+        })?;
+        let help = "How long the input keeps a record; what is not read by then is lost.";
+        out.gauges("dedup_input_retention_seconds", help, |rows| {
+            inputs().try_for_each(|(labels, place)| {
+                self.1[place].retention_ms().map_or(Ok(()), |kept_ms| rows.gauge(labels, kept_ms / 1000))
+            })
+        })
     }
 }
 
@@ -126,6 +122,7 @@ impl Admin for WorkerAdmin {
             inputs = inputs.row(watch.cluster().name(), input(&watch.state()));
         }
         sections.push(inputs);
+        sections.push(dedup::metrics::section(&self.figures.index()));
         let mut partitions = Section::new("partitions");
         for (partition, seen) in self.figures.partitions() {
             partitions = partitions.row(partition.to_string(), describe(&seen));
@@ -133,10 +130,6 @@ impl Admin for WorkerAdmin {
         sections.push(partitions);
         sections
     }
-}
-
-fn known(seen: &Seen) -> u64 {
-    seen.index.sealed_digests + seen.index.open_digests
 }
 
 fn input(state: &InputState) -> String {
@@ -158,13 +151,16 @@ fn describe(seen: &Seen) -> String {
                 lag.map_or("-".into(), |(records, behind_ms)| format!("{records} ({} s)", behind_ms / 1000))
             };
             let lags: Vec<_> = seen.lags.iter().map(|one| lag(*one)).collect();
-            format!("{} identities, behind by {}", known(seen), lags.join(" and "))
+            format!("{} identities, behind by {}", seen.index.known_digests(), lags.join(" and "))
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka::Cluster;
+    use service::Properties;
+
     use super::*;
 
     #[test]
@@ -180,5 +176,31 @@ mod tests {
         partition.state_is(State::Failing("no room".into()));
         assert_eq!(admin.not_ready(), ["partition 3: no room"]);
         assert!(admin.metrics().contains("dedup_published_events_total 0"));
+    }
+
+    #[test]
+    fn an_input_is_a_label_and_the_index_is_the_sum_of_the_partitions() {
+        let figures = Arc::new(Figures::default());
+        let watches = ["primary", "secondary"]
+            .map(|name| Watch::new(Cluster::new("test", name, "127.0.0.1:1", Properties::default())));
+        for (partition, behind_ms) in [(3, 2_500), (4, 9_000)] {
+            let partition = figures.enter(partition);
+            partition.lag_is(1, 7, behind_ms);
+            partition.index_is(dedup::Stats { open_digests: 5, ..dedup::Stats::default() }, 0);
+        }
+        let admin = WorkerAdmin::new(&figures, &watches, false);
+        let metrics = admin.metrics();
+        for sample in [
+            "dedup_known_digests 10",
+            "dedup_input_lag_records{cluster=\"primary\"} 0",
+            "dedup_input_lag_records{cluster=\"secondary\"} 14",
+            "dedup_input_lag_seconds{cluster=\"secondary\"} 9",
+            "dedup_input_answers{cluster=\"primary\"} 0",
+        ] {
+            assert!(metrics.lines().any(|line| line == sample), "no {sample} in {metrics}");
+        }
+        let sections = admin.status();
+        let index = sections.iter().find(|section| section.title == "dedup index").unwrap();
+        assert_eq!(index.rows[0].1, "10");
     }
 }

@@ -80,7 +80,11 @@ impl Rows<'_> {
     ///
     /// # Errors
     /// As the writer behind it.
-    pub fn gauge<const N: usize>(&mut self, labels: [(&str, &str); N], value: f64) -> fmt::Result {
+    pub fn gauge<const N: usize>(
+        &mut self,
+        labels: [(&str, &str); N],
+        value: impl EncodeGaugeValue + Copy,
+    ) -> fmt::Result {
         self.0.encode_family(&labels)?.encode_gauge(&value)
     }
 

@@ -1,4 +1,4 @@
-//! The only place that names metrics of the drain and the dedup index.
+//! The only place that names metrics of the drain.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,15 +34,7 @@ impl Collector for DrainMetrics {
         }
         let running = self.0.state() == State::Running;
         out.gauge("turnstile_drain_running", "1 while records flow.", u64::from(running))?;
-        let index = self.0.index();
-        out.gauge("dedup_known_digests", "Identities in the window.", index.sealed_digests + index.open_digests)?;
-        out.gauge("dedup_filter_bytes", "Memory of the filters.", index.filter_bytes + index.run_filter_bytes)?;
-        out.gauge("dedup_open_digests", "Identities not sealed yet.", index.open_digests)?;
-        out.gauge("dedup_open_digests_bytes", "Their memory.", index.open_bytes)?;
-        out.gauge("dedup_runs", "Sealed runs.", index.runs)?;
-        out.gauge("dedup_store_bytes", "Bytes of the sealed runs on disk.", index.sealed_bytes)?;
-        out.counter("dedup_filter_passes", "Identities that a filter could not call new.", index.filter_passes)?;
-        out.counter("dedup_store_reads", "Reads of a sealed run.", index.store_reads)
+        dedup::metrics::encode(&self.0.index(), &mut out)
     }
 }
 
@@ -57,7 +49,6 @@ impl DrainMetrics {
             State::Failing(reason) => format!("failing: {reason}"),
             State::Stopped => "stopped".into(),
         };
-        let index = self.0.index();
         vec![
             Section::new("events out")
                 .row("drain", state)
@@ -67,12 +58,7 @@ impl DrainMetrics {
                 .row("set aside", count(&counters.rejected))
                 .row("adopted after a crash", count(&counters.adopted))
                 .row("failures", count(&counters.failures)),
-            Section::new("dedup index")
-                .row("identities", (index.sealed_digests + index.open_digests).to_string())
-                .row("of them in memory", index.open_digests.to_string())
-                .row("memory of filters", format!("{} KiB", (index.filter_bytes + index.run_filter_bytes) >> 10))
-                .row("sealed runs", index.runs.to_string())
-                .row("on disk", format!("{} KiB", index.sealed_bytes >> 10)),
+            dedup::metrics::section(&self.0.index()),
         ]
     }
 
@@ -83,5 +69,23 @@ impl DrainMetrics {
             State::Opening => Some("the drain is still bringing output, ledger and index into step".into()),
             State::Failing(reason) => Some(format!("the drain is failing: {reason}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn the_figures_of_the_index_are_there() {
+        let figures = Arc::new(Figures::default());
+        figures.index_is(dedup::Stats { sealed_digests: 2, open_digests: 3, ..dedup::Stats::default() });
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(DrainMetrics(Arc::clone(&figures))));
+        assert!(service::metrics::text(&registry).contains("\ndedup_known_digests 5\n"));
+        let index = DrainMetrics(figures).sections().pop().unwrap();
+        assert_eq!((index.title.as_str(), &index.rows[0].1[..]), ("dedup index", "5"));
     }
 }

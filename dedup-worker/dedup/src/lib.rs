@@ -61,6 +61,7 @@
 //!
 //! `decide` is the truth table, `index` the order of events, `open` the digests in memory, `filter` the two kinds of filter,
 //! `sealed` the runs and how they come and go, `run` their bytes, `store` RocksDB with a reason for every option.
+//! `metrics` names the figures for whoever scrapes a program.
 //! `STORE.md` has the tables of bytes and what a crash at each step leaves; `examples/measure.rs` the figures.
 
 mod batch;
@@ -71,6 +72,7 @@ mod fingerprint;
 mod home;
 mod index;
 mod mapping;
+pub mod metrics;
 mod open;
 mod options;
 mod prefetch;

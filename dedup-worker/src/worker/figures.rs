@@ -47,6 +47,10 @@ pub struct Counters {
     pub replayed: AtomicU64,
     /// Indexes thrown away and made again.
     pub indexes_thrown_away: AtomicU64,
+    /// Identities that a filter could not call new.
+    pub filter_passes: AtomicU64,
+    /// Reads of a sealed run.
+    pub store_reads: AtomicU64,
 }
 
 /// One partition's figures.
@@ -91,6 +95,14 @@ impl Figures {
         lock(&self.partitions).remove(&partition);
     }
 
+    /// The indexes of all partitions held, as one. What they have counted is told since the process started: an index
+    /// begins at 0 with every opening and goes with its partition, and a sum that falls looks like a restart.
+    pub fn index(&self) -> Stats {
+        let held: Stats = self.partitions().iter().map(|(_, seen)| seen.index).sum();
+        let Counters { filter_passes, store_reads, .. } = &*self.counters;
+        Stats { filter_passes: filter_passes.load(Relaxed), store_reads: store_reads.load(Relaxed), ..held }
+    }
+
     /// Every partition held, as it was last seen.
     pub fn partitions(&self) -> Vec<(u32, Seen)> {
         lock(&self.partitions).iter().map(|(partition, figures)| (*partition, figures.seen())).collect()
@@ -111,8 +123,16 @@ impl PartitionFigures {
         lock(&self.seen).state = state;
     }
 
+    /// The index as it is now; also to be told of one that has just been opened, which has counted nothing.
     pub(crate) fn index_is(&self, index: Stats, clock_ms: i64) {
         let mut seen = lock(&self.seen);
+        let Counters { filter_passes, store_reads, .. } = &*self.counters;
+        for (counter, now, before) in [
+            (filter_passes, index.filter_passes, seen.index.filter_passes),
+            (store_reads, index.store_reads, seen.index.store_reads),
+        ] {
+            counter.fetch_add(now.checked_sub(before).unwrap_or(now), Relaxed);
+        }
         (seen.index, seen.clock_ms) = (index, clock_ms);
     }
 
@@ -137,4 +157,28 @@ impl PartitionFigures {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_indexes_counted_never_falls() {
+        let counted = |store_reads| Stats { store_reads, filter_passes: store_reads * 2, runs: 1, ..Stats::default() };
+        let told = |figures: &Figures| {
+            let Stats { store_reads, filter_passes, runs, .. } = figures.index();
+            (store_reads, filter_passes, runs)
+        };
+        let figures = Figures::default();
+        let [one, two] = [1, 2].map(|partition| figures.enter(partition));
+        one.index_is(counted(10), 0);
+        two.index_is(counted(5), 0);
+        assert_eq!(told(&figures), (15, 30, 2));
+        figures.leave(1);
+        assert_eq!(told(&figures), (15, 30, 1), "the partition is gone, what it did is not");
+        two.index_is(counted(0), 0);
+        two.index_is(counted(7), 0);
+        assert_eq!(told(&figures), (22, 44, 1), "it was opened again");
+    }
 }

@@ -171,6 +171,7 @@ impl Owner<'_> {
             is_late: [false; INPUTS],
             publisher: Publisher::Shadow,
         };
+        self.figures.index_is(held.index.stats(), held.clock.now_ms());
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);
         checkpoint(&mut held, &publisher)?;
         crash::at(Step::Checkpointed);

@@ -8,6 +8,7 @@ use super::brokers::PARTITIONS;
 use super::scene::Scene;
 
 const LIMIT: Duration = Duration::from_secs(50);
+const SECONDARY_ANSWERS: &str = "dedup_input_answers{cluster=\"secondary\"}";
 
 #[test]
 fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
@@ -18,7 +19,7 @@ fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
     scene.brokers.secondary.freeze();
     let worker = scene.run("one");
     output.wait_for(1_000, LIMIT);
-    assert_eq!(worker.metric("dedup_secondary_answers"), 0);
+    assert_eq!(worker.metric(SECONDARY_ANSWERS), 0);
     scene.brokers.secondary.thaw();
     output.wait_for(2_000, LIMIT);
     output.assert_each_once(2_000);
@@ -39,7 +40,7 @@ fn a_partition_is_taken_over_while_an_input_is_away() {
     scene.secondary.produce(500..2_000);
     output.wait_for(2_000, LIMIT);
     scene.brokers.secondary.freeze();
-    two.wait_for_metric("dedup_secondary_answers", |answers| answers == 0);
+    two.wait_for_metric(SECONDARY_ANSWERS, |answers| answers == 0);
     one.kill();
     scene.primary.produce(1_500..3_000);
     output.wait_for(3_000, LIMIT);

@@ -103,7 +103,7 @@ impl Worker {
         }
     }
 
-    /// A figure of `/metrics`.
+    /// A figure of `/metrics`, named with its labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         self.wait_for_log("dedup-worker ready admin=");
         let log = self.log();
