@@ -160,6 +160,7 @@ fn describe(seen: &Seen) -> String {
 mod tests {
     use kafka::Cluster;
     use service::Properties;
+    use wire::topic::Retention;
 
     use super::*;
 
@@ -181,8 +182,9 @@ mod tests {
     #[test]
     fn an_input_is_a_label_and_the_index_is_the_sum_of_the_partitions() {
         let figures = Arc::new(Figures::default());
-        let watches = ["primary", "secondary"]
-            .map(|name| Watch::new(Cluster::new("test", name, "127.0.0.1:1", Properties::default())));
+        let watches = ["primary", "secondary"].map(|name| {
+            Watch::new(Cluster::new("test", name, "127.0.0.1:1", Properties::default()), Retention::default())
+        });
         for (partition, behind_ms) in [(3, 2_500), (4, 9_000)] {
             let partition = figures.enter(partition);
             partition.lag_is(1, 7, behind_ms);

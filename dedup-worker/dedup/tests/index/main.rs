@@ -6,4 +6,6 @@ mod damage;
 mod disk_full;
 mod model;
 mod rig;
+mod subject;
+mod suite;
 mod verdicts;
