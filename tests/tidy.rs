@@ -167,7 +167,7 @@ fn every_unsafe_block_says_why_it_is_sound() {
 /// `pub` is for others: an item that no other package names is on a list, which may only become shorter.
 #[test]
 fn what_is_public_is_used_by_another_package() {
-    let fuzz = fs::read_dir(root().join("fuzz/fuzz_targets")).expect("the targets of the fuzzer");
+    let fuzz = fs::read_dir(root().join("fuzz/targets")).expect("the targets of the fuzzer");
     let fuzz: BTreeSet<String> = fuzz.flat_map(|entry| words(&read(&entry.expect("an entry").path()))).collect();
     let words: Vec<BTreeSet<String>> =
         CRATES.iter().map(|(name, _)| sources(&[name]).iter().flat_map(|path| words(&read(path))).collect()).collect();

@@ -40,7 +40,7 @@ enum DrainError {
 }
 
 /// What the thread works with.
-pub struct Drain {
+pub(crate) struct Drain {
     /// The only reader of the local buffer.
     pub reader: Reader,
     /// Which buffer that is.
@@ -66,7 +66,7 @@ impl Drain {
     ///
     /// # Errors
     /// Where the operating system refuses a thread.
-    pub fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name("drain".into()).spawn(move || self.run())
     }
 

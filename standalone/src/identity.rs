@@ -27,14 +27,14 @@ pub struct Published {
 
 /// Reads lines; keeps the buffers that strings with escapes need.
 #[derive(Default)]
-pub struct LineReader {
+pub(crate) struct LineReader {
     source: Decoder,
     message_id: Decoder,
 }
 
 impl LineReader {
     /// `None` where the line is not one that this program writes.
-    pub fn read(&mut self, seed: DigestSeed, line: &[u8]) -> Option<Published> {
+    pub(crate) fn read(&mut self, seed: DigestSeed, line: &[u8]) -> Option<Published> {
         let line: Line<'_> = serde_json::from_slice(line).ok()?;
         let source = SourceId::try_new(self.source.decode(text(line.source)?))?;
         let message_id = MessageId::try_new(self.message_id.decode(text(line.message_id)?))?;

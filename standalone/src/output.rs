@@ -104,7 +104,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn last_line_end(dir: &Path) -> io::Result<Place> {
+    pub(crate) fn last_line_end(dir: &Path) -> io::Result<Place> {
         const CHUNK_BYTES: u64 = 64 * 1024;
         fs::create_dir_all(dir)?;
         let number = numbers(dir)?.last().copied().unwrap_or(1);

@@ -187,7 +187,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`].
-    pub fn prune(&mut self, replay_from: u64, clock_ms: i64) -> Result<usize, LedgerError> {
+    pub(crate) fn prune(&mut self, replay_from: u64, clock_ms: i64) -> Result<usize, LedgerError> {
         let oldest = self.genesis.window.oldest(clock_ms);
         let bases = offsets(&self.dir)?;
         let mut pruned = 0;

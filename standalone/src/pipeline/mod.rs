@@ -169,13 +169,13 @@ impl Pipeline {
     }
 
     /// The first record that the ledger does not count as done; records below it are passed over.
-    pub fn next_record(&self) -> RecordId {
+    pub(crate) fn next_record(&self) -> RecordId {
         let known = self.positions.of(&self.instance.to_bytes(), NO_TOPIC);
         RecordId::from_u64(known.map_or(0, |position| position.next_offset))
     }
 
     /// The newest time that is known to have been, milliseconds since the Unix epoch: what the wall is compared with.
-    pub fn persisted_ms(&self) -> i64 {
+    pub(crate) fn persisted_ms(&self) -> i64 {
         self.clock.now_ms().max(self.ledger.genesis().created_ms)
     }
 
@@ -278,7 +278,7 @@ impl Pipeline {
     }
 
     /// The index's figures.
-    pub fn index_stats(&self) -> dedup::Stats {
+    pub(crate) fn index_stats(&self) -> dedup::Stats {
         self.index.stats()
     }
 
