@@ -11,6 +11,7 @@ use dedup_worker::worker::fault::Fault;
 use kafka::{Cluster, Probe, TopicFacts, Watermarks};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use service::Properties;
 use wire::topic::EVENTS_INDEX;
@@ -42,7 +43,7 @@ fn wait_for_leaders(address: &str) {
     let begun = Instant::now();
     loop {
         let metadata = client.fetch_metadata(Some(EVENTS_INDEX), LIMIT).unwrap();
-        let leaders = metadata.topics().iter().flat_map(|topic| topic.partitions()).filter(|one| one.leader() >= 0);
+        let leaders = metadata.topics().iter().flat_map(MetadataTopic::partitions).filter(|one| one.leader() >= 0);
         if leaders.count() == LOGS {
             return;
         }
