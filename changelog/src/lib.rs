@@ -28,6 +28,8 @@
 //! read. Nobody but a person can say what is to become of it.
 //!
 //! [`Positions`] say how far inputs have been read; the [`Clock`] says how far the window has moved.
+//!
+//! Every row of this, and every refusal, is a case of one suite (`changelog/suite`) that each log and state passes.
 
 mod clock;
 mod contradiction;

@@ -40,7 +40,7 @@ pub trait Bench {
         None
     }
 
-    /// Whether the log itself says of a record that it cannot be read: one that has to know where records end decodes them.
+    /// Whether the log itself says that a record cannot be read: one that looks for the ends of records decodes it.
     fn is_undecodable(error: &Self::Error) -> bool {
         let _ = error;
         false

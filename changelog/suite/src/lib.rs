@@ -5,9 +5,9 @@
 //!
 //! # How a state comes to be wrong
 //!
-//! No real log gives one record for another, or forgets its end, when it is told to. What a state remembers can be made:
-//! it is brought to the end of a [`Memory`] that began as a copy of the real log, and was changed where the case wants
-//! it. To the state that is what the log once was; the real log, which is read as it is, disagrees.
+//! No real log gives one record for another, or forgets its end, when it is told to. What a state remembers can be
+//! made: it is brought to the end of a [`Memory`] that began as a copy of the real log, and was changed where the case
+//! wants it. To the state that is what the log once was; the real log, which is read as it is, disagrees.
 //!
 //! [`Memory`] is a log under test itself, and [`Counter`] the smallest state there is: a sum in one file.
 

@@ -18,5 +18,6 @@ mod outcome;
 mod pause;
 mod poison;
 mod rebuild;
+mod suite;
 mod truth;
 mod window;

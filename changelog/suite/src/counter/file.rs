@@ -1,5 +1,5 @@
-//! The file of a counter (all integers little-endian): u8 version, 16 bytes of log id, u64 seed, u64 next offset, i32 leader
-//! epoch, u64 checksum of the record before it, u64 count, u64 sum, u64 XXH3-64 over everything before it.
+//! The file of a counter (all integers little-endian): u8 version, 16 bytes of log id, u64 seed, u64 next offset, i32
+//! leader epoch, u64 checksum of the record before it, u64 count, u64 sum, u64 XXH3-64 over everything before it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
