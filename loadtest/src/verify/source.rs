@@ -41,9 +41,16 @@ pub(super) enum Found<'a> {
 /// Where it was found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'a> {
-    Line { path: &'a Path, at: u64 },
+    Line {
+        path: &'a Path,
+        at: u64,
+    },
     #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only topics have records"))]
-    Record { topic: &'a str, partition: i32, offset: i64 },
+    Record {
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+    },
 }
 
 impl Source {
