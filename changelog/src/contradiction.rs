@@ -43,9 +43,9 @@ impl Contradiction {
         Some(News::Contradict { wall_ms, stamped_ms })
     }
 
-    /// Whether they contradict each other now.
-    pub fn is_there(&self) -> bool {
-        self.since.is_some()
+    /// For how long they have contradicted each other at `at`; `None` where they do not.
+    pub fn lasts(&self, at: Instant) -> Option<Duration> {
+        self.since.map(|since| at.duration_since(since))
     }
 }
 
@@ -64,8 +64,8 @@ mod tests {
         let said = contradiction.moved(disagree, begun + SAID_AFTER * 2);
         assert_eq!(said, Some(News::Contradict { wall_ms: 2, stamped_ms: 1 }));
         assert_eq!(contradiction.moved(disagree, begun + SAID_AFTER * 3), None);
-        assert!(contradiction.is_there());
+        assert_eq!(contradiction.lasts(begun + SAID_AFTER * 3), Some(SAID_AFTER * 2));
         assert_eq!(contradiction.moved(Moved::To(1), begun + SAID_AFTER * 3), Some(News::Agree));
-        assert!(!contradiction.is_there());
+        assert_eq!(contradiction.lasts(begun + SAID_AFTER * 3), None);
     }
 }

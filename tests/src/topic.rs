@@ -45,6 +45,15 @@ pub fn make_anew(brokers: SocketAddr, topics: &[&str], partitions: u32, settings
         missing.retain(|topic| !made.iter().flatten().any(|made| made == topic));
         missing.is_empty().then_some(())
     });
+    // What the controller has made the broker learns a moment later, and answers for the deleted ones until then.
+    let consumer = consumer(brokers);
+    let count = |topic: &&str| {
+        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_LIMIT).ok()?;
+        Some(metadata.topics().first()?.partitions().len())
+    };
+    wait::until("the broker knows the topics", ANSWER_LIMIT, || {
+        topics.iter().all(|topic| count(topic) == Some(partitions as usize)).then_some(())
+    });
 }
 
 /// Deletes those topics that are there.

@@ -14,7 +14,6 @@ use kafka::Failure;
 use service::Shutdown;
 use tracing::{error, warn};
 use wire::changelog::{Checkpoint, Genesis};
-use wire::window::INPUT_RETENTION;
 
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures};
@@ -37,8 +36,8 @@ const NO_ROOM: Duration = Duration::from_secs(1);
 /// A checkpoint is written after so many buckets, because retention takes the one before away one day.
 const CHECKPOINT_BUCKETS: i64 = 1;
 
-/// Buckets beyond those that can be alive in good order, at which a clock that stands is no longer borne.
-const BUCKETS_TOO_MANY: u32 = 14;
+/// Buckets for which a clock that contradicts another one is borne: for as long nothing expires.
+const STOOD_BUCKETS_MAX: u32 = 14;
 
 /// How large a batch becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +277,7 @@ impl<'c> Run<'_, 'c> {
             let answers = |place: usize| matches!(watches[place].state(), InputState::Ready(_));
             let moved = clock.advance(self.reading.reached(watches.len(), answers), time.now());
             time.moved(moved, *partition);
-            self.has_room_for_now()?;
+            self.may_stand()?;
             if !self.held.clock.wants_commit() {
                 return Ok(());
             }
@@ -287,20 +286,18 @@ impl<'c> Run<'_, 'c> {
         }
     }
 
-    /// A clock that stands for weeks, because others contradict it, keeps every bucket meanwhile. At some number of them
-    /// somebody has to look.
-    fn has_room_for_now(&self) -> Result<(), Fault> {
-        let Held { clock, time, genesis: Genesis { window, .. }, .. } = &*self.held;
-        let alive = window.newest(time.now().newest_ms()).0.saturating_sub(window.oldest(clock.now_ms()).0);
-        let input_buckets = INPUT_RETENTION.as_millis().div_ceil(u128::from(window.bucket_ms())) as u32;
-        let alive_max = window.live_buckets().saturating_add(input_buckets).saturating_add(BUCKETS_TOO_MANY);
-        if !time.is_contradicted() || alive <= alive_max {
+    /// A clock that stands because others contradict it keeps every bucket meanwhile. After some of them somebody has to
+    /// look.
+    fn may_stand(&self) -> Result<(), Fault> {
+        let bucket = Duration::from_millis(self.held.genesis.window.bucket_ms());
+        let Some(stood) = self.held.time.contradicted_for().filter(|stood| *stood >= bucket * STOOD_BUCKETS_MAX) else {
             return Ok(());
-        }
+        };
         Err(Fault::Refused(format!(
-            "partition {}: {alive} buckets are kept because this host's clock and the output cluster's contradict each \
-             other; set the wrong one right",
-            self.held.partition
+            "partition {}: this host's clock and the output cluster's have contradicted each other for {} h, in which nothing \
+             expired; set the wrong one right",
+            self.held.partition,
+            stood.as_secs() / 3600
         )))
     }
 

@@ -62,13 +62,13 @@ impl Time {
         }
     }
 
-    /// Whether the clocks contradict each other.
-    pub fn is_contradicted(&self) -> bool {
-        self.contradiction.is_there()
+    /// For how long the clocks have contradicted each other; `None` where they do not.
+    pub fn contradicted_for(&self) -> Option<Duration> {
+        self.contradiction.lasts(Instant::now())
     }
 
     /// Whether the broker's clock is to be asked again.
     pub fn wants_stamp(&self) -> bool {
-        self.is_contradicted() && self.stamp.is_some_and(|stamp| stamp.heard.elapsed() >= ASKED_AGAIN)
+        self.contradicted_for().is_some() && self.stamp.is_some_and(|stamp| stamp.heard.elapsed() >= ASKED_AGAIN)
     }
 }

@@ -43,8 +43,8 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// Begins to look at the clusters and judges what is seen of them, within [a few seconds](FIRST_LOOK). `dir` is where
-    /// the partition count is remembered.
+    /// Begins to look at the clusters and judges what is seen of them, within [a few seconds](FIRST_LOOK). `dir` is
+    /// where the partition count is remembered.
     ///
     /// # Errors
     /// Where a cluster answers and must not be used, librdkafka does not take a setting, or the memory cannot be read

@@ -1,8 +1,8 @@
 //! The records on their way, and what becomes of them.
 //!
 //! They come from the [`backlog`] into the [`window`], each in one [`state`], and are shown from there to whoever hands
-//! them over. In the window they stay, where librdkafka reads them, until they have come back and are done: acknowledged,
-//! or set aside. The floor of the backlog follows the gap-free row of those.
+//! them over. In the window they stay, where librdkafka reads them, until they have come back and are done:
+//! acknowledged, or set aside. The floor of the backlog follows the gap-free row of those.
 
 mod backlog;
 mod entry;

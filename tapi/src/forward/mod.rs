@@ -7,8 +7,8 @@
 //! 2. Its partition is murmur2 of its messageId modulo the count that this host has used from its first contact on, so
 //!    that its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
 //!    to `events`, those that were set aside to `events.rejected`.
-//! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over: librdkafka
-//!    reads the value where it lies in the window, it is not copied.
+//! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over:
+//!    librdkafka reads the value where it lies in the window, it is not copied.
 //! 4. The cluster acknowledges it, from every in-sync replica, or it comes back to the `outlets` with a `fault`.
 //! 5. The floor of the buffer moves over the gap-free row of acknowledged records, and over nothing else.
 //!

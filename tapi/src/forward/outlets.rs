@@ -1,7 +1,7 @@
 //! The ways out to the two clusters, and the producers that come and go on them.
 //!
-//! Each cluster has two lines: one for all records and one for those that are tried alone. What comes back on one settles
-//! the records in flight, and is told as a [`Tally`] to whoever judges the cluster.
+//! Each cluster has two lines: one for all records and one for those that are tried alone. What comes back on one
+//! settles the records in flight, and is told as a [`Tally`] to whoever judges the cluster.
 
 mod line;
 mod outlet;

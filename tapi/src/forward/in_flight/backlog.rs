@@ -62,8 +62,8 @@ impl Backlog {
         }
     }
 
-    /// Keeps a record that nobody takes in the quarantine. Says whether it is there; where it is not, the record must not
-    /// be forgotten.
+    /// Keeps a record that nobody takes in the quarantine. Says whether it is there; where it is not, the record must
+    /// not be forgotten.
     pub(super) fn set_aside(&mut self, id: RecordId, record: &[u8], reason: &str) -> bool {
         match self.reader.quarantine(id, record, reason) {
             Ok(()) => {
