@@ -59,11 +59,6 @@ impl Window {
         self.margin_buckets
     }
 
-    /// Buckets that can hold ids at one moment: the kept ones, the clock's own, and tomorrow's.
-    pub fn live_buckets(self) -> u32 {
-        self.promised_buckets + self.margin_buckets + 2
-    }
-
     /// The bucket a time falls into; times before 1970 count as 1970.
     pub fn at(self, time_ms: i64) -> Bucket {
         let number = u64::try_from(time_ms).unwrap_or(0) / self.bucket_ms;

@@ -63,7 +63,7 @@ impl Time {
     }
 
     /// For how long the clocks have contradicted each other; `None` where they do not.
-    pub fn contradicted_for(&self) -> Option<Duration> {
+    pub(crate) fn contradicted_for(&self) -> Option<Duration> {
         self.contradiction.lasts(Instant::now())
     }
 
