@@ -53,7 +53,7 @@ bench: install ## every bench, each beside its floor; those with Kafka start a b
 	@$(BUILD)
 	@cargo bench --workspace --locked --bench '*'
 
-compare: ## this tree beside an older commit, by turns: OLD=COMMIT, also ROWS="drain …" and ROUNDS=5 (about an hour)
+compare: ## this tree beside an older commit, by turns: OLD=COMMIT, also ROWS="drain …" and ROUNDS=5 (an hour and a half)
 	@scripts/install compare
 	@benches/compare "$(or $(OLD),$(error name the commit to compare with: make compare OLD=COMMIT))" $(ROWS) --rounds $(or $(ROUNDS),5)
 
