@@ -1,12 +1,12 @@
 //! The whole path in one process: the binary `turnstile`.
 //!
-//! It is the same `tapi`, the same local buffer and the same dedup core as the clustered form; only the two ends
+//! It is the same `ingest`, the same local buffer and the same dedup core as the clustered form; only the two ends
 //! differ. Where workers write each event to an output topic and its digest to a changelog topic in one Kafka
 //! transaction, here a thread, the [`drain`], writes lines to the [`output`] files and records to the [`ledger`].
 //!
 //! # The path of an event
 //!
-//! 1. `tapi` takes it, appends it to the local buffer and answers 200 once it is synced.
+//! 1. `ingest` takes it, appends it to the local buffer and answers 200 once it is synced.
 //! 2. The [`drain`] reads records above the buffer's floor, a batch at a time.
 //! 3. The [`pipeline`] asks the dedup index which of them are new, writes those to the [`output`] and syncs it, writes
 //!    their digests with the buffer position and the output place to the [`ledger`] and syncs it, tells the index.
@@ -28,7 +28,7 @@
 //! at another place in the file: a reader that must see each event once even then remembers how far it has read and
 //! compares that with the length of the file.
 //!
-//! Events set aside by `tapi` go to the rejected files, at least once: they have no identity to be known by.
+//! Events set aside by `ingest` go to the rejected files, at least once: they have no identity to be known by.
 //!
 //! # When something is wrong
 //!
