@@ -8,8 +8,10 @@ use std::{fmt, fs};
 
 use serde_json::Value;
 
-use crate::{Program, Scene, Turnstile};
+use crate::{Program, Scene, Turnstile, wait};
 
+/// Longest wait for the client to find its server; on a busy machine.
+const BEGIN_LIMIT: Duration = Duration::from_mins(1);
 /// What `verify` may take, beyond which it fails by itself.
 const VERIFY_LIMIT: Duration = Duration::from_mins(5);
 /// What comes out of one process comes without pauses.
@@ -63,7 +65,7 @@ impl Load {
         self.folder.join("ledger")
     }
 
-    /// Starts it.
+    /// Starts it, and waits until it is under way: a scenario may kill the server from here on.
     ///
     /// # Panics
     /// Where it cannot be started.
@@ -86,7 +88,13 @@ impl Load {
             .arg(self.ledger())
             .arg("--json")
             .arg(self.report_path());
-        Program::start(command, &self.folder.join("run.log"))
+        let mut client = Program::start(command, &self.folder.join("run.log"));
+        // It looks once whether anything answers, and begins its ledger after that. One that ended says why later.
+        let ledger = self.ledger().join("run.json");
+        wait::until("the client finds its server", BEGIN_LIMIT, || {
+            (ledger.exists() || client.ended().is_some()).then_some(())
+        });
+        client
     }
 
     /// Runs it to its end.
