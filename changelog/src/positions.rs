@@ -4,7 +4,7 @@ use wire::changelog::Position;
 use wire::limits::POSITIONS_MAX;
 
 /// The positions of every input that was ever read, as far as a record of the log holds them. Those of an input that cannot
-/// be read now are carried along; the log that was entered longest ago makes room for a new one.
+/// be read now are carried along; the log that moved longest ago, the first of them, makes room for a new one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Positions(Vec<Position>);
 
@@ -28,8 +28,12 @@ impl Positions {
     /// Enters how far that log has been read: `next_offset`, and the leader epoch of the record before it, -1 where
     /// unknown.
     pub fn advance(&mut self, cluster_id: &[u8], topic_id: [u8; 16], leader_epoch: i32, next_offset: u64) {
-        if let Some(position) = self.0.iter_mut().find(|position| is_of(position, cluster_id, topic_id)) {
-            (position.leader_epoch, position.next_offset) = (leader_epoch, next_offset);
+        if let Some(place) = self.0.iter().position(|position| is_of(position, cluster_id, topic_id)) {
+            let position = &mut self.0[place];
+            if position.next_offset != next_offset {
+                (position.leader_epoch, position.next_offset) = (leader_epoch, next_offset);
+                self.0[place..].rotate_left(1);
+            }
             return;
         }
         if self.0.len() == POSITIONS_MAX {
@@ -70,13 +74,18 @@ mod tests {
     }
 
     #[test]
-    fn more_logs_than_a_record_holds_push_the_oldest_out() {
+    fn more_logs_than_a_record_holds_push_out_the_one_that_stood_still_longest() {
         let mut positions = Positions::default();
-        for topic in 0..=POSITIONS_MAX as u8 {
+        for topic in 0..POSITIONS_MAX as u8 {
             positions.advance(b"one", [topic; 16], -1, 1);
         }
+        positions.advance(b"one", [0; 16], -1, 2);
+        // Read again and not moved: it stood still.
+        positions.advance(b"one", [1; 16], -1, 1);
+        positions = Positions::from_record(positions.as_slice());
+        positions.advance(b"one", [POSITIONS_MAX as u8; 16], -1, 1);
         assert_eq!(positions.as_slice().len(), POSITIONS_MAX);
-        assert_eq!(next_offset(&positions, "one", 0), None);
+        assert_eq!([0, 1, 2].map(|topic| next_offset(&positions, "one", topic)), [Some(2), None, Some(1)]);
         assert_eq!(next_offset(&positions, "one", POSITIONS_MAX as u8), Some(1));
     }
 }

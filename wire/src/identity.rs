@@ -49,7 +49,9 @@ pub struct DigestSeed(pub u64);
 
 /// What the index keeps of an event's identity: XXH3-128 over the length-prefixed source and messageId.
 ///
-/// With n ids in the window the chance that a new id is taken for an old one is about n / 2^128.
+/// The changelog carries all 128 bits; an index keeps the 96 that the day's number leaves it, and those decide: with n ids in
+/// the window a new one is taken for an old one with a chance of n / 2^96. Of 60 billion ids, each new to a window that holds
+/// as many, 5e-8 are expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub u128);
 

@@ -70,8 +70,13 @@ pub fn checksum_of(record: &[u8]) -> u64 {
     record.last_chunk::<CHECKSUM_BYTES>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// The partition that a record belongs to, read off its header; `None` where it is too short to have one.
+/// The partition that a record belongs to, read off its header; `None` where it has none that this program can read: it is
+/// too short, no record at all, or of another version.
 pub fn partition_of(record: &[u8]) -> Option<u32> {
+    let (magic, rest) = record.split_first_chunk::<4>()?;
+    if *magic != MAGIC || rest.first() != Some(&VERSION) {
+        return None;
+    }
     record.get(8..12)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
@@ -164,6 +169,10 @@ mod tests {
         encode_genesis(&mut bytes, 3, &genesis);
         assert_eq!(Record::decode(&bytes), Ok((3, Record::Genesis(genesis))));
         assert_eq!((partition_of(&bytes), partition_of(&bytes[..11])), (Some(3), None));
+        let mut newer = bytes.clone();
+        newer[4] = VERSION + 1;
+        assert_eq!((partition_of(&newer), Record::decode(&newer)), (None, Err(DecodeError::Version(VERSION + 1))));
+        assert_eq!(partition_of(b"nobody can read this"), None);
         for end in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..end]), Err(DecodeError::Short), "{end}");
         }
