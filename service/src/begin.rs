@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::{self, Loaded, Settings};
 use crate::exit::Failure;
 use crate::logging::{self, Logging};
+use crate::open_files;
 
 /// Reads the settings from `file` and the environment of the process.
 ///
@@ -14,13 +15,15 @@ pub fn settings<T: Settings>(file: Option<&Path>) -> Result<Loaded<T>, Failure> 
     config::load(file, config::process_environment()).map_err(Failure::usage)
 }
 
-/// Reads the settings, starts the logs as they say, and logs what is in force and where it came from.
+/// Reads the settings, starts the logs as they say, and logs what is in force and where it came from. The process may have as
+/// many files open from here on as its system lets it.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every fault.
 pub fn begin<T: Settings>(file: Option<&Path>, logging: impl FnOnce(&T) -> &Logging) -> Result<T, Failure> {
     let loaded = settings::<T>(file)?;
     logging::init(logging(&loaded.value));
+    open_files::raise();
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     tracing::info!("settings in force\n{loaded}");
     Ok(loaded.value)

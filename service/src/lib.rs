@@ -24,6 +24,7 @@ mod data_dir;
 pub mod exit;
 pub mod logging;
 pub mod metrics;
+mod open_files;
 pub mod shutdown;
 
 pub use admin::{Admin, AdminServer, Section};

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/metrics` | the figures, OpenMetrics text |
 //! | `/healthz` | 200 as long as the process runs |
-//! | `/readyz` | 200, or 503 and one reason a line |
+//! | `/readyz` | 200, or 503 and one reason a line; what the process tells of its parts follows in both cases |
 //! | `/` | the status page, which reloads itself |
 //! | `POST` to a path of the process | what it did, or 400 and why not; refused to browsers, so that no web page can ask for it |
 //!
@@ -47,6 +47,10 @@ pub trait Admin: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// Why this process should get no traffic now; empty when it should.
     fn not_ready(&self) -> Vec<String>;
+    /// How each part of the process stands, for who looks into an answer about readiness; a line each.
+    fn parts(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Name of the process on the status page.
     fn title(&self) -> String;
     /// The status page.
@@ -189,10 +193,13 @@ fn answer<B>(request: &Request<B>, admin: &dyn Admin) -> Response<Full<Bytes>> {
             respond(StatusCode::OK, kind, admin.metrics())
         }
         "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".into()),
-        "/readyz" => match admin.not_ready() {
-            reasons if reasons.is_empty() => respond(StatusCode::OK, TEXT, "ok\n".into()),
-            reasons => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n"),
-        },
+        "/readyz" => {
+            let (status, said) = match admin.not_ready() {
+                reasons if reasons.is_empty() => (StatusCode::OK, vec!["ok".to_owned()]),
+                reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons),
+            };
+            respond(status, TEXT, [said, admin.parts()].concat().join("\n") + "\n")
+        }
         "/" => {
             let page = page::render(&admin.title(), &admin.not_ready(), &admin.status());
             respond(StatusCode::OK, "text/html; charset=utf-8", page)
@@ -225,6 +232,10 @@ mod tests {
             self.0.lock().unwrap().clone()
         }
 
+        fn parts(&self) -> Vec<String> {
+            vec!["part 1: at work".into()]
+        }
+
         fn title(&self) -> String {
             "fake".into()
         }
@@ -251,7 +262,8 @@ mod tests {
         let fake = Arc::new(Fake(Mutex::default()));
         let server = AdminServer::start(([127, 0, 0, 1], 0).into(), Arc::clone(&fake) as _).unwrap();
         assert!(send(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
-        assert!(send(&server, "GET /readyz").starts_with("HTTP/1.1 200 "));
+        let ready = send(&server, "GET /readyz");
+        assert!(ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nok\npart 1: at work\n"), "{ready}");
         assert!(send(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
         assert!(send(&server, "GET /x").starts_with("HTTP/1.1 404 "));
         assert!(send(&server, "POST /").starts_with("HTTP/1.1 405 "));
@@ -266,7 +278,10 @@ mod tests {
 
         fake.0.lock().unwrap().push("the buffer is full".into());
         let answer = send(&server, "GET /readyz");
-        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("the buffer is full\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("the buffer is full\npart 1: at work\n"),
+            "{answer}"
+        );
         assert!(send(&server, "GET /").contains("the buffer is full"));
     }
 
