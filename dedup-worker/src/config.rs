@@ -27,7 +27,7 @@ const SESSION_TIMEOUT_MS_MIN: u64 = 2_000;
 /// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
 const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
 /// Properties that the promises rest on, and what to do instead.
-const FORBIDDEN: [(&str, &str); 11] = [
+const FORBIDDEN: [(&str, &str); 12] = [
     ("bootstrap.servers", "set primary, secondary and output"),
     ("metadata.broker.list", "set primary, secondary and output"),
     ("group.id", "set group"),
@@ -39,6 +39,7 @@ const FORBIDDEN: [(&str, &str); 11] = [
     ("enable.idempotence", "it is on"),
     ("enable.auto.commit", "positions are in the changelog"),
     ("auto.offset.reset", "an offset that is gone is reported, never passed over"),
+    ("allow.auto.create.topics", "a topic is made by whoever knows how it must be set"),
 ];
 
 /// What `dedup-worker` can be told, in a file or by `DEDUP_` variables.

@@ -9,15 +9,16 @@ pub const VARIABLE: &str = "DEDUP_CRASH_AT";
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The group gave the partition and confirmed it; the fence is not taken.
+    /// The index is where the changelog is, as far as that could be read without the fence; the group has confirmed the
+    /// partition; the fence is not taken.
     Fencing,
     /// The fence is taken; the group is not asked again.
     Fenced,
     /// The group was asked again; the changelog's end is not measured.
     Confirmed,
-    /// The end is measured; nothing is replayed.
+    /// The end is measured; the rest is not replayed.
     Measured,
-    /// Some of the changelog is replayed. A pass is a record.
+    /// Some of the changelog is replayed, before the fence or behind it. A pass is a record.
     Restoring,
     /// The index is at the measured end; the checkpoint is not written.
     Restored,

@@ -10,31 +10,34 @@
 //! `read_committed`: whichever cluster each came through, however often workers die, sleep, come and go. Each partition has
 //! one owner at a time, by its *fence*: one fixed transactional id a partition, which only who asked last can commit with.
 //! Output records, changelog record and input positions are one transaction. Anything but a confirmed commit has one
-//! answer: drop everything in memory, take the fence again, and believe the changelog.
+//! answer: drop everything in memory, take the fence again, and believe the changelog. What happens to one partition stays in
+//! it: nothing of it ends the process.
 //!
 //! | crash or fault at this point | is left | the next owner | proved by (`tests/kafka`) |
 //! |---|---|---|---|
-//! | before the fence is taken | nothing | takes it | `killed_at_every_step_of_a_takeover` |
+//! | before the fence is taken | the runs sealed so far | takes it | `killed_at_every_step_of_a_takeover` |
 //! | the fence taken; the group asked again, the changelog's end measured, some of it replayed, the checkpoint not written | a fence that nobody holds, the runs sealed so far | takes the fence anew and goes on behind those runs | `killed_at_every_step_of_a_takeover` |
 //! | before the genesis, or a checkpoint, is committed | an aborted record | begins at the fence; a changelog in which nothing was ever committed is empty | `killed_at_every_step_of_a_batch` |
 //! | decided, nothing sent | a batch in memory | reads the inputs again from the stored position | `killed_at_every_step_of_a_batch` |
 //! | after the output records, before the changelog record | an open transaction | its fence aborts it; no reader sees it; the inputs are read again | `killed_at_every_step_of_a_batch` |
 //! | after the changelog record, before the commit | the same | the same | `killed_at_every_step_of_a_batch` |
-//! | commit asked for, answer unknown: the connection cut, the broker frozen or killed | a transaction committed or aborted | reads the changelog up to the end it measured behind the fence, which says which; nothing is decided again before | `a_commit_without_an_answer_is_looked_up_in_the_changelog`, `a_commit_into_a_frozen_broker_is_looked_up_in_the_changelog`, `a_broker_killed_under_a_worker_costs_and_doubles_nothing` |
+//! | commit asked for, answer unknown: the connection cut, the broker frozen or killed | a transaction committed or aborted | reads the changelog up to the end it measured behind the fence, which says which; nothing is decided again before, and nobody asks for the commit a second time | `a_commit_that_is_answered_late_is_waited_for`, `a_commit_without_an_answer_is_looked_up_in_the_changelog`, `a_commit_into_a_frozen_broker_is_looked_up_in_the_changelog`, `a_broker_killed_under_a_worker_costs_and_doubles_nothing` |
 //! | after the commit, before the index knows | the index behind the changelog | replays from the end of what the index covers | `killed_at_every_step_of_a_batch` |
 //! | while a run is sealed: its file written and not taken, or taken and nothing in memory knows | a run file, or a run | the store drops or keeps it whole; the rest is replayed | `killed_half_way_through_the_index_write` |
 //! | batch N aborted while N + 1, with repeats of it, is decided | two batches in memory | neither counts; both are read and decided again | `repeats_of_a_batch_that_is_aborted_come_out` |
 //! | at any moment, under load | any of the above | as above | `killed_under_load` |
 //! | during a rebuild of the index | the runs sealed so far | goes on behind them | `rebuild_goes_on_where_it_was_killed` |
 //! | stopped at any of these steps, replaced, awake again | a fence that is no longer its own | its commit is refused, and it asks the group, which says no; one that takes the fence before it asks gives it up again, and the rightful owner begins anew | `a_worker_that_stood_still_at_any_step_while_a_rival_took_over_does_no_harm`, `a_frozen_worker_is_fenced` |
-//! | a worker joins, leaves or dies | nothing, or an open transaction | who leaves commits, then lets go; takes over at once, or when the session has run out | `workers_share_the_partitions_and_take_over_from_each_other`, `workers_come_and_go_under_load` |
+//! | a worker joins, leaves or dies | nothing, or an open transaction | who leaves commits what it can before the next owner's fence; takes over at once, or when the session has run out | `workers_share_the_partitions_and_take_over_from_each_other`, `workers_come_and_go_under_load` |
 //! | index deleted, damaged, of another changelog, of a newer program, ahead of its changelog | nothing that can be believed | makes it again from the changelog | `an_index_that_is_gone_is_made_again`, `an_index_with_flipped_bits_is_made_again` |
-//! | changelog emptied, or made anew, also under a worker | output, perhaps an index, and no memory | takes back what would go into the new one; refuses, and says which commands there are | `an_emptied_changelog_is_refused`, `a_changelog_made_anew_under_a_worker_stops_it` |
+//! | changelog emptied, or made anew, also under a worker | output, perhaps an index, and no memory | takes back what would go into the new one; refuses the partition, and says which commands there are | `an_emptied_changelog_is_refused`, `a_changelog_made_anew_under_a_worker_is_refused` |
+//! | a changelog with a record that cannot be read | a log that nobody may write to | refuses the partition without taking its fence, looks again every 5 s, works on all others | `a_partition_that_is_refused_holds_up_no_other_and_no_worker` |
+//! | a sealed run that cannot be read, for want of a file handle or on a broken disk | a batch that cannot be decided | asks again after a second, and after the third time in vain makes the index again | `an_index_that_cannot_be_read_is_waited_for_and_then_made_again` |
 //! | changelog cut back inside the window | a part of the memory | goes on where its index has the rest; refuses where there is none | `a_changelog_cut_back_to_the_middle_is_refused_to_whoever_has_no_index` |
-//! | a rebuild of the changelog killed | an old changelog, or a new one, whose newest record has a mark | refuses until the rebuild was run again | `a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again` |
+//! | a rebuild of the changelog killed | an old changelog, or a new one, whose newest record has a mark | refuses the partition until the rebuild was run again | `a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again` |
 //! | input topic made anew | a position of a log that is gone | reads the new log from its earliest record | `an_input_made_anew_is_read_from_its_earliest_record` |
 //! | the inputs' names swapped in the settings | positions of both | reads on: a position names its cluster | `inputs_swapped_in_the_settings_are_read_on_where_each_was` |
-//! | partitions added to a topic of one cluster | keys that lead elsewhere there | does not read that cluster; refuses where it is the changelog | `a_cluster_that_changes_its_count_is_no_longer_read`, `partitions_added_to_the_output_cluster_are_never_used` |
+//! | partitions added to a topic of one cluster | keys that lead elsewhere there | does not read that cluster; refuses the new ones where it is the changelog | `a_cluster_that_changes_its_count_is_no_longer_read`, `partitions_added_to_the_output_cluster_are_never_used` |
 //! | a record that is no event, or too large to be written again | a record that nobody can decide | sets it aside in the transaction of its batch | `poison_among_good_records_is_set_aside_and_holds_nothing_up` |
 //! | an input cluster away | the other one | works on the other; the window's clock waits for it as long as the inputs keep a record, seven days | `an_input_that_is_away_at_the_start_is_picked_up_when_it_returns` |
 //! | the output cluster away, for longer than the window if need be | inputs that wait | tries again with growing pauses; the window's clock stands, and then follows the inputs, so each verdict is what it would have been | `an_output_that_was_away_is_used_again_when_it_returns`, `an_output_away_for_longer_than_the_window_changes_no_verdict`, `a_backlog_longer_than_the_window_is_decided_as_it_came` |

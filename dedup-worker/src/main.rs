@@ -47,7 +47,7 @@ enum Command {
     /// Throw the index away and make it again. Goes on where it was interrupted. The worker must not be running.
     Rebuild {
         /// What to make it from: the changelog; or, for a changelog that is damaged or gone, a new changelog from the
-        /// output. For the latter no worker may be running.
+        /// output. For the latter workers may run.
         #[arg(long, value_enum, default_value_t = From::EventsIndex)]
         from: From,
     },

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -11,13 +12,22 @@ use service::metrics::Encoder;
 use service::{Admin, Section};
 
 use crate::worker::figures::{Figures, Seen, State};
+use crate::worker::output::Output;
 use crate::worker::watch::{InputState, Watch};
+
+/// A takeover is no reason to stop a deploy before it has taken so long.
+const TAKEOVER: Duration = Duration::from_mins(1);
+/// A loop that has not come round for so long hangs: it waits for nothing longer than a transaction lives, a minute at most.
+const TURN_MAX: Duration = Duration::from_mins(2);
 
 /// What the worker says of itself.
 #[derive(Debug)]
 pub struct WorkerAdmin {
     figures: Arc<Figures>,
     watches: Vec<Arc<Watch>>,
+    output: Arc<Output>,
+    /// A worker whose output is silent for longer is not ready: the group has given up on it by then, or cannot.
+    session_timeout: Duration,
     is_shadow: bool,
     registry: Registry,
 }
@@ -27,11 +37,18 @@ struct WorkerMetrics(Arc<Figures>, Vec<Arc<Watch>>);
 
 impl WorkerAdmin {
     /// For these figures.
-    pub fn new(figures: &Arc<Figures>, watches: &[Arc<Watch>], is_shadow: bool) -> Self {
+    pub fn new(
+        figures: &Arc<Figures>,
+        watches: &[Arc<Watch>],
+        output: &Arc<Output>,
+        session_timeout: Duration,
+        is_shadow: bool,
+    ) -> Self {
         let mut registry = Registry::default();
         let metrics = WorkerMetrics(Arc::clone(figures), watches.to_vec());
         registry.register_collector(Box::new(metrics));
-        Self { figures: Arc::clone(figures), watches: watches.to_vec(), is_shadow, registry }
+        let (figures, output) = (Arc::clone(figures), Arc::clone(output));
+        Self { figures, watches: watches.to_vec(), output, session_timeout, is_shadow, registry }
     }
 }
 
@@ -53,9 +70,16 @@ impl Collector for WorkerMetrics {
             out.counter(name, help, counter.load(Relaxed))?;
         }
         let partitions = self.0.partitions();
-        let running = partitions.iter().filter(|(_, seen)| seen.state == State::Running).count();
+        let count = |is: fn(&State) -> bool| partitions.iter().filter(|(_, seen)| is(&seen.state)).count() as u64;
+        let running = count(|state| *state == State::Running);
         out.gauge("dedup_partitions", "Partitions that this worker should own.", partitions.len() as u64)?;
-        out.gauge("dedup_partitions_running", "Partitions through which records flow.", running as u64)?;
+        out.gauge("dedup_partitions_running", "Partitions through which records flow.", running)?;
+        out.gauges("dedup_partitions_refused", "Partitions that wait for somebody to put something right.", |rows| {
+            rows.gauge([("by", "log")], count(|state| matches!(state, State::RefusedByLog(_))))?;
+            rows.gauge([("by", "here")], count(|state| matches!(state, State::RefusedHere(_))))
+        })?;
+        let turned = partitions.iter().map(|(_, seen)| seen.turned.elapsed().as_secs()).max();
+        out.gauge("dedup_partitions_turn_age_seconds", "Since the slowest loop came round.", turned.unwrap_or(0))?;
         dedup::metrics::encode(&self.0.index(), &mut out)?;
         // An input goes by the name of its cluster.
         let inputs = || self.1.iter().enumerate().map(|(place, watch)| ([("cluster", watch.cluster().name())], place));
@@ -90,14 +114,18 @@ impl Admin for WorkerAdmin {
     }
 
     fn not_ready(&self) -> Vec<String> {
-        self.figures
-            .partitions()
-            .iter()
-            .filter_map(|(partition, seen)| match &seen.state {
-                State::Failing(reason) => Some(format!("partition {partition}: {reason}")),
-                _ => None,
-            })
-            .collect()
+        let silent = self.output.silent_for(self.session_timeout);
+        let hindered = |(partition, seen): &(u32, Seen)| hinders(seen).then(|| line(*partition, seen));
+        let shut_out = self.figures.shut_out().map(|why| format!("the group does not take this worker in: {why}"));
+        let partitions = self.figures.partitions();
+        silent.into_iter().chain(shut_out).chain(partitions.iter().filter_map(hindered)).collect()
+    }
+
+    fn parts(&self) -> Vec<String> {
+        let partitions = self.figures.partitions();
+        let refusal = self.output.refusal().map(|reasons| format!("topics of the output: {reasons}"));
+        let others = partitions.iter().filter(|(_, seen)| !hinders(seen));
+        refusal.into_iter().chain(others.map(|(partition, seen)| line(*partition, seen))).collect()
     }
 
     fn title(&self) -> String {
@@ -141,11 +169,30 @@ fn input(state: &InputState) -> String {
     }
 }
 
+/// Whether a partition is a reason not to trust this worker. One that is refused by its log is none: it would be refused
+/// everywhere, and a deploy that waits for it would never end.
+fn hinders(seen: &Seen) -> bool {
+    match seen.state {
+        State::Fencing | State::Restoring(_) => seen.since.elapsed() > TAKEOVER,
+        State::Running => seen.turned.elapsed() > TURN_MAX,
+        State::Failing(..) | State::RefusedHere(_) => true,
+        State::RefusedByLog(_) => false,
+    }
+}
+
+fn line(partition: u32, seen: &Seen) -> String {
+    format!("partition {partition}: {}, since {} s", describe(seen), seen.since.elapsed().as_secs())
+}
+
 fn describe(seen: &Seen) -> String {
     match &seen.state {
         State::Fencing => "taking the fence".into(),
         State::Restoring(progress) => format!("replaying the changelog, {} of {}", progress.offset, progress.end),
-        State::Failing(reason) => format!("failing: {reason}"),
+        State::Failing(reason, pause) => format!("failing, next try within {} ms: {reason}", pause.as_millis()),
+        State::RefusedByLog(reason) | State::RefusedHere(reason) => format!("refused: {reason}"),
+        State::Running if seen.turned.elapsed() > TURN_MAX => {
+            format!("hanging, its loop has not come round for {} s", seen.turned.elapsed().as_secs())
+        }
         State::Running => {
             let lag = |lag: Option<(u64, u64)>| {
                 lag.map_or("-".into(), |(records, behind_ms)| format!("{records} ({} s)", behind_ms / 1000))
@@ -164,19 +211,38 @@ mod tests {
 
     use super::*;
 
+    fn admin(figures: &Arc<Figures>, watches: &[Arc<Watch>]) -> WorkerAdmin {
+        let cluster = Cluster::new("test", "output", "127.0.0.1:1", Properties::default());
+        let output = Output::new(cluster, Retention::default());
+        WorkerAdmin::new(figures, watches, &output, Duration::from_mins(1), false)
+    }
+
     #[test]
     fn every_state_can_be_told() {
         let figures = Arc::new(Figures::default());
         let partition = figures.enter(3);
-        let admin = WorkerAdmin::new(&figures, &[], false);
+        let admin = admin(&figures, &[]);
         assert!(admin.not_ready().is_empty());
         partition.lag_is(0, 7, 2_500);
         partition.state_is(State::Running);
         let rows = admin.status().pop().unwrap().rows;
         assert_eq!(rows, [("3".to_owned(), "0 identities, behind by 7 (2 s) and -".to_owned())]);
-        partition.state_is(State::Failing("no room".into()));
-        assert_eq!(admin.not_ready(), ["partition 3: no room"]);
+        partition.state_is(State::Failing("no room".into(), Duration::from_millis(100)));
+        assert_eq!(admin.not_ready(), ["partition 3: failing, next try within 100 ms: no room, since 0 s"]);
         assert!(admin.metrics().contains("dedup_published_events_total 0"));
+    }
+
+    #[test]
+    fn what_is_refused_everywhere_hinders_nobody_and_is_told() {
+        let figures = Arc::new(Figures::default());
+        let partition = figures.enter(3);
+        let admin = admin(&figures, &[]);
+        partition.state_is(State::RefusedByLog("is damaged".into()));
+        let line = ["partition 3: refused: is damaged, since 0 s"];
+        assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&[][..], &line.map(String::from)[..]));
+        assert!(admin.metrics().contains("dedup_partitions_refused{by=\"log\"} 1"), "{}", admin.metrics());
+        partition.state_is(State::RefusedHere("is damaged".into()));
+        assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&line.map(String::from)[..], &[][..]));
     }
 
     #[test]
@@ -190,7 +256,7 @@ mod tests {
             partition.lag_is(1, 7, behind_ms);
             partition.index_is(dedup::Stats { open_digests: 5, ..dedup::Stats::default() }, 0);
         }
-        let admin = WorkerAdmin::new(&figures, &watches, false);
+        let admin = admin(&figures, &watches);
         let metrics = admin.metrics();
         for sample in [
             "dedup_known_digests 10",

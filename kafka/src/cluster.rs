@@ -7,7 +7,7 @@ use service::Properties;
 use crate::Failure;
 
 /// For every client: name, value, why.
-const COMMON: [(&str, &str, &str); 6] = [
+const COMMON: [(&str, &str, &str); 7] = [
     ("socket.timeout.ms", "10000", "a frozen broker keeps its connection for a minute otherwise"),
     ("socket.connection.setup.timeout.ms", "5000", "the same for one that does not finish a handshake"),
     ("socket.keepalive.enable", "true", "a firewall's forgotten connection is found while idle"),
@@ -18,6 +18,11 @@ const COMMON: [(&str, &str, &str); 6] = [
         "at the default of 10 s recovery was measured to take 10 s, here half a second",
     ),
     ("log.connection.close", "false", "brokers close idle connections; that is no news"),
+    (
+        "allow.auto.create.topics",
+        "false",
+        "a broker that may makes a missing topic with its own number of partitions and retention; a producer asks for that",
+    ),
 ];
 
 /// For those that send.

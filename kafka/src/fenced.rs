@@ -2,20 +2,22 @@
 //!
 //! Whoever last asked for a transactional id may commit; everybody who had it before is refused. There is one fixed id
 //! for each partition, so there is one owner, whatever any group says.
+//!
+//! One thread owns it, and a commit consumes it: it comes back from a confirmed commit alone. librdkafka can be asked again
+//! for a commit that has timed out, but the answer to the first question may then be taken for the answer to a later one: it
+//! reports a commit that has not happened, or aborts the process (2.12.1, measured with a stalled thread of its own). So the
+//! question is asked once, with all the time that the transaction has left, and whoever gets no answer has no producer any
+//! more that could be asked.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 
 use crate::{Cluster, Failure, Headers, Producer, Record, Report};
 
-/// How long one call of librdkafka's commit may take. It has been seen to give no answer on a healthy broker until its
-/// limit, and to succeed at once when called again; so the limit is short and the calls are several.
-const COMMIT_CALL: Duration = Duration::from_millis(500);
 /// Longest wait for acknowledgements between two looks at the clock.
 const WAIT: Duration = Duration::from_millis(100);
 /// Time that records of one batch gather to be sent together. A batch is handed over in one go, so it is short.
@@ -61,10 +63,12 @@ pub struct Delivered {
 }
 
 /// The one that may write for a partition, as long as nobody took it over.
+///
+/// Behind a failure it is to be dropped: nothing that was lent to it is read any more, and it refuses everything.
 #[derive(Debug)]
 pub struct Fenced {
     timeout: Duration,
-    line: Mutex<Line>,
+    line: Line,
 }
 
 /// The client, what was handed to it since the transaction began, and what became of that.
@@ -72,6 +76,8 @@ pub struct Fenced {
 struct Line {
     /// `None` after a failure: nothing that was lent to it is read any more.
     client: Option<Producer>,
+    /// When the transaction that was begun last is over.
+    deadline: Instant,
     outstanding: usize,
     output: Option<(u64, u64)>,
     changelog: Option<u64>,
@@ -82,7 +88,8 @@ struct Line {
 
 impl Fenced {
     /// Takes the fence: when this returns, nobody who had `transactional_id` before can commit any more, and what they
-    /// had begun is undone. `timeout` bounds this, each later wait, and on the broker's side an open transaction.
+    /// had begun is undone. `timeout` bounds this and each later transaction from its beginning to its commit, here and on
+    /// the broker's side.
     ///
     /// # Errors
     /// Where the cluster does not answer within `timeout` or refuses.
@@ -106,31 +113,27 @@ impl Fenced {
         }
         let client = Producer::with(&config).map_err(Failure::of("make a producer"))?;
         client.client().init_transactions(timeout).map_err(Failure::of("take the fence"))?;
-        Ok(Self { timeout, line: Mutex::new(Line::new(client)) })
+        Ok(Self { timeout, line: Line::new(client) })
     }
 
     /// Begins a transaction.
     ///
     /// # Errors
-    /// Where librdkafka refuses; the producer is to be dropped.
-    pub fn begin(&self) -> Result<(), Failure> {
-        let mut line = self.line();
-        line.begin();
-        line.client()?.client().begin_transaction().map_err(Failure::of("begin a transaction"))
+    /// Where librdkafka refuses.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        self.line.begin(Instant::now() + self.timeout);
+        self.line.client()?.client().begin_transaction().map_err(Failure::of("begin a transaction"))
     }
 
     /// Hands records over, waiting for room where there is none, and then waits until every one of them is acknowledged.
     /// Says where all records since the beginning went.
     ///
     /// # Errors
-    /// Where one is refused or not acknowledged in time; the transaction cannot be committed, and the producer is to be
-    /// dropped.
-    pub fn send<'a>(&self, outgoing: impl IntoIterator<Item = Outgoing<'a>>) -> Result<Delivered, Failure> {
-        let mut line = self.line();
-        let deadline = Instant::now() + self.timeout;
-        let mut lent = Lent::to(&mut line);
-        outgoing.into_iter().try_for_each(|outgoing| lent.lend(&outgoing, deadline))?;
-        let line = lent.settle(deadline)?;
+    /// Where one is refused or not acknowledged in the transaction's time.
+    pub fn send<'a>(&mut self, outgoing: impl IntoIterator<Item = Outgoing<'a>>) -> Result<Delivered, Failure> {
+        let mut lent = Lent::to(&mut self.line);
+        outgoing.into_iter().try_for_each(|outgoing| lent.lend(&outgoing))?;
+        let line = lent.settle()?;
         Ok(Delivered {
             output: line.output.unwrap_or_default(),
             changelog: line.changelog,
@@ -138,29 +141,24 @@ impl Fenced {
         })
     }
 
-    /// Commits.
+    /// Commits, and gives the producer back. It is asked for once, with the time that the transaction has left; who has no
+    /// answer has no producer to ask again:
+    ///
+    /// ```compile_fail,E0382
+    /// fn asks_twice(producer: kafka::Fenced) {
+    ///     let _ = producer.commit();
+    ///     let _ = producer.commit();
+    /// }
+    /// ```
     ///
     /// # Errors
     /// Anything but a confirmed commit. The transaction may have been committed all the same: only the changelog can
-    /// say. The producer is to be dropped.
-    pub fn commit(&self) -> Result<(), Failure> {
-        let line = self.line();
-        let client = line.client()?.client();
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            let error = match client.commit_transaction(COMMIT_CALL) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            match &error {
-                KafkaError::Transaction(error) if error.is_retriable() && Instant::now() < deadline => {}
-                _ => return Err(Failure::of("commit a transaction")(error)),
-            }
-        }
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// say. There is no producer any more.
+    pub fn commit(self) -> Result<Self, Failure> {
+        let left = self.line.deadline.saturating_duration_since(Instant::now());
+        let committed = self.line.client()?.client().commit_transaction(left);
+        committed.map_err(Failure::of("commit a transaction"))?;
+        Ok(self)
     }
 }
 
@@ -169,6 +167,7 @@ impl Line {
         let reports = Vec::new();
         Self {
             client: Some(client),
+            deadline: Instant::now(),
             outstanding: 0,
             output: None,
             changelog: None,
@@ -178,18 +177,18 @@ impl Line {
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, deadline: Instant) {
         (self.outstanding, self.output, self.changelog, self.failure) = (0, None, None, None);
-        self.changelog_appended_ms = None;
+        (self.changelog_appended_ms, self.deadline) = (None, deadline);
     }
 
     fn client(&self) -> Result<&Producer, Failure> {
         self.client.as_ref().ok_or_else(|| Failure::new("produce", "the producer was given up after a failure"))
     }
 
-    fn settle(&mut self, deadline: Instant) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<(), Failure> {
         while self.outstanding > 0 {
-            if Instant::now() > deadline {
+            if Instant::now() > self.deadline {
                 return Err(Failure::new("produce", "no acknowledgement in time"));
             }
             self.serve()?;
@@ -210,7 +209,9 @@ impl Line {
 
     fn came_back(&mut self, Report { token, offset, appended_ms, result }: Report) {
         if let Err(code) = result {
-            self.failure.get_or_insert(code);
+            if self.failure.is_none_or(is_consequence) {
+                self.failure = Some(code);
+            }
             return;
         }
         let Ok(offset) = u64::try_from(offset) else { return };
@@ -231,6 +232,11 @@ impl Line {
     }
 }
 
+/// Whether an error only says that another record of the batch had one.
+fn is_consequence(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::State | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
+}
+
 /// Records on their way whose values librdkafka reads where they lie. However this ends, by an error or by a panic of who
 /// gives the records, nothing that was lent is read any more: either every record was reported, or the client is gone.
 struct Lent<'l, 'a> {
@@ -245,7 +251,7 @@ impl<'l, 'a> Lent<'l, 'a> {
     }
 
     #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
-    fn lend(&mut self, outgoing: &Outgoing<'a>, deadline: Instant) -> Result<(), Failure> {
+    fn lend(&mut self, outgoing: &Outgoing<'a>) -> Result<(), Failure> {
         let Outgoing { kind, topic, partition, key, value, headers } = *outgoing;
         let record = Record { topic, partition, key: Some(key), value, headers };
         let Some(line) = &mut self.line else { return Err(Failure::new("produce", "it was settled")) };
@@ -257,16 +263,20 @@ impl<'l, 'a> Lent<'l, 'a> {
                     line.outstanding += 1;
                     return Ok(());
                 }
-                Err(RDKafkaErrorCode::QueueFull) if Instant::now() < deadline => line.serve()?,
-                Err(code) => return Err(Failure::new("produce", code)),
+                Err(RDKafkaErrorCode::QueueFull) if Instant::now() < line.deadline => line.serve()?,
+                Err(code) => {
+                    // What the others came back with says why.
+                    line.settle()?;
+                    return Err(Failure::new("produce", code));
+                }
             }
         }
     }
 
     /// Waits until every record was reported, and gives the line back.
-    fn settle(mut self, deadline: Instant) -> Result<&'l mut Line, Failure> {
+    fn settle(mut self) -> Result<&'l mut Line, Failure> {
         if let Some(line) = &mut self.line {
-            line.settle(deadline)?;
+            line.settle()?;
         }
         self.line.take().ok_or_else(|| Failure::new("produce", "it was settled"))
     }
@@ -290,7 +300,9 @@ mod tests {
     fn unreachable() -> Fenced {
         let cluster = Cluster::new("test", "output", "127.0.0.1:1", service::Properties::default());
         let client = Producer::with(&cluster.producing()).unwrap();
-        Fenced { timeout: Duration::from_millis(200), line: Mutex::new(Line::new(client)) }
+        let mut line = Line::new(client);
+        line.begin(Instant::now() + Duration::from_millis(200));
+        Fenced { timeout: Duration::from_millis(200), line }
     }
 
     fn outgoing(value: &[u8]) -> Outgoing<'_> {
@@ -300,22 +312,36 @@ mod tests {
 
     #[test]
     fn a_panic_between_lending_and_settling_leaves_nobody_who_reads_what_was_lent() {
-        let producer = unreachable();
+        let mut producer = unreachable();
         let values: Vec<Vec<u8>> = (0..10).map(|byte| vec![byte; 100]).collect();
         let records = values.iter().map(|value| {
             assert!(value[0] < 5, "asked for by the test");
             outgoing(value)
         });
         assert!(catch_unwind(AssertUnwindSafe(|| producer.send(records))).is_err());
-        assert!(producer.line().client.is_none(), "librdkafka still has what is about to be freed");
+        assert!(producer.line.client.is_none(), "librdkafka still has what is about to be freed");
         assert!(producer.begin().is_err(), "and it is used no more");
     }
 
     #[test]
+    fn the_error_that_is_said_is_the_one_that_others_follow_from() {
+        let Fenced { mut line, .. } = unreachable();
+        let mut said = |code| {
+            line.came_back(Report { token: 0, offset: -1, appended_ms: None, result: Err(code) });
+            line.failure
+        };
+        assert_eq!(said(RDKafkaErrorCode::State), Some(RDKafkaErrorCode::State));
+        assert_eq!(said(RDKafkaErrorCode::MessageSizeTooLarge), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+        for later in [RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::MessageTimedOut] {
+            assert_eq!(said(later), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+        }
+    }
+
+    #[test]
     fn what_is_not_acknowledged_in_time_is_not_read_any_more() {
-        let producer = unreachable();
+        let mut producer = unreachable();
         let value = vec![7_u8; 100];
         assert!(producer.send([outgoing(&value)]).is_err());
-        assert!(producer.line().client.is_none());
+        assert!(producer.line.client.is_none());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use service::Shutdown;
 use tracing::{info, warn};
@@ -25,10 +25,12 @@ const LEAVE: Duration = Duration::from_secs(3);
 pub trait Owners: Send + Sync + 'static {
     /// It should own these too.
     fn assigned(&self, partitions: &[u32]);
-    /// It should own these no longer: returns when they have been let go, or after a time that the group can wait.
+    /// It should own these no longer. Returns at once: whoever gets them takes their fences, and nobody is to wait for it.
     fn revoked(&self, partitions: &[u32]);
     /// Whether it should own this one, as far as it knows.
     fn owns(&self, partition: u32) -> bool;
+    /// The group does not take this worker in, for this reason. It goes on asking.
+    fn shut_out(&self, why: &str);
 }
 
 /// This worker's membership.
@@ -43,6 +45,25 @@ impl<O: Owners> Clone for Group<O> {
 }
 
 struct Member<O>(Arc<O>);
+
+/// What to do where the group does not take a worker in, for those errors that waiting does not mend.
+fn shuts_out(code: Code) -> Option<&'static str> {
+    Some(match code {
+        Code::InvalidSessionTimeout => {
+            "set kafka.session_timeout_ms within the brokers' group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
+        Code::InconsistentGroupProtocol => "another program uses this group; give one of them another kafka.group",
+        Code::GroupAuthorizationFailed => "give this worker's user READ on the group",
+        Code::TopicAuthorizationFailed => "give this worker's user READ and DESCRIBE on events.index",
+        Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+            "events.index is gone; whoever knows its settings makes it"
+        }
+        Code::InvalidGroupId => "set kafka.group",
+        Code::GroupMaxSizeReached => "the group is full by the brokers' group.max.size",
+        Code::Fatal => "restart this worker",
+        _ => return None,
+    })
+}
 
 impl<O: Owners> Group<O> {
     /// Joins the group called `name` on the output cluster. Others notice a worker that died after `session_timeout`.
@@ -75,6 +96,9 @@ impl<O: Owners> Group<O> {
         while !stop.is_triggered() {
             if let Some(Err(error)) = self.consumer.poll(POLL) {
                 tracing::debug!(%error, "the group");
+                if let Some(what_to_do) = error.rdkafka_error_code().and_then(shuts_out) {
+                    self.consumer.context().0.shut_out(&format!("{error}: {what_to_do}"));
+                }
             }
         }
     }

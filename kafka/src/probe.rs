@@ -23,14 +23,26 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A client for `cluster`, which need not be reachable. Each question waits up to `timeout`.
+    /// A client for `cluster`, which need not be reachable. Each question waits up to `timeout`. A log ends for it where it
+    /// does for its broker, open transactions included.
     ///
     /// # Errors
     /// Where librdkafka does not take the cluster's properties.
     pub fn new(cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
+        Self::seeing("read_uncommitted", cluster, timeout)
+    }
+
+    /// The same, to which a log ends where its first open transaction begins: what lies before can be read without waiting.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn committed(cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
+        Self::seeing("read_committed", cluster, timeout)
+    }
+
+    fn seeing(isolation: &str, cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
         let mut config = cluster.config();
-        // A read_committed client is told the last stable offset for the end of a log; a log is longer than that.
-        config.set("isolation.level", "read_uncommitted");
+        config.set("isolation.level", isolation);
         let client = config.create_with_context(Asking::default()).map_err(Failure::of("make a client"))?;
         Ok(Self { client, timeout })
     }

@@ -35,6 +35,12 @@ pub enum IndexError {
         /// What RocksDB said.
         detail: String,
     },
+    /// A sealed run could not be read: its disk failed, or no file handles are left.
+    #[error("read a sealed run: {detail}")]
+    Unread {
+        /// What RocksDB said.
+        detail: String,
+    },
     /// No room in memory for another batch until open digests are sealed or decided batches committed.
     #[error("{what}: {count} are held, the most is {count_max}")]
     Full {
@@ -72,7 +78,7 @@ impl IndexError {
     /// What to do about it.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Io { .. } | Self::Store { .. } | Self::Full { .. } => Remedy::Retry,
+            Self::Io { .. } | Self::Store { .. } | Self::Unread { .. } | Self::Full { .. } => Remedy::Retry,
             Self::Damaged(_) => Remedy::Rebuild,
             Self::Foreign { .. } | Self::Locked(_) | Self::Version(_) => Remedy::Stop,
         }

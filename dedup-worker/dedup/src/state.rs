@@ -30,7 +30,11 @@ impl State for Index {
             IndexError::Foreign { is_log: true, .. } => Some(Mistrust::OtherLog(why())),
             IndexError::Foreign { is_log: false, .. } => Some(Mistrust::OtherGenesis(why())),
             IndexError::Version(_) => Some(Mistrust::NewerFormat(why())),
-            IndexError::Io { .. } | IndexError::Store { .. } | IndexError::Full { .. } | IndexError::Locked(_) => None,
+            IndexError::Io { .. }
+            | IndexError::Store { .. }
+            | IndexError::Unread { .. }
+            | IndexError::Full { .. }
+            | IndexError::Locked(_) => None,
         }
     }
 

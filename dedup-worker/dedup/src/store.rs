@@ -130,7 +130,7 @@ impl Store {
         let split = Split::try_new(meta.prefix_bits, meta.tail_bytes)?;
         let key = group_key(meta.sequence, split.group_of(fingerprint));
         let group: Option<DBPinnableSlice<'_>> =
-            self.db.get_pinned_opt(key, &self.reads).map_err(|error| store_error("look up", &error))?;
+            self.db.get_pinned_opt(key, &self.reads).map_err(|error| unread(store_error("look up", &error)))?;
         // A prefix that no identity has makes no group; that a group has been lost shows as a corrupt block.
         let Some(group) = group else { return Ok(None) };
         Ok(match split.find(&group, fingerprint)? {
@@ -271,6 +271,14 @@ fn sequence_of(key: &[u8]) -> Option<u32> {
 fn prefix_of(key: &[u8]) -> Option<u32> {
     let key: &[u8; GROUP_KEY_BYTES] = key.try_into().ok()?;
     Some(u64::from_be_bytes(*key) as u32)
+}
+
+/// A lookup that failed, where the data is not to blame.
+fn unread(error: IndexError) -> IndexError {
+    match error {
+        IndexError::Store { detail, .. } => IndexError::Unread { detail },
+        error => error,
+    }
 }
 
 /// Whether the data is to blame, or only the moment. What RocksDB cannot explain counts as damage: a rebuild costs

@@ -43,7 +43,7 @@ pub enum From {
     Output,
 }
 
-/// Rebuilds. The worker whose data folder this is must not be running; for [`From::Output`], no worker may be.
+/// Rebuilds. The worker whose data folder this is must not be running, but for [`From::Output`].
 ///
 /// # Errors
 /// Wrong settings, an index in use, a changelog that cannot be read.

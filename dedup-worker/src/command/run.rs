@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::metrics::WorkerAdmin;
 use crate::worker::Worker;
 use crate::worker::figures::Figures;
+use crate::worker::output::Output;
 use crate::worker::owner::Plan;
 use crate::worker::watch::Watch;
 
@@ -36,7 +37,8 @@ pub struct RunOptions {
 /// When it has an admin port, it prints one line: `dedup-worker ready admin=ADDRESS`.
 ///
 /// # Errors
-/// Wrong settings, clusters that do not fit together, a port that is taken, a changelog that is not what it must be.
+/// Wrong settings, clusters that do not fit together, a port that is taken. A partition that must not be worked on ends
+/// nothing: it is refused, said, and looked at again.
 pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let config = begin(file)?;
     let shutdown = Shutdown::new();
@@ -46,14 +48,17 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
 
     let watches: Vec<_> = config.inputs().into_iter().map(|input| Watch::new(input, config.retention())).collect();
     let figures = Arc::new(Figures::default());
-    let admin = Arc::new(WorkerAdmin::new(&figures, &watches, options.shadow));
+    let output = Output::new(config.output(), config.retention());
+    let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
+    let admin = Arc::new(WorkerAdmin::new(&figures, &watches, &output, session_timeout, options.shadow));
     let (_held, data) = host::folder(&config, options.shadow)?;
     let admin = host::admin(&config, admin)?;
     println!("dedup-worker ready admin={}", admin.local_addr());
 
     let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
     let _looking = looking.map_err(Failure::failed)?;
-    let Some(partition_count) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
+    let Some((partition_count, judgement)) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
+    let _watching = output.begin(judgement).map_err(Failure::failed)?;
     let mut group = config.kafka.group.clone();
     if options.shadow {
         group.push_str(".shadow");
@@ -71,16 +76,20 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         may_begin_anew: options.begin_anew,
         wall_ms: now_ms,
     };
-    let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
-    let worker = Worker::start(plan, &group, session_timeout, figures, shutdown.clone()).map_err(Failure::failed)?;
+    let worker = Worker::start(plan, &group, session_timeout, figures).map_err(Failure::failed)?;
     shutdown.wait();
     info!("stopping: committing what was decided, then leaving the group");
-    worker.stop().map_err(Failure::failed)
+    worker.stop();
+    Ok(())
 }
 
-/// Waits for the output cluster, asks every input once, and sees that all have the same number of partitions. `None`
-/// where it was told to stop meanwhile.
-fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Option<PartitionCount>, Failure> {
+/// Waits for the output cluster, asks every input once, and sees that all have the same number of partitions: how many, and
+/// what is to be said of the output's topics. `None` where it was told to stop meanwhile.
+fn meet(
+    config: &Config,
+    watches: &[Arc<Watch>],
+    stop: &Shutdown,
+) -> Result<Option<(PartitionCount, Judgement)>, Failure> {
     let output = Probe::new(&config.output(), TIMEOUT).map_err(Failure::failed)?;
     let mut has_said = false;
     let index = loop {
@@ -123,7 +132,8 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     {
         return Err(Failure::usage(format!("primary and secondary are the same cluster, {}", first.cluster_id)));
     }
-    PartitionCount::try_new(count).map(Some).ok_or_else(|| Failure::failed(format!("{EVENTS_INDEX} has no partitions")))
+    let none = || Failure::failed(format!("{EVENTS_INDEX} has no partitions"));
+    PartitionCount::try_new(count).map(|count| Some((count, judgement))).ok_or_else(none)
 }
 
 /// What the topics of the output are set to; nothing where that is not told.

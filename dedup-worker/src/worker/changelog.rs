@@ -48,7 +48,7 @@ impl Changelog<'_> {
     /// The first genesis or checkpoint; `None` where nothing was ever committed.
     ///
     /// # Errors
-    /// [`Fault::Refused`] where there are records without one, or where they have been deleted.
+    /// [`Fault::RefusedByLog`] where there are records without one, or where they have been deleted.
     pub fn genesis(&mut self) -> Result<Option<Genesis>, Fault> {
         let partition = self.partition;
         changelog::genesis::<_, Index>(self).map_err(|error| refused(partition, error))
@@ -85,7 +85,7 @@ impl Log for Changelog<'_> {
                     let (offset, bytes) = (message.offset(), message.value().unwrap_or_default());
                     if let Some(other) = partition_of(bytes).filter(|other| *other != partition) {
                         let why = format!("is damaged at {offset}: the record is partition {other}'s");
-                        return Err(Fault::Refused(advised(partition, &why)));
+                        return Err(Fault::RefusedByLog(advised(partition, &why)));
                     }
                     reached = offset + 1;
                     let next = Point { next_offset: reached, leader_epoch: -1, checksum: checksum_of(bytes) };
@@ -126,17 +126,17 @@ pub fn refused(partition: u32, error: RestoreError<Fault, IndexError>) -> Fault 
         RestoreError::Log(fault) => fault,
         RestoreError::State(error) => error.into(),
         RestoreError::Stopped => Fault::Released,
-        RestoreError::Unfinished => Fault::Refused(format!(
+        RestoreError::Unfinished => Fault::RefusedByLog(format!(
             "a rebuild of {EVENTS_INDEX} {partition} was interrupted; run `dedup-worker rebuild --from events.deduped` again"
         )),
-        RestoreError::BeginsInsideWindow { .. } => Fault::Refused(format!(
+        RestoreError::BeginsInsideWindow { .. } => Fault::RefusedByLog(format!(
             "{}, or go on with what is left with `dedup-worker run --begin-anew`",
             advised(partition, &error.to_string())
         )),
         RestoreError::Newer { .. } | RestoreError::TwoGeneses { .. } => {
-            Fault::Refused(format!("{EVENTS_INDEX} {partition} {error}"))
+            Fault::RefusedByLog(format!("{EVENTS_INDEX} {partition} {error}"))
         }
-        error => Fault::Refused(advised(partition, &error.to_string())),
+        error => Fault::RefusedByLog(advised(partition, &error.to_string())),
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
 
     fn said(error: RestoreError<Fault, IndexError>) -> String {
         match refused(3, error) {
-            Fault::Refused(said) => said,
+            Fault::RefusedByLog(said) => said,
             other => panic!("{other:?}"),
         }
     }

@@ -12,9 +12,13 @@ pub enum Fault {
     /// The index on disk lies: it is thrown away, then as [`Fault::Again`].
     #[error("the index is thrown away and made again: {0}")]
     Index(String),
-    /// Somebody has to decide; this process stops.
+    /// What the changelog or its topics hold is not to be worked on, and somebody has to decide. Every worker would refuse
+    /// it, so the partition stays with its owner, who looks again and takes no fence meanwhile.
     #[error("{0}")]
-    Refused(String),
+    RefusedByLog(String),
+    /// This host cannot work on it: its clock, its disk, its build. Others may.
+    #[error("{0}")]
+    RefusedHere(String),
     /// The partition is somebody else's by now, or the process stops. Nothing is wrong.
     #[error("the partition was given up")]
     Released,
@@ -32,7 +36,7 @@ impl From<IndexError> for Fault {
             (Remedy::Rebuild, _) | (_, IndexError::Foreign { .. }) => Self::Index(error.to_string()),
             // The owner before, in this process, may still be letting go.
             (Remedy::Retry, _) | (_, IndexError::Locked(_)) => Self::Again(error.to_string()),
-            (Remedy::Stop, _) => Self::Refused(error.to_string()),
+            (Remedy::Stop, _) => Self::RefusedHere(error.to_string()),
         }
     }
 }
@@ -44,7 +48,7 @@ mod tests {
     #[test]
     fn each_remedy_has_its_consequence() {
         assert!(matches!(Fault::from(IndexError::Damaged("x".into())), Fault::Index(_)));
-        assert!(matches!(Fault::from(IndexError::Version(9)), Fault::Refused(_)));
+        assert!(matches!(Fault::from(IndexError::Version(9)), Fault::RefusedHere(_)));
         assert!(matches!(Fault::from(IndexError::Locked("x".into())), Fault::Again(_)));
         let full = IndexError::Full { what: "x", count: 2, count_max: 1 };
         assert!(matches!(Fault::from(full), Fault::Again(_)));

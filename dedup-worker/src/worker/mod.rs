@@ -14,30 +14,33 @@
 pub mod changelog;
 pub mod fault;
 pub mod figures;
+pub mod held;
 pub mod input;
+pub mod output;
 pub mod owner;
 pub mod publish;
 pub mod pump;
 pub mod reading;
 pub mod time;
+pub mod waiting;
 pub mod waker;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use figures::Figures;
+use figures::{Figures, State};
 use kafka::{Group, Owners};
 use owner::{Owner, Plan};
 use service::Shutdown;
 use tracing::{error, warn};
 use waker::Waker;
 
-/// How long the group waits for a partition to be let go. Whoever is slower is fenced by the next owner.
-const LETTING_GO: Duration = Duration::from_secs(10);
+/// How long partitions may take to be let go when the process ends. What is still open then is undone by the next owner's
+/// fence, as after a kill.
+const LETTING_GO: Duration = Duration::from_secs(8);
 
 /// A worker at work.
 pub struct Worker {
@@ -55,9 +58,6 @@ struct Table {
     /// Set once, right after the group was joined; before that nothing is assigned.
     group: OnceLock<Box<dyn Fn(u32) -> bool + Send + Sync>>,
     myself: Weak<Self>,
-    /// Given when a partition is refused: the process is to stop.
-    refused: Shutdown,
-    reason: Mutex<Option<String>>,
 }
 
 struct Running {
@@ -70,17 +70,11 @@ struct Running {
 }
 
 impl Worker {
-    /// Joins the group and works on what it gives. `refused` is given when somebody has to decide something.
+    /// Joins the group and works on what it gives.
     ///
     /// # Errors
     /// Where librdkafka does not take a cluster's properties, or the operating system refuses a thread.
-    pub fn start(
-        plan: Plan,
-        group: &str,
-        session_timeout: Duration,
-        figures: Arc<Figures>,
-        refused: Shutdown,
-    ) -> Result<Self, String> {
+    pub fn start(plan: Plan, group: &str, session_timeout: Duration, figures: Arc<Figures>) -> Result<Self, String> {
         let output = plan.output.clone();
         let table = Arc::new_cyclic(|myself| Table {
             plan,
@@ -88,8 +82,6 @@ impl Worker {
             owners: Mutex::default(),
             group: OnceLock::new(),
             myself: myself.clone(),
-            refused,
-            reason: Mutex::default(),
         });
         let group = Group::join(&output, group, session_timeout, Arc::clone(&table)).map_err(|e| e.to_string())?;
         let asked = group.clone();
@@ -101,22 +93,28 @@ impl Worker {
         Ok(Self { table, group, stop_group, polling })
     }
 
-    /// Lets every partition go in good order and leaves the group.
-    ///
-    /// # Errors
-    /// The reason for which a partition was refused, if one was.
-    pub fn stop(mut self) -> Result<(), String> {
+    /// Lets every partition go in good order and leaves the group. Partitions that are not let go in time, above all
+    /// because the output does not answer, are left as a kill leaves them, and said.
+    pub fn stop(mut self) {
         self.stop_group.trigger();
         if let Some(polling) = self.polling.take() {
             let _ = polling.join();
         }
-        let mut running: Vec<Running> = std::mem::take(&mut *lock(&self.table.owners)).into_values().collect();
-        running.iter().for_each(Running::let_go);
-        for thread in running.iter_mut().filter_map(|running| running.thread.take()) {
-            let _ = thread.join();
+        let running = std::mem::take(&mut *lock(&self.table.owners));
+        running.values().for_each(Running::let_go);
+        let deadline = Instant::now() + LETTING_GO;
+        let mut late = Vec::new();
+        for (partition, Running { thread, is_done, .. }) in running {
+            if !is_done.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
+                late.push(partition);
+            } else if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+        }
+        if !late.is_empty() {
+            warn!(partitions = ?late, "not let go in time; their next owner's fence undoes what is open, and nothing is lost");
         }
         self.group.leave();
-        lock(&self.table.reason).take().map_or(Ok(()), Err)
     }
 }
 
@@ -144,66 +142,56 @@ impl Table {
             running.thread.take()
         });
         let (stopped, done, woken) = (stop.clone(), is_done.clone(), waker.clone());
-        let thread = thread::Builder::new().name(format!("partition-{partition}")).spawn(move || {
+        let work = move || {
             if let Some(before) = before {
                 let _ = before.join();
             }
-            // A thread that only ended would leave the partition to nobody: the group goes on believing in this worker.
-            if catch_unwind(AssertUnwindSafe(|| table.work(partition, &stopped, woken))).is_err() {
-                table.refuse(format!("partition {partition}: a bug in this program; what it said stands above"));
-            }
+            table.work(partition, &stopped, woken);
             done.trigger();
-        });
-        match thread {
+        };
+        match thread::Builder::new().name(format!("partition-{partition}")).spawn(work) {
             Ok(thread) => {
                 owners.insert(partition, Running { stop, waker, thread: Some(thread), is_done, is_owned: true });
             }
-            Err(error) => self.refuse(format!("no thread for partition {partition}: {error}")),
+            Err(error) => {
+                error!(partition, %error, "no thread for the partition; restart this worker");
+                let why = format!("no thread: {error}; restart this worker");
+                self.figures.enter(partition).state_is(State::RefusedHere(why));
+            }
         }
     }
 
     fn work(&self, partition: u32, stop: &Shutdown, waker: Waker) {
         let figures = self.figures.enter(partition);
         let confirms = || self.group.get().is_some_and(|group| group(partition));
-        let owner = Owner { plan: &self.plan, partition, confirms: &confirms, stop, waker, figures: &figures };
-        if let Err(reason) = owner.run() {
-            self.refuse(reason);
-        }
+        let is_stopped = || stop.is_triggered();
+        let (plan, confirms, is_stopped) = (&self.plan, &confirms, &is_stopped);
+        Owner { plan, partition, confirms, stop, is_stopped, waker, figures: &figures }.run();
         self.figures.leave(partition);
-    }
-
-    fn refuse(&self, reason: String) {
-        error!(reason, "this worker stops");
-        lock(&self.reason).get_or_insert(reason);
-        self.refused.trigger();
     }
 }
 
 impl Owners for Table {
     fn assigned(&self, partitions: &[u32]) {
+        self.figures.is_in_group();
         for partition in partitions {
             self.take(*partition);
         }
     }
 
     fn revoked(&self, partitions: &[u32]) {
+        let mut owners = lock(&self.owners);
         for partition in partitions {
-            if let Some(running) = lock(&self.owners).get_mut(partition) {
+            if let Some(running) = owners.get_mut(partition) {
                 running.is_owned = false;
                 running.let_go();
             }
         }
-        let deadline = Instant::now() + LETTING_GO;
-        for partition in partitions {
-            let is_done = lock(&self.owners).get(partition).map(|running| running.is_done.clone());
-            let left = deadline.saturating_duration_since(Instant::now());
-            if is_done.is_some_and(|is_done| !is_done.wait_timeout(left)) {
-                warn!(partition, "the partition was not let go in time; its next owner's fence ends it");
-                return;
-            }
-        }
-        for partition in partitions {
-            lock(&self.owners).remove(partition);
+    }
+
+    fn shut_out(&self, why: &str) {
+        if self.figures.is_shut_out(why) {
+            error!(why, "the group does not take this worker in");
         }
     }
 

@@ -1,24 +1,29 @@
-//! One partition, from the fence to letting go.
+//! One partition, from the first look to letting go.
 //!
-//! 1. take the fence: from here on nobody else can commit for the partition;
-//! 2. ask the group again: who was frozen between being told and taking the fence has just pushed the rightful owner
+//! 1. look at the changelog, and bring the index to what is committed there, while the owner before may still work. What
+//!    must be refused is refused here, without a fence: a fence would push out whoever puts it right;
+//! 2. ask the group whether the partition still is this worker's, and take the fence: from here on nobody else can commit
+//!    for the partition;
+//! 3. ask the group again: who was frozen between being told and taking the fence has just pushed the rightful owner
 //!    out, and goes;
-//! 3. measure the end of the changelog, open transactions included;
-//! 4. bring the index to that end;
-//! 5. write a checkpoint: whoever holds an older fence finds out, and retention may take the genesis;
-//! 6. read, decide, commit.
+//! 4. measure the end of the changelog, open transactions included;
+//! 5. bring the index to that end;
+//! 6. write a checkpoint: whoever holds an older fence finds out, and retention may take the genesis;
+//! 7. read, decide, commit.
 //!
-//! Any fault drops all of it. If the group still gives the partition to this worker it begins again at 1.
+//! Any fault drops all of it. If the group still gives the partition to this worker it begins again at 1. Nothing that
+//! happens to one partition ends the process.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use changelog::{Beginning, Positions, Progress, Restored};
 use dedup::{Index, Options};
-use kafka::{Cluster, Fenced, Probe, TopicFacts};
+use kafka::{Cluster, Fenced, Isolation, Probe, Read, Reader, TopicFacts};
 use service::Shutdown;
 use tracing::{error, info, warn};
 use wire::changelog::Genesis;
@@ -29,9 +34,10 @@ use wire::{DigestSeed, PartitionCount, Window};
 use super::changelog::{Changelog, refused};
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures, State};
+use super::held::Held;
 use super::input::Input;
-use super::publish::Publisher;
-use super::pump::{BatchLimits, End, Held, Surroundings, changes, checkpoint, pump};
+use super::publish::{Publisher, Way};
+use super::pump::{BatchLimits, End, Surroundings, changes, pump};
 use super::time::Time;
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
@@ -41,8 +47,12 @@ use crate::crash::{self, Step};
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Last pause after faults.
 const RETRY_LAST: Duration = Duration::from_secs(5);
+/// Between two looks at a partition that is refused.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time for an answer of the output cluster.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time of one poll for the first record of the output.
+const POLL: Duration = Duration::from_millis(50);
 
 /// What every partition's owner works with.
 #[derive(Debug)]
@@ -99,66 +109,86 @@ pub struct Owner<'a> {
     pub confirms: &'a dyn Fn() -> bool,
     /// Given when it is to be let go.
     pub stop: &'a Shutdown,
+    /// Whether that was given, for whoever reads meanwhile.
+    pub is_stopped: &'a dyn Fn() -> bool,
     /// Wakes the loop.
     pub waker: Waker,
     /// What it tells of itself.
     pub figures: &'a PartitionFigures,
 }
 
+/// The index at some end of the changelog, and what that began with.
+type Known = (Genesis, Restored<Index>);
+
 impl Owner<'_> {
     /// Works until the partition is to be let go.
-    ///
-    /// # Errors
-    /// The reason why somebody has to decide; the process is to stop.
-    pub fn run(&self) -> Result<(), String> {
+    pub fn run(&self) {
         let counters = self.figures.counters();
         let mut pause = RETRY_FIRST;
+        let mut refused = None;
         let partition = self.partition;
-        loop {
+        while !self.stop.is_triggered() {
             let batches = counters.batches.load(Relaxed);
-            let reason = match self.hold() {
-                Ok(()) | Err(Fault::Released) => return Ok(()),
-                Err(Fault::Refused(reason)) => return Err(reason),
-                Err(Fault::Index(reason)) => {
-                    counters.indexes_thrown_away.fetch_add(1, Relaxed);
-                    if let Err(error) = Index::destroy(&self.plan.index_dir(partition)) {
-                        error!(partition, %error, "the index cannot be thrown away");
-                    }
-                    reason
-                }
-                Err(Fault::Again(reason)) => reason,
+            let held = catch_unwind(AssertUnwindSafe(|| self.hold()));
+            let fault = match held {
+                Ok(Ok(()) | Err(Fault::Released)) => return,
+                // Whoever takes over does so by the fence, perhaps in the middle of the last commit.
+                Ok(Err(_)) if self.stop.is_triggered() => return,
+                Ok(Err(fault)) => fault,
+                Err(_) => Fault::Again("a bug in this program; what it said stands above".into()),
             };
-            counters.faults.fetch_add(1, Relaxed);
-            if counters.batches.load(Relaxed) > batches {
-                pause = RETRY_FIRST;
+            let state = match fault {
+                Fault::RefusedByLog(reason) => State::RefusedByLog(reason),
+                Fault::RefusedHere(reason) => State::RefusedHere(reason),
+                fault => {
+                    refused = None;
+                    counters.faults.fetch_add(1, Relaxed);
+                    if let Fault::Index(_) = fault {
+                        self.throw_away();
+                    }
+                    if counters.batches.load(Relaxed) > batches {
+                        pause = RETRY_FIRST;
+                    }
+                    let reason = fault.to_string();
+                    warn!(partition, reason, "everything uncommitted was dropped; beginning again from the changelog");
+                    self.figures.state_is(State::Failing(reason, pause));
+                    self.stop.wait_timeout(pause);
+                    pause = (pause * 2).min(RETRY_LAST);
+                    continue;
+                }
+            };
+            if let State::RefusedByLog(reason) | State::RefusedHere(reason) = &state
+                && refused.as_ref() != Some(&state)
+            {
+                error!(partition, reason, "the partition is refused; it is looked at again until that is put right");
             }
-            warn!(partition, reason, "everything uncommitted was dropped; beginning again from the changelog");
-            self.figures.state_is(State::Failing(reason));
-            if self.stop.wait_timeout(pause) {
-                return Ok(());
-            }
-            pause = (pause * 2).min(RETRY_LAST);
+            self.figures.state_is(state.clone());
+            refused = Some(state);
+            self.stop.wait_timeout(LOOK_AGAIN);
+        }
+    }
+
+    fn throw_away(&self) {
+        self.figures.counters().indexes_thrown_away.fetch_add(1, Relaxed);
+        if let Err(error) = Index::destroy(&self.plan.index_dir(self.partition)) {
+            error!(partition = self.partition, %error, "the index cannot be thrown away");
         }
     }
 
     fn hold(&self) -> Result<(), Fault> {
         let (plan, partition) = (self.plan, self.partition);
+        let known = if plan.is_shadow { None } else { self.look()? };
         self.is_confirmed()?;
         crash::at(Step::Fencing);
         let publisher = self.fence()?;
         crash::at(Step::Fenced);
         self.is_confirmed()?;
         crash::at(Step::Confirmed);
-        let (genesis, mut restored) = self.restore(&publisher)?;
+        let (genesis, mut restored, publisher) = self.restore(publisher, known)?;
         crash::at(Step::Restored);
         let records = restored.records;
         let clock = restored.clock(Duration::from_millis(genesis.window.bucket_ms()), INPUT_RETENTION);
-        let counters = self.figures.counters();
-        counters.replayed.fetch_add(records, Relaxed);
-        if let Some(reason) = restored.thrown_away.take() {
-            counters.indexes_thrown_away.fetch_add(1, Relaxed);
-            warn!(partition, %reason, "the index was thrown away and made again from the changelog");
-        }
+        self.replayed(&mut restored);
         let mut held = Held {
             partition,
             genesis,
@@ -169,14 +199,14 @@ impl Owner<'_> {
             time: Time::new(plan.wall_ms),
             shadow_offset: 0,
             is_late: [false; INPUTS],
-            publisher: Publisher::Shadow,
         };
         self.figures.index_is(held.index.stats(), held.clock.now_ms());
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);
-        checkpoint(&mut held, &publisher)?;
+        let checkpoint = held.checkpoint();
+        let (mut publisher, committed) = publisher.checkpoint(&checkpoint)?;
+        held.checkpointed(checkpoint.clock_ms, committed);
         crash::at(Step::Checkpointed);
-        held.publisher = publisher;
-        counters.takeovers.fetch_add(1, Relaxed);
+        self.figures.counters().takeovers.fetch_add(1, Relaxed);
         info!(partition, records, "the partition is taken over");
         self.figures.state_is(State::Running);
         loop {
@@ -191,7 +221,9 @@ impl Owner<'_> {
                 waker: &self.waker,
                 figures: self.figures,
             };
-            match pump(&mut held, &inputs, &around)? {
+            let (end, kept) = pump(&mut held, publisher, &inputs, &around)?;
+            publisher = kept;
+            match end {
                 End::InputsChanged => {}
                 End::InputCut(place) => self.forget(&mut held.positions, &inputs[place].1),
                 End::Stopped => break,
@@ -223,78 +255,157 @@ impl Owner<'_> {
         }
         let id = transactional_id(self.partition);
         let producer = Fenced::take(&self.plan.output, &id, self.plan.transaction_timeout)?;
-        Ok(Publisher::Kafka { producer, partition: self.partition, end: 0.into() })
+        Ok(Publisher::Kafka(Way::new(producer, self.partition)))
+    }
+
+    /// Brings the index to what is committed, without a fence: up to an open transaction, which may be its owner's; nothing
+    /// where the changelog is new. What has to be refused is refused.
+    fn look(&self) -> Result<Option<Known>, Fault> {
+        let probe = Probe::committed(&self.plan.output, PROBE_TIMEOUT)?;
+        let facts = probe.topic(EVENTS_INDEX)?;
+        self.same_count(&facts)?;
+        let mut changelog = self.changelog(&probe, &facts)?;
+        match self.genesis(&mut changelog, &probe)? {
+            Some(genesis) => {
+                let mut restored = self.replay(&mut changelog, &genesis, None)?;
+                self.replayed(&mut restored);
+                Ok(Some((genesis, restored)))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Measures the changelog's end and brings the index there. An empty changelog gets its genesis first.
-    fn restore(&self, publisher: &Publisher) -> Result<(Genesis, Restored<Index>), Fault> {
-        let (plan, partition) = (self.plan, self.partition);
+    fn restore(
+        &self,
+        mut publisher: Publisher,
+        known: Option<Known>,
+    ) -> Result<(Genesis, Restored<Index>, Publisher), Fault> {
+        let plan = self.plan;
         let probe = Probe::new(&plan.output, PROBE_TIMEOUT)?;
         let facts = probe.topic(EVENTS_INDEX)?;
         self.same_count(&facts)?;
-        let dir = plan.index_dir(partition);
-        let tell = &mut |progress: Progress| {
-            self.figures.state_is(State::Restoring(progress));
-            crash::at(Step::Restoring);
-            if self.stop.is_triggered() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let is_stopped = || self.stop.is_triggered();
-        let measure = || -> Result<Changelog<'_>, Fault> {
-            let marks = probe.watermarks(EVENTS_INDEX, partition)?;
-            Ok(Changelog { cluster: &plan.output, facts: &facts, partition, marks, is_stopped: &is_stopped })
-        };
-        self.figures.state_is(State::Restoring(Progress::default()));
-        let mut changelog = measure()?;
+        let mut changelog = self.changelog(&probe, &facts)?;
         crash::at(Step::Measured);
+        let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
+        let found = if known.is_some() { known } else { self.genesis(&mut changelog, &probe)? };
+        let genesis = if let Some(genesis) = found {
+            genesis
+        } else {
+            let genesis = new_genesis(plan.partition_count, plan.window, (plan.wall_ms)())?;
+            publisher = publisher.genesis(&genesis)?;
+            changelog = self.changelog(&probe, &facts)?;
+            genesis
+        };
+        let restored = self.replay(&mut changelog, &genesis, kept)?;
+        publisher.changelog_ends_at(changelog.marks.high);
+        Ok((genesis, restored, publisher))
+    }
+
+    /// The changelog up to its end as that is now, as far as the client that asks may see.
+    fn changelog<'c>(&'c self, probe: &Probe, facts: &'c TopicFacts) -> Result<Changelog<'c>, Fault> {
+        let marks = probe.watermarks(EVENTS_INDEX, self.partition)?;
+        Ok(Changelog {
+            cluster: &self.plan.output,
+            facts,
+            partition: self.partition,
+            marks,
+            is_stopped: self.is_stopped,
+        })
+    }
+
+    /// What the changelog began with; `None` where it is to be begun.
+    fn genesis(&self, changelog: &mut Changelog<'_>, probe: &Probe) -> Result<Option<Genesis>, Fault> {
+        let (plan, partition) = (self.plan, self.partition);
         let genesis = match changelog.genesis() {
             Ok(Some(genesis)) => genesis,
             Ok(None) if plan.is_shadow => {
                 return Err(Fault::Again(format!("{EVENTS_INDEX} {partition} is empty; there is nothing to shadow")));
             }
             // Nothing was ever committed, or what was is gone.
-            none @ (Ok(None) | Err(Fault::Refused(_))) => {
+            none @ (Ok(None) | Err(Fault::RefusedByLog(_))) => {
                 if !plan.may_begin_anew {
                     none?;
-                    self.is_new(&probe, &dir)?;
+                    self.is_new(probe, &plan.index_dir(partition))?;
                 }
-                let genesis = new_genesis(plan.partition_count, plan.window, (plan.wall_ms)())?;
-                publisher.genesis(&genesis)?;
-                changelog = measure()?;
-                genesis
+                return Ok(None);
             }
             Err(fault) => return Err(fault),
         };
-        let beginning = if plan.may_begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
-        let restored = changelog::restore(&mut changelog, &dir, None, (&genesis, &plan.options), beginning, tell);
-        let restored = restored.map_err(|error| refused(partition, error))?;
-        publisher.changelog_ends_at(changelog.marks.high);
-        let count = genesis.partition_count;
-        if count != plan.partition_count {
-            return Err(Fault::Refused(format!(
-                "{EVENTS_INDEX} {partition} was begun with {} partitions, and the topics have {}; events would lie in \
-                 partitions where their repeats are not known",
-                count.get(),
-                plan.partition_count.get()
+        let (count, expected) = (genesis.partition_count.get(), plan.partition_count.get());
+        if count != expected {
+            return Err(Fault::RefusedByLog(format!(
+                "{EVENTS_INDEX} {partition} was begun with {count} partitions, and the topics have {expected}; events would \
+                 lie in partitions where their repeats are not known"
             )));
         }
-        Ok((genesis, restored))
+        Ok(Some(genesis))
+    }
+
+    /// Brings the index to the measured end: the one that is kept, or the one in its folder.
+    fn replay(
+        &self,
+        changelog: &mut Changelog<'_>,
+        genesis: &Genesis,
+        kept: Option<Index>,
+    ) -> Result<Restored<Index>, Fault> {
+        let plan = self.plan;
+        self.figures.state_is(State::Restoring(Progress::default()));
+        let tell = &mut |progress: Progress| {
+            self.figures.state_is(State::Restoring(progress));
+            crash::at(Step::Restoring);
+            if self.stop.is_triggered() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let beginning = if plan.may_begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
+        let (dir, made) = (plan.index_dir(self.partition), (genesis, &plan.options));
+        let restored = changelog::restore(changelog, &dir, kept, made, beginning, tell);
+        restored.map_err(|error| refused(self.partition, error))
+    }
+
+    /// Counts what a replay did, and says why it had to make the index again, if it had to.
+    fn replayed(&self, restored: &mut Restored<Index>) {
+        let counters = self.figures.counters();
+        counters.replayed.fetch_add(restored.records, Relaxed);
+        if let Some(reason) = restored.thrown_away.take() {
+            counters.indexes_thrown_away.fetch_add(1, Relaxed);
+            warn!(partition = self.partition, %reason, "the index was thrown away and made again from the changelog");
+        }
     }
 
     /// Whether an empty changelog is a new one, and not one that was lost.
     fn is_new(&self, probe: &Probe, dir: &Path) -> Result<(), Fault> {
         let partition = self.partition;
-        let lost = if probe.watermarks(EVENTS_DEDUPED, partition)?.high > 0 {
+        let lost = if self.has_output(probe)? {
             "there is output in events.deduped"
         } else if dir.join("identity").exists() {
             "there is an index"
         } else {
             return Ok(());
         };
-        Err(Fault::Refused(format!(
+        Err(Fault::RefusedByLog(format!(
             "{EVENTS_INDEX} {partition} is empty, but {lost}: what was published is not known any more, and would be \
              published again. Make it again with `dedup-worker rebuild --from events.deduped`, or begin anew with \
              `dedup-worker run --begin-anew`"
         )))
+    }
+
+    /// Whether anything was ever published. The mark that an aborted transaction leaves is an offset, and no output.
+    fn has_output(&self, probe: &Probe) -> Result<bool, Fault> {
+        let marks = probe.watermarks(EVENTS_DEDUPED, self.partition)?;
+        if marks.low > 0 || marks.low == marks.high {
+            return Ok(marks.low > 0);
+        }
+        let (cluster, partition) = (&self.plan.output, self.partition);
+        let reader = Reader::open(cluster, EVENTS_DEDUPED, partition, marks.low, Isolation::Committed)?;
+        let begun = Instant::now();
+        while begun.elapsed() < PROBE_TIMEOUT && !self.stop.is_triggered() {
+            match reader.read(POLL) {
+                Read::Record(_) | Read::OutOfRange => return Ok(true),
+                Read::End => return Ok(false),
+                Read::Nothing | Read::Trouble(_) => {}
+            }
+        }
+        Err(Fault::Again(format!("{EVENTS_DEDUPED} {partition} cannot be read")))
     }
 
     fn same_count(&self, facts: &TopicFacts) -> Result<(), Fault> {
@@ -303,7 +414,7 @@ impl Owner<'_> {
             return Ok(());
         }
         let found = facts.partition_count;
-        Err(Fault::Refused(format!("{EVENTS_INDEX} has {found} partitions by now; it had {count}")))
+        Err(Fault::RefusedByLog(format!("{EVENTS_INDEX} has {found} partitions by now; it had {count}")))
     }
 
     /// The log of that input was cut, so that where it was read to means nothing any more.
@@ -359,6 +470,6 @@ impl Owner<'_> {
 /// # Errors
 /// Where the operating system has no random numbers.
 pub fn new_genesis(partition_count: PartitionCount, window: Window, created_ms: i64) -> Result<Genesis, Fault> {
-    let seed = getrandom::u64().map_err(|error| Fault::Refused(format!("no random numbers: {error}")))?;
+    let seed = getrandom::u64().map_err(|error| Fault::Again(format!("no random numbers: {error}")))?;
     Ok(Genesis { partition_count, seed: DigestSeed(seed), window, created_ms })
 }

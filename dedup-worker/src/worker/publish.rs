@@ -4,7 +4,6 @@
 //! aside, and the input positions in the changelog record come into being together with the commit, or not at all.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use changelog::{Point, Positions};
@@ -66,27 +65,29 @@ pub struct Stamp {
     pub heard: Instant,
 }
 
-/// Where decided batches go.
+/// Where decided batches go. Each transaction consumes it, and gives it back with a confirmed commit alone.
 #[derive(Debug)]
 pub enum Publisher {
     /// To the output cluster.
-    Kafka {
-        /// The fenced producer.
-        producer: Fenced,
-        /// The partition.
-        partition: u32,
-        /// Where the changelog ends, as far as this producer knows.
-        end: AtomicU64,
-    },
+    Kafka(Way),
     /// Nowhere: what a shadow decides is only counted.
     Shadow,
 }
 
+/// The way to one partition of the output and its changelog.
+#[derive(Debug)]
+pub struct Way {
+    producer: Fenced,
+    partition: u32,
+    /// Where the changelog ends, as far as is known. A record that lands before it lands in another log, and is taken back.
+    end: u64,
+}
+
 impl Publisher {
-    /// Says where the changelog was found to end. A record that lands before it lands in another log, and is taken back.
-    pub fn changelog_ends_at(&self, offset: u64) {
-        if let Self::Kafka { end, .. } = self {
-            end.store(offset, Relaxed);
+    /// Says where the changelog was found to end.
+    pub fn changelog_ends_at(&mut self, offset: u64) {
+        if let Self::Kafka(way) = self {
+            way.end = offset;
         }
     }
 
@@ -94,43 +95,98 @@ impl Publisher {
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn publish(&self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<Option<Committed>, Failure> {
-        let Self::Kafka { producer, partition, end: changelog_end } = self else { return Ok(None) };
-        producer.begin()?;
-        let records = job.records.iter().zip(&job.fates);
-        let delivered = producer.send(records.filter_map(|(record, fate)| outgoing(record, *fate, *partition)))?;
-        crash::at(Step::Produced);
-        scratch.clear();
-        let (start, end) = delivered.output;
-        let (clock_ms, entries) = job.decided.as_ref().map_or((0, &[][..]), |d| (d.clock_ms(), d.entries()));
-        let output = OutputRange { log: 0, start, end };
-        encode_batch(scratch, *partition, clock_ms, job.positions.as_slice(), output, entries);
-        commit(producer, *partition, scratch, changelog_end).map(Some)
+    pub fn publish(self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<(Self, Option<Committed>), Failure> {
+        self.with(|way| way.publish(job, scratch))
     }
 
     /// Writes the genesis of a changelog that has none.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn genesis(&self, genesis: &Genesis) -> Result<(), Failure> {
-        let Self::Kafka { producer, partition, end } = self else { return Ok(()) };
-        let mut record = Vec::new();
-        encode_genesis(&mut record, *partition, genesis);
-        producer.begin()?;
-        commit(producer, *partition, &record, end).map(|_| ())
+    pub fn genesis(self, genesis: &Genesis) -> Result<Self, Failure> {
+        let write = |record: &mut Vec<u8>, partition| encode_genesis(record, partition, genesis);
+        self.with(|way| way.record(write)).map(|(publisher, _)| publisher)
     }
 
     /// Writes a checkpoint and says what is committed.
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Option<Committed>, Failure> {
-        let Self::Kafka { producer, partition, end } = self else { return Ok(None) };
-        let mut record = Vec::new();
-        encode_checkpoint(&mut record, *partition, checkpoint);
-        producer.begin()?;
-        commit(producer, *partition, &record, end).map(Some)
+    pub fn checkpoint(self, checkpoint: &Checkpoint) -> Result<(Self, Option<Committed>), Failure> {
+        self.with(|way| way.record(|record, partition| encode_checkpoint(record, partition, checkpoint)))
     }
+
+    fn with(
+        self,
+        transaction: impl FnOnce(Way) -> Result<(Way, Committed), Failure>,
+    ) -> Result<(Self, Option<Committed>), Failure> {
+        let Self::Kafka(way) = self else { return Ok((Self::Shadow, None)) };
+        let (way, committed) = transaction(way)?;
+        Ok((Self::Kafka(way), Some(committed)))
+    }
+}
+
+impl Way {
+    /// To the partition whose fence this producer has taken.
+    pub(crate) fn new(producer: Fenced, partition: u32) -> Self {
+        Self { producer, partition, end: 0 }
+    }
+
+    fn publish(mut self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<(Self, Committed), Failure> {
+        self.producer.begin()?;
+        let (partition, records) = (self.partition, job.records.iter().zip(&job.fates));
+        let outgoing = records.filter_map(|(record, fate)| outgoing(record, *fate, partition));
+        let (start, end) = self.producer.send(outgoing)?.output;
+        crash::at(Step::Produced);
+        scratch.clear();
+        let (clock_ms, entries) = job.decided.as_ref().map_or((0, &[][..]), |d| (d.clock_ms(), d.entries()));
+        let output = OutputRange { log: 0, start, end };
+        encode_batch(scratch, partition, clock_ms, job.positions.as_slice(), output, entries);
+        self.commit(scratch)
+    }
+
+    fn record(mut self, write: impl FnOnce(&mut Vec<u8>, u32)) -> Result<(Self, Committed), Failure> {
+        let mut record = Vec::new();
+        write(&mut record, self.partition);
+        self.producer.begin()?;
+        self.commit(&record)
+    }
+
+    /// Offset behind the changelog record that was committed last.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Writes changelog records in one transaction.
+    pub(crate) fn records(mut self, records: &[Vec<u8>]) -> Result<Self, Failure> {
+        let Some((last, before)) = records.split_last() else { return Ok(self) };
+        self.producer.begin()?;
+        self.producer.send(before.iter().map(|record| changelog_record(record, self.partition)))?;
+        self.commit(last).map(|(way, _)| way)
+    }
+
+    /// Adds the changelog record to the transaction that was begun, and commits.
+    fn commit(self, record: &[u8]) -> Result<(Self, Committed), Failure> {
+        let Self { mut producer, partition, end } = self;
+        let delivered = producer.send([changelog_record(record, partition)])?;
+        let Delivered { changelog, changelog_appended_ms: appended_ms, .. } = delivered;
+        let stamp = Stamp { appended_ms, heard: Instant::now() };
+        let offset = changelog.ok_or_else(|| Failure::new("produce", "the changelog record was not acknowledged"))?;
+        if offset < end {
+            let what = "the changelog's end went back; it is another one by the same name";
+            return Err(Failure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
+        }
+        crash::at(Step::BeforeCommit);
+        let producer = producer.commit()?;
+        crash::at(Step::Committed);
+        let point = Point { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) };
+        Ok((Self { producer, partition, end: offset + 1 }, Committed { point, stamp }))
+    }
+}
+
+fn changelog_record(record: &[u8], partition: u32) -> Outgoing<'_> {
+    let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
+    Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers }
 }
 
 /// What is sent of a record; nothing of one that had been published before.
@@ -149,26 +205,6 @@ fn outgoing<'a>(record: &'a Message<'_>, fate: Fate, partition: u32) -> Option<O
         }
     };
     Some(Outgoing { kind, topic, partition, key, value, headers })
-}
-
-/// Adds the changelog record to the transaction that was begun, and commits. `end` is where the changelog is known to
-/// end, and is moved on.
-pub(crate) fn commit(producer: &Fenced, partition: u32, record: &[u8], end: &AtomicU64) -> Result<Committed, Failure> {
-    let (kind, topic, headers) = (Kind::Changelog, EVENTS_INDEX, Headers::These(&[]));
-    let outgoing = Outgoing { kind, topic, partition: Some(partition), key: &[], value: record, headers };
-    let Delivered { changelog, changelog_appended_ms: appended_ms, .. } = producer.send([outgoing])?;
-    let stamp = Stamp { appended_ms, heard: Instant::now() };
-    let offset = changelog.ok_or_else(|| Failure::new("produce", "the changelog record was not acknowledged"))?;
-    if offset < end.load(Relaxed) {
-        let (end, what) = (end.load(Relaxed), "the changelog's end went back; it is another one by the same name");
-        return Err(Failure::new("produce", format!("partition {partition}, from {end} to {offset}: {what}")));
-    }
-    crash::at(Step::BeforeCommit);
-    producer.commit()?;
-    end.store(offset + 1, Relaxed);
-    crash::at(Step::Committed);
-    let point = Point { next_offset: offset + 1, leader_epoch: -1, checksum: checksum_of(record) };
-    Ok(Committed { point, stamp })
 }
 
 #[cfg(test)]

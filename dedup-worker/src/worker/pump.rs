@@ -8,19 +8,20 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use changelog::{Clock, Point, Positions};
-use dedup::{Candidate, Index, Remedy, Verdict};
+use changelog::Point;
+use dedup::{Candidate, Remedy, Verdict};
 use kafka::Failure;
 use service::Shutdown;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 use wire::changelog::{Checkpoint, Genesis};
 
 use super::fault::Fault;
-use super::figures::{INPUTS, PartitionFigures};
+use super::figures::PartitionFigures;
+use super::held::Held;
 use super::input::{Input, Taken, Undecodable, decode};
-use super::publish::{Committed, Fate, Job, Publisher, Stamp};
+use super::publish::{Committed, Fate, Job, Publisher};
 use super::reading::{Looked, Reading};
-use super::time::Time;
+use super::waiting::{Next, Waiting};
 use super::waker::Waker;
 use super::watch::{InputState, Watch};
 use crate::crash::{self, Step};
@@ -50,30 +51,6 @@ pub struct BatchLimits {
     pub linger: Duration,
 }
 
-/// Everything that is held for a partition whose fence was taken.
-pub struct Held {
-    /// The partition.
-    pub partition: u32,
-    /// What its changelog began with.
-    pub genesis: Genesis,
-    /// The index.
-    pub index: Index,
-    /// How far the inputs have been read.
-    pub positions: Positions,
-    /// The window's clock.
-    pub clock: Clock,
-    /// What is known of the time.
-    pub time: Time,
-    /// Where decided batches go.
-    pub publisher: Publisher,
-    /// Offset that a shadow gives its next batch.
-    pub shadow_offset: u64,
-    /// The clock at the newest checkpoint.
-    pub checkpoint_ms: i64,
-    /// Inputs of which it was said that they are read too late.
-    pub is_late: [bool; INPUTS],
-}
-
 /// What the loop needs and does not change.
 pub struct Surroundings<'a> {
     /// Size of batches.
@@ -101,49 +78,74 @@ pub enum End {
     InputCut(usize),
 }
 
-type Done<'c> = (Job<'c>, Result<Option<Committed>, Failure>);
+/// What the publishing thread is to write, each in a transaction of its own.
+enum Order<'c> {
+    Batch(Job<'c>),
+    Checkpoint(Checkpoint),
+}
 
-/// Runs until it is told to stop or the inputs change.
+/// An order that was carried out, and what is committed by it.
+type Done<'c> = (Order<'c>, Option<Committed>);
+
+/// Runs until it is told to stop or the inputs change, and gives the publisher back.
 ///
 /// # Errors
 /// [`Fault`]: nothing of what is held may be believed any more.
-pub fn pump(held: &mut Held, inputs: &[(usize, Input)], around: &Surroundings<'_>) -> Result<End, Fault> {
-    let Held { publisher, .. } = held;
-    // The publisher is lent to the other thread for as long as this lasts.
-    let publisher = std::mem::replace(publisher, Publisher::Shadow);
+pub fn pump(
+    held: &mut Held,
+    publisher: Publisher,
+    inputs: &[(usize, Input)],
+    around: &Surroundings<'_>,
+) -> Result<(End, Publisher), Fault> {
     let is_shadow = matches!(publisher, Publisher::Shadow);
-    let outcome = thread::scope(|scope| {
-        let (jobs, to_publish) = sync_channel::<Job<'_>>(1);
-        let (published, done) = sync_channel::<Done<'_>>(1);
-        let (publisher, waker) = (&publisher, around.waker);
-        scope.spawn(move || {
-            let mut scratch = Vec::new();
-            for job in to_publish {
-                let result = publisher.publish(&job, &mut scratch);
-                if published.send((job, result)).is_err() {
-                    return;
-                }
+    thread::scope(|scope| {
+        let (orders, to_publish) = sync_channel::<Order<'_>>(1);
+        let (published, done) = sync_channel::<Result<Done<'_>, Failure>>(1);
+        let waker = around.waker;
+        // It owns the publisher: an order that fails takes it along.
+        let publishing = scope.spawn(move || {
+            let (mut publisher, mut scratch) = (publisher, Vec::new());
+            for order in to_publish {
+                let written = match &order {
+                    Order::Batch(job) => publisher.publish(job, &mut scratch),
+                    Order::Checkpoint(checkpoint) => publisher.checkpoint(checkpoint),
+                };
+                let (told, rest) = match written {
+                    Ok((publisher, committed)) => (Ok((order, committed)), Some(publisher)),
+                    Err(failure) => (Err(failure), None),
+                };
+                let is_heard = published.send(told).is_ok();
                 waker.wake();
+                publisher = rest.filter(|_| is_heard)?;
             }
+            Some(publisher)
         });
         let run = Run {
             held,
             reading: Reading::of(inputs),
             around,
-            publisher,
             is_shadow,
-            jobs,
+            orders,
             done,
             in_flight: false,
             spare: Some(Job::default()),
             candidates: Vec::new(),
             verdicts: Vec::new(),
+            turn: 0,
             looked_after: Instant::now(),
+            no_room_since: None,
         };
-        run.run()
-    });
-    held.publisher = publisher;
-    outcome
+        let end = run.run()?;
+        match publishing.join() {
+            Ok(Some(publisher)) => Ok((end, publisher)),
+            _ => Err(gone()),
+        }
+    })
+}
+
+/// The publishing thread ends before its time only by a bug in it.
+fn gone() -> Fault {
+    Fault::Again("the publishing thread ended".into())
 }
 
 /// Changes of all inputs so far.
@@ -155,15 +157,18 @@ struct Run<'r, 'c> {
     held: &'r mut Held,
     reading: Reading<'c>,
     around: &'r Surroundings<'r>,
-    publisher: &'c Publisher,
     is_shadow: bool,
-    jobs: SyncSender<Job<'c>>,
-    done: Receiver<Done<'c>>,
+    orders: SyncSender<Order<'c>>,
+    done: Receiver<Result<Done<'c>, Failure>>,
     in_flight: bool,
     spare: Option<Job<'c>>,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
+    /// The input that the next batch begins with.
+    turn: usize,
     looked_after: Instant,
+    /// Since when housekeeping of the index fails.
+    no_room_since: Option<Instant>,
 }
 
 impl<'c> Run<'_, 'c> {
@@ -190,10 +195,7 @@ impl<'c> Run<'_, 'c> {
             crash::at(Step::Decided);
             job.positions.clone_from(&self.held.positions);
             self.finish()?;
-            if self.jobs.send(job).is_err() {
-                return Err(Fault::Again("the publishing thread ended".into()));
-            }
-            self.in_flight = true;
+            self.order(Order::Batch(job))?;
             if self.looked_after.elapsed() >= HOUSEKEEPING {
                 self.look_after()?;
             }
@@ -221,7 +223,9 @@ impl<'c> Run<'_, 'c> {
                     Looked::Cut(index) => return Ok(Some(End::InputCut(index))),
                 }
             }
-            for index in 0..self.reading.len() {
+            // A batch that is full after a burst begins with another input the next time.
+            for turn in 0..self.reading.len() {
+                let index = (self.turn + turn) % self.reading.len();
                 for _ in 0..BURST {
                     let record = match self.reading.take(index) {
                         Taken::Record(record) => record,
@@ -250,6 +254,7 @@ impl<'c> Run<'_, 'c> {
                     }
                     job.records.push(record);
                     if job.records.len() >= limits.records_max || bytes >= limits.bytes_max {
+                        self.turn = index + 1;
                         return Ok(None);
                     }
                 }
@@ -281,8 +286,7 @@ impl<'c> Run<'_, 'c> {
             if !self.held.clock.wants_commit() {
                 return Ok(());
             }
-            self.finish()?;
-            checkpoint(self.held, self.publisher)?;
+            self.checkpoint()?;
         }
     }
 
@@ -293,7 +297,7 @@ impl<'c> Run<'_, 'c> {
         let Some(stood) = self.held.time.contradicted_for().filter(|stood| *stood >= bucket * STOOD_BUCKETS_MAX) else {
             return Ok(());
         };
-        Err(Fault::Refused(format!(
+        Err(Fault::RefusedHere(format!(
             "partition {}: this host's clock and the output cluster's have contradicted each other for {} h, in which nothing \
              expired; set the wrong one right",
             self.held.partition,
@@ -301,19 +305,28 @@ impl<'c> Run<'_, 'c> {
         )))
     }
 
-    /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that.
+    /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that. A run that cannot be read
+    /// after several tries is taken for damage.
     fn decide(&mut self, job: &mut Job<'c>) -> Result<(), Fault> {
         let (clock_ms, newest_ms) = (self.held.clock.now_ms(), self.held.time.now().newest_ms());
+        let mut waiting = Waiting::default();
         let decided = loop {
             match self.held.index.decide(&self.candidates, clock_ms, newest_ms, &mut self.verdicts) {
                 Ok(decided) => break decided,
                 Err(error) if error.remedy() == Remedy::Retry => {
                     self.finish()?;
-                    if let Err(error) = self.held.index.maintain(clock_ms) {
-                        warn!(partition = self.held.partition, %error, "the index has no room; waiting");
-                        if self.around.stop.wait_timeout(NO_ROOM) {
-                            return Err(Fault::Released);
+                    let made_room = self.held.index.maintain(clock_ms).is_ok();
+                    match waiting.failed(&error, made_room) {
+                        Next::AtOnce => continue,
+                        Next::Damaged => return Err(Fault::Index(error.to_string())),
+                        Next::Wait { is_first: false } => {}
+                        Next::Wait { is_first: true } => {
+                            let partition = self.held.partition;
+                            warn!(partition, %error, "the index cannot decide now; it is asked again every second");
                         }
+                    }
+                    if self.around.stop.wait_timeout(NO_ROOM) {
+                        return Err(Fault::Released);
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -330,12 +343,26 @@ impl<'c> Run<'_, 'c> {
         Ok(())
     }
 
+    /// Hands over what is to be written; nothing else may be on its way.
+    fn order(&mut self, order: Order<'c>) -> Result<(), Fault> {
+        self.orders.send(order).map_err(|_| gone())?;
+        self.in_flight = true;
+        Ok(())
+    }
+
+    /// Writes a checkpoint behind everything that is on its way.
+    fn checkpoint(&mut self) -> Result<(), Fault> {
+        self.finish()?;
+        self.order(Order::Checkpoint(self.held.checkpoint()))?;
+        self.finish()
+    }
+
     /// Takes the outcome of what is on its way, if there is one yet.
     fn collect(&mut self) -> Result<(), Fault> {
         if self.in_flight
             && let Ok(done) = self.done.try_recv()
         {
-            return self.committed(done);
+            return self.done(done);
         }
         Ok(())
     }
@@ -345,33 +372,36 @@ impl<'c> Run<'_, 'c> {
         if !self.in_flight {
             return Ok(());
         }
-        let done = self.done.recv().map_err(|_| Fault::Again("the publishing thread ended".into()))?;
-        self.committed(done)
+        let done = self.done.recv().map_err(|_| gone())?;
+        self.done(done)
     }
 
-    fn committed(&mut self, (mut job, result): Done<'c>) -> Result<(), Fault> {
+    fn done(&mut self, done: Result<Done<'c>, Failure>) -> Result<(), Fault> {
         self.in_flight = false;
-        let point = match result {
-            Ok(Some(Committed { point, stamp })) => {
-                self.held.time.stamped(stamp);
-                point
+        match done? {
+            (Order::Batch(job), committed) => self.committed(job, committed),
+            (Order::Checkpoint(checkpoint), committed) => {
+                self.held.checkpointed(checkpoint.clock_ms, committed);
+                Ok(())
             }
-            Ok(None) => {
-                self.held.shadow_offset += 1;
-                Point { next_offset: self.held.shadow_offset, leader_epoch: -1, checksum: 0 }
-            }
-            Err(failure) => return Err(failure.into()),
+        }
+    }
+
+    fn committed(&mut self, mut job: Job<'c>, committed: Option<Committed>) -> Result<(), Fault> {
+        let point = if let Some(Committed { point, stamp }) = committed {
+            self.held.time.stamped(stamp);
+            point
+        } else {
+            self.held.shadow_offset += 1;
+            Point { next_offset: self.held.shadow_offset, leader_epoch: -1, checksum: 0 }
         };
         let Some(decided) = job.decided.take() else { return Ok(()) };
         let clock_ms = decided.clock_ms();
         self.held.index.commit(decided, point);
         crash::at(Step::IndexUpdated);
         self.around.figures.batch(&job.fates, job.expired);
-        if let Err(error) = self.held.index.maintain(clock_ms) {
-            if error.remedy() != Remedy::Retry {
-                return Err(error.into());
-            }
-            warn!(partition = self.held.partition, %error, "housekeeping of the index failed; trying again later");
+        if self.no_room_since.is_none() {
+            self.maintain(clock_ms)?;
         }
         job.records.clear();
         job.fates.clear();
@@ -379,9 +409,31 @@ impl<'c> Run<'_, 'c> {
         Ok(())
     }
 
+    /// Housekeeping of the index. On a full disk it is tried once a second, and not behind each batch: each try writes a whole
+    /// run.
+    fn maintain(&mut self, clock_ms: i64) -> Result<(), Fault> {
+        let partition = self.held.partition;
+        match self.held.index.maintain(clock_ms) {
+            Ok(_) => {
+                if let Some(since) = self.no_room_since.take() {
+                    info!(partition, after_s = since.elapsed().as_secs(), "housekeeping of the index works again");
+                }
+            }
+            Err(error) if error.remedy() == Remedy::Retry => {
+                if self.no_room_since.is_none() {
+                    warn!(partition, %error, "housekeeping of the index failed; it is tried again every second");
+                    self.no_room_since = Some(Instant::now());
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
     /// What is due once a second: the clock of an idle partition, expiry, a checkpoint, figures.
     fn look_after(&mut self) -> Result<(), Fault> {
         self.looked_after = Instant::now();
+        self.around.figures.turned();
         if !self.in_flight {
             self.move_clock()?;
         }
@@ -389,14 +441,9 @@ impl<'c> Run<'_, 'c> {
         let bucket_ms = self.held.genesis.window.bucket_ms() as i64;
         let is_due = clock_ms - self.held.checkpoint_ms >= CHECKPOINT_BUCKETS * bucket_ms;
         if !self.is_shadow && (is_due || self.held.time.wants_stamp()) {
-            self.finish()?;
-            checkpoint(self.held, self.publisher)?;
+            self.checkpoint()?;
         }
-        if let Err(error) = self.held.index.maintain(clock_ms)
-            && error.remedy() != Remedy::Retry
-        {
-            return Err(error.into());
-        }
+        self.maintain(clock_ms)?;
         let figures = self.around.figures;
         figures.index_is(self.held.index.stats(), clock_ms);
         for (place, records, since_ms) in self.reading.lags() {
@@ -412,24 +459,4 @@ impl<'c> Run<'_, 'c> {
         }
         Ok(())
     }
-}
-
-/// Writes a checkpoint, which nothing may be on its way for, and lets the index know.
-///
-/// # Errors
-/// Anything but a confirmed commit.
-pub fn checkpoint(held: &mut Held, publisher: &Publisher) -> Result<(), Fault> {
-    let clock_ms = held.clock.now_ms();
-    let positions = held.positions.as_slice().to_vec();
-    match publisher.checkpoint(&Checkpoint { genesis: held.genesis, positions, clock_ms })? {
-        Some(Committed { point, stamp }) => {
-            held.index.advance(point, clock_ms);
-            held.time.stamped(stamp);
-        }
-        // A shadow commits nothing, and so is told no time but this host's.
-        None => held.time.stamped(Stamp { appended_ms: None, heard: Instant::now() }),
-    }
-    held.clock.entered();
-    held.checkpoint_ms = clock_ms;
-    Ok(())
 }

@@ -1,11 +1,17 @@
 //! Fault: what the worker relies on is not as it was.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, Retention, judge};
 
 use super::brokers::PARTITIONS;
-use super::scene::Scene;
+use super::events::{id, partition};
+use super::rebuild::write;
+use super::scene::{REFUSED_BY_LOG, Scene};
+use super::worker::Worker;
 
 const LIMIT: Duration = Duration::from_secs(50);
 const SECONDARY_ANSWERS: &str = "dedup_input_answers{cluster=\"secondary\"}";
@@ -163,13 +169,13 @@ fn a_cluster_that_changes_its_count_is_no_longer_read() {
     worker.stop();
 }
 
-/// The same on the side of the output: its input is no longer read; a changelog of another size is refused at the next
-/// takeover, with both numbers, and what was promised for the partitions that there were still holds.
+/// The same on the side of the output: its input is no longer read; the changelog's new partitions are refused, with both
+/// numbers, and what was promised for the partitions that there were still holds.
 #[test]
 fn partitions_added_to_the_output_cluster_are_never_used() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let mut worker = scene.run("one");
+    let worker = scene.run("one");
     scene.primary.produce(0..500);
     output.wait_for(500, LIMIT);
     scene.brokers.primary.add_partitions(EVENTS_DEDUPED, 6);
@@ -183,12 +189,14 @@ fn partitions_added_to_the_output_cluster_are_never_used() {
     let (low, high) = scene.brokers.primary.ends(EVENTS_DEDUPED, 5);
     assert_eq!((low, high), (0, 0), "nothing is written where nobody looks for repeats");
     scene.brokers.primary.add_partitions(EVENTS_INDEX, 6);
-    let status = worker.wait();
-    assert_eq!(status.code(), Some(1));
+    worker.wait_for_metric(REFUSED_BY_LOG, |count| count == 2);
     assert!(worker.log().contains("events.index has 6 partitions by now; it had 4"), "{}", worker.log());
+    scene.secondary.produce(1_000..1_200);
+    output.wait_for(1_000, LIMIT);
+    worker.stop();
     let refusal = scene.ask("one", &["run"]).unwrap_err();
     assert!(refusal.contains("4 ") && refusal.contains("6 "), "{refusal}");
-    output.assert_each_once_of((0..500).chain(700..1_000));
+    output.assert_each_once_of((0..500).chain(700..1_200));
 }
 
 /// Positions are kept by cluster, not by what the settings call it: nothing is read twice, nothing is passed over.
@@ -235,11 +243,151 @@ fn an_emptied_changelog_is_refused() {
     scene.brokers.primary.make_anew(&[EVENTS_INDEX]);
     // By whoever has no index, too.
     for name in ["one", "another"] {
-        let refusal = scene.ask(name, &["run"]).unwrap_err();
-        assert!(refusal.contains("is empty, but there is output in events.deduped"), "{refusal}");
+        scene.refuses(name, "is empty, but there is output in events.deduped");
     }
     scene.brokers.primary.delete(&[EVENTS_DEDUPED]);
     scene.brokers.primary.make_anew(&[EVENTS_DEDUPED]);
-    let refusal = scene.ask("one", &["run"]).unwrap_err();
-    assert!(refusal.contains("is empty, but there is an index"), "{refusal}");
+    scene.refuses("one", "is empty, but there is an index");
+}
+
+#[test]
+fn what_an_aborted_transaction_leaves_is_no_output() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &scene.brokers.primary.address).set("transactional.id", "somebody.else");
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(LIMIT).unwrap();
+    producer.begin_transaction().unwrap();
+    for partition in 0..PARTITIONS {
+        let record = BaseRecord::<(), str>::to(EVENTS_DEDUPED).partition(partition.cast_signed()).payload("aborted");
+        producer.send(record).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    producer.abort_transaction(LIMIT).unwrap();
+    assert!((0..PARTITIONS).all(|partition| scene.brokers.primary.ends(EVENTS_DEDUPED, partition).1 > 0));
+    let worker = scene.run("one");
+    scene.primary.produce(0..500);
+    output.wait_for(500, LIMIT);
+    output.assert_each_once(500);
+    worker.stop();
+}
+
+/// A record that nobody can read lies at the end of one partition's changelog, and two workers share the partitions. Each
+/// of them would refuse that one, and both go on with the others, until somebody puts it right under them.
+#[test]
+fn a_partition_that_is_refused_holds_up_no_other_and_no_worker() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    worker.stop();
+    write(&scene, 1, [b"nobody can read this".to_vec()]);
+    let workers = ["one", "two"].map(|name| scene.run(name));
+    scene.secondary.produce(1_000..4_000);
+    let of_others = (0..4_000).filter(|number| partition(&id(*number)) != 1 || *number < 2_000);
+    output.wait_for(of_others.clone().count(), LIMIT);
+    output.assert_each_once_of(of_others);
+    let sum = |name: &str| workers.iter().map(|worker| worker.metric(name)).sum::<u64>();
+    let begun = Instant::now();
+    while (sum("dedup_partitions_running"), sum(REFUSED_BY_LOG)) != (3, 1) {
+        assert!(begun.elapsed() < LIMIT, "they do not share the partitions");
+    }
+    for worker in &workers {
+        let said = worker.wait_for_readiness(200);
+        let has_it = worker.metric(REFUSED_BY_LOG) == 1;
+        assert_eq!(said.contains("partition 1: refused: events.index 1 is damaged at "), has_it, "{said}");
+    }
+    let rebuilt = scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
+    assert!(rebuilt.contains("identities of 4 partitions written"), "{rebuilt}");
+    output.wait_for(4_000, LIMIT);
+    output.assert_each_once(4_000);
+    assert_eq!(sum(REFUSED_BY_LOG), 0);
+    workers.into_iter().for_each(Worker::stop);
+}
+
+/// Reads of the index fail for a moment, and then for longer: it waits and says so, a stop is heard meanwhile, and what
+/// cannot be read is made again from the changelog.
+#[test]
+fn an_index_that_cannot_be_read_is_waited_for_and_then_made_again() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    // What was published lies in sealed runs now.
+    worker.stop();
+    let (shim, sign) = (scene.unreadable_shim(), scene.folder().join("unreadable"));
+    let settings = [("LD_PRELOAD", shim.as_str()), ("UNREADABLE_WHILE", sign.to_str().unwrap())];
+    let run = || {
+        let _ = std::fs::remove_file(&sign);
+        let worker = scene.run_with("one", &settings);
+        worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+        std::fs::write(&sign, b"").unwrap();
+        worker
+    };
+    let worker = run();
+    scene.secondary.produce(0..500);
+    worker.wait_for_log("the index cannot decide now");
+    worker.stop();
+    let worker = run();
+    worker.wait_for_metric("dedup_indexes_thrown_away_total", |count| count > 0);
+    scene.secondary.produce(500..3_000);
+    output.wait_for(3_000, LIMIT);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 2_000);
+    output.assert_each_once(3_000);
+    worker.stop();
+}
+
+/// Nobody answers, and the worker is told to stop: it is not kept by what it waits for.
+#[test]
+fn a_stop_is_heard_while_the_output_is_frozen() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run("one");
+    scene.primary.produce(0..1_000);
+    output.wait_for(1_000, LIMIT);
+    scene.brokers.primary.freeze();
+    scene.secondary.produce(1_000..3_000);
+    let said = worker.wait_for_readiness(503);
+    assert!(said.contains("the output cluster has not answered for "), "{said}");
+    let begun = Instant::now();
+    worker.stop();
+    let took = begun.elapsed();
+    scene.brokers.primary.thaw();
+    // It is promised within 10 s; what was open may have lived for 30.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let worker = scene.run("one");
+    output.wait_for(3_000, LIMIT);
+    output.assert_each_once(3_000);
+    worker.stop();
+}
+
+/// Another program is in the group, with another protocol: that is said once, and the worker is not ready until the other
+/// one is gone.
+#[test]
+fn a_worker_that_the_group_does_not_take_in_says_so() {
+    let scene = Scene::new();
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &scene.brokers.primary.address)
+        .set("group.id", "dedup-worker")
+        .set("partition.assignment.strategy", "range");
+    let stranger: BaseConsumer = config.create().unwrap();
+    stranger.subscribe(&[EVENTS_INDEX]).unwrap();
+    let begun = Instant::now();
+    while stranger.assignment().unwrap().count() == 0 {
+        let _ = stranger.poll(Duration::from_millis(50));
+        assert!(begun.elapsed() < LIMIT, "the stranger is in no group");
+    }
+    let worker = scene.run("one");
+    let said = worker.wait_for_readiness(503);
+    assert!(said.contains("the group does not take this worker in") && said.contains("kafka.group"), "{said}");
+    let log = worker.log();
+    assert_eq!(log.matches("the group does not take this worker in").count(), 1, "{log}");
+    drop(stranger);
+    worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+    worker.wait_for_readiness(200);
+    worker.stop();
 }

@@ -1,6 +1,6 @@
 //! Without faults.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::message::{Header, OwnedHeaders};
 use wire::topic::{EVENTS_REJECTED, SOURCE_HEADER};
@@ -85,4 +85,22 @@ fn a_shadow_decides_and_publishes_nothing() {
     assert_eq!((worker.metric("dedup_faults_total"), worker.metric("dedup_takeovers_total")), (0, 4));
     worker.stop();
     output.assert_each_once(3_000);
+}
+
+/// Batches of which one burst of an input is more than enough, and a long backlog on the primary: the secondary's few
+/// records do not wait for its end.
+#[test]
+fn a_backlog_on_one_input_does_not_hold_up_the_other() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    scene.primary.produce(0..40_000);
+    scene.secondary.produce(100_000..100_100);
+    let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "100")]);
+    let begun = Instant::now();
+    while !(100_000..100_100).all(|number| output.seen.contains_key(&id(number))) {
+        assert!(begun.elapsed() < LIMIT, "{} are out\n{}", output.seen.len(), worker.log());
+        output.wait_for(output.seen.len() + 1, LIMIT);
+    }
+    assert!(output.seen.len() < 30_000, "it waited for the primary: {} are out", output.seen.len());
+    worker.stop();
 }

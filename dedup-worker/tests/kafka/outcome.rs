@@ -1,5 +1,6 @@
 //! Fault: nobody says whether a transaction was committed, or it was not, while more has been decided behind it.
 
+use std::thread;
 use std::time::Duration;
 
 use dedup_worker::worker::owner::transactional_id;
@@ -47,6 +48,27 @@ fn a_commit_without_an_answer_is_looked_up_in_the_changelog() {
         output.wait_for(count as usize, LIMIT);
     }
     output.assert_each_once(count);
+    worker.stop();
+}
+
+/// The answer takes longer than it ever should, and no longer than the transaction lives: it is waited for.
+#[test]
+fn a_commit_that_is_answered_late_is_waited_for() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let worker = scene.run_behind_proxy("one", &[]);
+    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    let held = scene.brokers.proxy.held();
+    scene.brokers.proxy.set(Mode::Hold(transactional_id(0)));
+    scene.primary.produce(0..400);
+    scene.brokers.proxy.wait_until_held();
+    // The fault is the time itself.
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(scene.brokers.proxy.held(), held + 1, "one commit, one request");
+    scene.brokers.proxy.set(Mode::Pass);
+    output.wait_for(400, LIMIT);
+    output.assert_each_once(400);
+    assert_eq!(worker.faults(), 0, "{}", worker.log());
     worker.stop();
 }
 

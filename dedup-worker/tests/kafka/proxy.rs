@@ -34,6 +34,8 @@ struct State {
     broker: Option<u16>,
     /// A request is being held.
     holds: bool,
+    /// Requests that were held so far.
+    held: u32,
     connections: Vec<TcpStream>,
 }
 
@@ -48,7 +50,7 @@ impl Proxy {
     pub(crate) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = State { mode: Mode::Down, broker: None, holds: false, connections: Vec::new() };
+        let state = State { mode: Mode::Down, broker: None, holds: false, held: 0, connections: Vec::new() };
         let proxy = Self { port, shared: Arc::new((Mutex::new(state), Condvar::new())) };
         let serving = proxy.clone();
         thread::spawn(move || {
@@ -89,6 +91,11 @@ impl Proxy {
     /// Waits until a request is held.
     pub(crate) fn wait_until_held(&self) {
         self.wait(|state| state.holds);
+    }
+
+    /// Requests that were held so far.
+    pub(crate) fn held(&self) -> u32 {
+        self.state().held
     }
 
     fn wait(&self, is_so: impl Fn(&State) -> bool) {
@@ -138,6 +145,7 @@ impl Proxy {
         let mut state = self.state();
         if matches!(&state.mode, Mode::Hold(id) if is_of(id)) {
             state.holds = true;
+            state.held += 1;
             self.shared.1.notify_all();
             let changed = self.shared.1.wait_while(state, |state| matches!(state.mode, Mode::Hold(_)));
             state = changed.unwrap_or_else(PoisonError::into_inner);

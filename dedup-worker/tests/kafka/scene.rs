@@ -18,6 +18,9 @@ use super::events::{Events, Output};
 use super::proxy::Mode;
 use super::worker::Worker;
 
+/// Partitions that every worker would refuse.
+pub(crate) const REFUSED_BY_LOG: &str = "dedup_partitions_refused{by=\"log\"}";
+
 pub(crate) struct Scene {
     pub(crate) brokers: &'static Brokers,
     pub(crate) primary: Events,
@@ -96,10 +99,30 @@ impl Scene {
         Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
     }
 
+    /// A worker refuses at least one partition for this reason, goes on, counts as ready all the same, and ends in good
+    /// order.
+    pub(crate) fn refuses(&self, name: &str, why: &str) {
+        let worker = self.run(name);
+        worker.wait_for_metric(REFUSED_BY_LOG, |count| count > 0);
+        assert!(worker.log().contains(why), "{}", worker.log());
+        let said = worker.wait_for_readiness(200);
+        assert!(said.contains(why), "{said}");
+        worker.stop();
+    }
+
     /// A library that shifts the clock of a program that it is preloaded to by `CLOCK_SHIFT_SECONDS`.
     pub(crate) fn clock_shim(&self) -> String {
-        let (source, library) = (self.folder().join("clock.c"), self.folder().join("clock.so"));
-        std::fs::write(&source, include_str!("../../../tests/src/clock.c")).unwrap();
+        self.shim("clock", include_str!("../../../tests/src/clock.c"))
+    }
+
+    /// A library under which no sealed run can be read while the file that `UNREADABLE_WHILE` names is there.
+    pub(crate) fn unreadable_shim(&self) -> String {
+        self.shim("unreadable", include_str!("unreadable.c"))
+    }
+
+    fn shim(&self, name: &str, text: &str) -> String {
+        let (source, library) = (self.folder().join(format!("{name}.c")), self.folder().join(format!("{name}.so")));
+        std::fs::write(&source, text).unwrap();
         let mut compile = Command::new("cc");
         compile.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl");
         assert!(compile.status().unwrap().success());

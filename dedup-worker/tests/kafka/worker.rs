@@ -103,17 +103,36 @@ impl Worker {
         }
     }
 
-    /// A figure of `/metrics`, named with its labels.
-    pub(crate) fn metric(&self, name: &str) -> u64 {
+    /// What the admin port answers, head and body.
+    pub(crate) fn get(&self, path: &str) -> String {
         self.wait_for_log("dedup-worker ready admin=");
         let log = self.log();
         let address = log.rsplit_once("ready admin=").unwrap().1.lines().next().unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        text
+    }
+
+    /// A figure of `/metrics`, named with its labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics");
+        let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(found, _)| found == name));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until `/readyz` answers with this status, and gives its body.
+    pub(crate) fn wait_for_readiness(&self, status: u16) -> String {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get("/readyz");
+            if answer.starts_with(&format!("HTTP/1.1 {status} ")) {
+                return answer.rsplit_once("\r\n\r\n").unwrap().1.to_owned();
+            }
+            assert!(begun.elapsed() < LIMIT, "{answer}\n{}", self.log());
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub(crate) fn wait_for_metric(&self, name: &str, is_right: impl Fn(u64) -> bool) {

@@ -20,7 +20,7 @@ const WINDOW_RECORDS_MAX: usize = 1_000_000;
 /// Longer pauses are outages.
 const MILLISECONDS_MAX: u64 = 3_600_000;
 /// Properties that would break a promise, and what to do instead.
-const FORBIDDEN: [(&str, &str); 7] = [
+const FORBIDDEN: [(&str, &str); 8] = [
     ("bootstrap.servers", "set primary and secondary"),
     ("metadata.broker.list", "set primary and secondary"),
     ("acks", "it is all, or acknowledged events are lost"),
@@ -28,6 +28,7 @@ const FORBIDDEN: [(&str, &str); 7] = [
     ("enable.idempotence", "it is on"),
     ("transactional.id", "the drain needs no transactions"),
     ("linger.ms", "set linger_ms"),
+    ("allow.auto.create.topics", "a topic is made by whoever knows how it must be set"),
 ];
 
 /// The drain to Kafka.

@@ -1,23 +1,29 @@
 //! The changelog made again from `events.deduped`.
 //!
-//! 1. the fence of every partition is taken, so that nobody else writes;
+//! One partition after the other:
+//!
+//! 1. its fence is taken, so that nobody else writes;
 //! 2. a batch with the mark of a changelog that is being made again ([`changelog::unfinished`]) goes behind the old one: proof
-//!    that the fence is still ours, and from here on the partition is refused by whoever would own it;
-//! 3. the old changelog is deleted;
+//!    that the fence is still ours, and from here on the partition is refused, without a fence, by whoever would own it;
+//! 3. the old changelog is deleted up to the mark, and no further: a rebuild that was frozen and wakes up here must not delete
+//!    what another one has finished meanwhile;
 //! 4. a genesis with a new seed, and the mark with it, begins the new one: every index of the old one is a stranger from
 //!    here on;
 //! 5. each output record gives back its identity, in batches with the mark;
 //! 6. a checkpoint without the mark ends it. A rebuild that was killed before is run again, from 1.
 //!
+//! A worker that took the fence back, because it had looked before the mark was there, looks again and then waits; so the
+//! partition is begun again, from 1, a few times. Workers may run meanwhile: they go on with the other partitions.
+//!
 //! The positions of the inputs are gone: they are read from their earliest records, which are duplicates by then. They are
 //! decided by the window as it was when they came, so the clock is set back to the earliest of them.
 
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use changelog::{Progress, unfinished};
-use kafka::{Cluster, Fenced, Headers, Isolation, Kind, Outgoing, Probe, Read, Reader, Watermarks, delete_before};
+use kafka::{Cluster, Fenced, Isolation, Probe, Read, Reader, Watermarks, delete_before};
 use service::Failure;
+use tracing::warn;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_RETENTION_MIN};
@@ -28,8 +34,11 @@ use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
 use crate::worker::input::decode;
 use crate::worker::owner::{new_genesis, transactional_id};
-use crate::worker::publish::commit;
+use crate::worker::publish::Way;
 
+/// Times that a partition is begun before the rebuild gives up: a worker takes the fence back once, and not again behind
+/// the mark.
+const TRIES_MAX: u32 = 5;
 /// Time without a record after which the output cluster counts as away.
 const STALL: Duration = Duration::from_mins(1);
 /// Time of one poll.
@@ -54,29 +63,31 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
     let partition_count = PartitionCount::try_new(count).ok_or_else(|| Failure::failed("no partitions"))?;
     let window = config.window().unwrap_or_default();
     let timeout = Duration::from_millis(config.kafka.transaction_timeout_ms);
-    let producers: Vec<Fenced> = (0..count)
-        .map(|partition| Fenced::take(&cluster, &transactional_id(partition), timeout))
-        .collect::<Result<_, _>>()
-        .map_err(Failure::failed)?;
     let inputs = config.inputs();
     let bar = Bar::new();
     let begun = Instant::now();
-    let mut tally = Tally::default();
-    for (partition, producer) in (0..).zip(&producers) {
-        let marks = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?;
+    let mut total = Tally::default();
+    for partition in 0..count {
         // No later than the inputs begin: the window's clock starts with the genesis.
         let inputs_ms = earliest_ms(&inputs, partition);
-        let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
-        let cluster = &cluster;
-        let truth = Truth { cluster, producer, partition, genesis, inputs_ms, end: AtomicU64::new(0) };
-        truth.claim()?;
-        empty(cluster, &probe, partition)?;
-        bar.expect(marks.high - marks.low);
-        truth.write(marks, &bar, &mut tally)?;
-        bar.say(format!("{:.0} identities/s", tally.identities as f64 / begun.elapsed().as_secs_f64()));
+        let mut tries = 1;
+        let tally = loop {
+            let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
+            let producer = Fenced::take(&cluster, &transactional_id(partition), timeout).map_err(Failure::failed)?;
+            let (cluster, way) = (&cluster, Way::new(producer, partition));
+            match (Truth { cluster, way, partition, genesis, inputs_ms }).make(&probe, &bar) {
+                Ok(tally) => break tally,
+                Err(failure) if tries == TRIES_MAX => return Err(failure),
+                Err(failure) => warn!(partition, %failure, "the partition is begun again"),
+            }
+            tries += 1;
+        };
+        total.identities += tally.identities;
+        total.foreign += tally.foreign;
+        bar.say(format!("{:.0} identities/s", total.identities as f64 / begun.elapsed().as_secs_f64()));
     }
     bar.finish();
-    let Tally { identities, foreign } = tally;
+    let Tally { identities, foreign } = total;
     println!(
         "{identities} identities of {count} partitions written to {EVENTS_INDEX}; indexes are made again by themselves"
     );
@@ -106,45 +117,49 @@ fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
     times.min().unwrap_or_else(now_ms)
 }
 
-/// Deletes every record of the old changelog.
-fn empty(cluster: &Cluster, probe: &Probe, partition: u32) -> Result<(), Failure> {
-    let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-    if marks.low == marks.high {
-        return Ok(());
-    }
-    let deleted = delete_before(cluster, EVENTS_INDEX, partition, marks.high, TIMEOUT);
-    deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {partition}: {failure}")))
-}
-
 /// One partition's new changelog on its way.
 struct Truth<'a> {
     cluster: &'a Cluster,
-    producer: &'a Fenced,
+    way: Way,
     partition: u32,
     genesis: Genesis,
     /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
     inputs_ms: i64,
-    end: AtomicU64,
 }
 
 impl Truth<'_> {
-    /// Marks the old changelog. What comes behind it is not the old owner's, nor is what comes before it a truth any more.
-    fn claim(&self) -> Result<(), Failure> {
-        self.commit(&[self.batch(0, OutputRange::default(), &[])])
+    /// Makes it, from the output as it is behind the mark.
+    fn make(self, probe: &Probe, bar: &Bar) -> Result<Tally, Failure> {
+        let (partition, mut tally) = (self.partition, Tally::default());
+        let truth = self.claim()?;
+        let marks = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?;
+        bar.expect(marks.high - marks.low);
+        truth.write(marks, bar, &mut tally)?;
+        Ok(tally)
     }
 
-    fn write(&self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(), Failure> {
+    /// Marks the old changelog, and deletes it up to the mark. What comes behind it is not the old owner's, nor is what comes
+    /// before it a truth any more.
+    fn claim(self) -> Result<Self, Failure> {
+        let mark = self.batch(0, OutputRange::default(), &[]);
+        let truth = self.commit(&[mark])?;
+        let deleted = delete_before(truth.cluster, EVENTS_INDEX, truth.partition, truth.way.end(), TIMEOUT);
+        deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {}: {failure}", truth.partition)))?;
+        Ok(truth)
+    }
+
+    fn write(self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(), Failure> {
         let mut genesis = Vec::new();
         encode_genesis(&mut genesis, self.partition, &self.genesis);
-        self.commit(&[genesis, self.batch(0, OutputRange::default(), &[])])?;
-        let clock_ms = self.batches(marks, bar, tally)?;
+        let mark = self.batch(0, OutputRange::default(), &[]);
+        let (truth, clock_ms) = self.commit(&[genesis, mark])?.batches(marks, bar, tally)?;
         let mut end = Vec::new();
         encode_checkpoint(
             &mut end,
-            self.partition,
-            &Checkpoint { genesis: self.genesis, positions: Vec::new(), clock_ms },
+            truth.partition,
+            &Checkpoint { genesis: truth.genesis, positions: Vec::new(), clock_ms },
         );
-        self.commit(&[end])
+        truth.commit(&[end]).map(drop)
     }
 
     /// A batch with the mark.
@@ -155,11 +170,11 @@ impl Truth<'_> {
     }
 
     /// Reads the output up to its end as it was, and gives the window's clock there: no later than the inputs begin.
-    fn batches(&self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<i64, Failure> {
+    fn batches(mut self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(Self, i64), Failure> {
         let Genesis { partition_count, seed, window, .. } = self.genesis;
         let mut output_ms = 0;
         if marks.low == marks.high {
-            return Ok(output_ms);
+            return Ok((self, output_ms));
         }
         let (topic, from) = (EVENTS_DEDUPED, marks.low);
         let reader = Reader::open(self.cluster, topic, self.partition, from, Isolation::Committed);
@@ -192,13 +207,15 @@ impl Truth<'_> {
             }
             let is_at_end = output.end >= marks.high;
             if entries.len() == CHANGELOG_ENTRIES_MAX || (is_at_end && !entries.is_empty()) {
-                self.commit(&[self.batch(output_ms.min(self.inputs_ms), output, &entries)])?;
+                let batch = self.batch(output_ms.min(self.inputs_ms), output, &entries);
+                self = self.commit(&[batch])?;
                 tally.identities += entries.len() as u64;
                 entries.clear();
                 output.start = output.end;
             }
             if is_at_end {
-                return Ok(output_ms.min(self.inputs_ms));
+                let clock_ms = output_ms.min(self.inputs_ms);
+                return Ok((self, clock_ms));
             }
             if moved.elapsed() > STALL {
                 return Err(Failure::failed(format!("the end of {topic} {} was not reached", self.partition)));
@@ -207,15 +224,7 @@ impl Truth<'_> {
     }
 
     /// Writes records in one transaction.
-    fn commit(&self, records: &[Vec<u8>]) -> Result<(), Failure> {
-        let write = || {
-            let (last, before) = records.split_last().expect("there is a record");
-            self.producer.begin()?;
-            let (kind, partition, headers) = (Kind::Changelog, Some(self.partition), Headers::These(&[]));
-            let outgoing = |value| Outgoing { kind, topic: c"events.index", partition, key: &[], value, headers };
-            self.producer.send(before.iter().map(|value| outgoing(value.as_slice())))?;
-            commit(self.producer, self.partition, last, &self.end)
-        };
-        write().map(|_| ()).map_err(|failure| Failure::failed(format!("{failure}; is a worker running?")))
+    fn commit(self, records: &[Vec<u8>]) -> Result<Self, Failure> {
+        Ok(Self { way: self.way.records(records).map_err(Failure::failed)?, ..self })
     }
 }
