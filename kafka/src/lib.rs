@@ -5,7 +5,8 @@
 //! | [`Cluster`] | brokers and properties as the settings name them, and what every client begins with |
 //! | [`Producer`] | hands over records, lends their values, waits without spinning |
 //! | [`Fenced`] | a transactional producer: who took it last is the only one that can commit |
-//! | [`Reader`] | one partition, read in its order; each [`Message`] as it came |
+//! | [`Reader`] | many partitions with one client, each into the [`Queue`] of whoever wants it; each [`Message`] as it came |
+//! | [`LogReader`] | one partition, read in its order to an end |
 //! | [`Group`] | a membership: who should own which partition |
 //! | [`Probe`] | questions: ends of a partition, topics by their ids, members of a group |
 //! | [`Watch`] | looks at a cluster again and again, and tells what it saw |
@@ -39,10 +40,12 @@ mod fenced;
 mod group;
 mod handle;
 mod judgement;
+mod log_reader;
 mod members;
 mod message;
 mod probe;
 mod producer;
+mod queue;
 mod reader;
 mod record;
 mod records;
@@ -56,12 +59,14 @@ pub use failure::Failure;
 pub use fenced::{Delivered, Fenced, Kind, Outgoing};
 pub use group::{Group, Owners};
 pub use judgement::Judgement;
+pub use log_reader::{LogReader, Read};
 pub use members::Member;
 pub use message::Message;
 pub use probe::Probe;
 pub use producer::{Producer, Report};
+pub use queue::{At, Item, Queue};
 pub use rdkafka::types::RDKafkaErrorCode as Code;
-pub use reader::{Isolation, Read, Reader};
+pub use reader::{Ahead, Isolation, PARTITIONS_MAX, Reader};
 pub use record::{Headers, Record};
 pub use records::delete_before;
 pub use settings::TopicSettings;

@@ -34,7 +34,7 @@ pub enum Headers<'a> {
     /// These names and values.
     These(&'a [(&'a CStr, &'a [u8])]),
     /// Those of a record that was consumed, and one more behind them.
-    Of(&'a Message<'a>, Option<(&'a CStr, &'a [u8])>),
+    Of(&'a Message, Option<(&'a CStr, &'a [u8])>),
 }
 
 /// A record as the list of tagged values that librdkafka takes.
@@ -124,11 +124,11 @@ fn made(list: &[(&CStr, &[u8])]) -> *mut rd::rd_kafka_headers_t {
 
 /// A copy of a consumed record's headers with one more; null for none.
 #[expect(unsafe_code, reason = "the safe way makes a copy for itself and one more for librdkafka")]
-fn copied(message: &Message<'_>, more: Option<(&CStr, &[u8])>) -> *mut rd::rd_kafka_headers_t {
+fn copied(message: &Message, more: Option<(&CStr, &[u8])>) -> *mut rd::rd_kafka_headers_t {
     let mut theirs = ptr::null_mut();
     // SAFETY: the message is alive while it is borrowed; its headers are only read, and copied before it goes.
     let headers = unsafe {
-        match rd::rd_kafka_message_headers(message.0.ptr(), &raw mut theirs) {
+        match rd::rd_kafka_message_headers(message.native(), &raw mut theirs) {
             rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => rd::rd_kafka_headers_copy(theirs),
             _ => ptr::null_mut(),
         }

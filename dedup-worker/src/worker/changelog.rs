@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use changelog::{Log, LogId, Placed, Point, RestoreError, Start};
 use dedup::{Index, IndexError};
-use kafka::{Cluster, Isolation, Read, Reader, TopicFacts, Watermarks};
+use kafka::{Cluster, Isolation, LogReader, Read, TopicFacts, Watermarks};
 use wire::changelog::{Genesis, checksum_of, partition_of};
 use wire::topic::EVENTS_INDEX;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fault::Fault;
+use super::topics;
 
 /// Time without any progress after which the end that was measured counts as unreachable. Longer than a transaction may
 /// stay open, since an open one hides everything behind it.
@@ -76,7 +77,7 @@ impl Log for Changelog<'_> {
         if reached >= end {
             return Ok(());
         }
-        let reader = Reader::open(self.cluster, EVENTS_INDEX, partition, reached, Isolation::Committed)?;
+        let mut reader = LogReader::open(self.cluster, topics::EVENTS_INDEX, partition, reached, Isolation::Committed)?;
         let mut moved = Instant::now();
         loop {
             match reader.read(POLL) {
@@ -106,12 +107,12 @@ impl Log for Changelog<'_> {
             }
             if reached + 1 >= end || moved.elapsed() > POLL {
                 // The marks of transactions at the end are no records; the position passes them.
-                if reader.position().is_some_and(|position| position >= end) {
+                if reader.position() >= end {
                     return Ok(());
                 }
             }
             if moved.elapsed() > STALL {
-                let at = reader.position().unwrap_or(reached);
+                let at = reader.position().max(reached);
                 return Err(Fault::Again(format!(
                     "the end of {EVENTS_INDEX} {partition} was not reached: it is at {end}, reading stands at {at}"
                 )));

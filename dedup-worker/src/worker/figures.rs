@@ -187,8 +187,8 @@ impl PartitionFigures {
         (seen.index, seen.clock_ms) = (index, clock_ms);
     }
 
-    pub(crate) fn lags_are_unknown(&self) {
-        lock(&self.seen).lags = [None; INPUTS];
+    pub(crate) fn lag_is_unknown(&self, input: usize) {
+        lock(&self.seen).lags[input] = None;
     }
 
     pub(crate) fn lag_is(&self, input: usize, records: u64, behind_ms: u64) {

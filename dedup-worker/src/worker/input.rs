@@ -1,172 +1,70 @@
-//! One partition of one input, and what each of its records is.
+//! One input of an owner: its partitions of the topic `events` on one cluster.
+//!
+//! It is opened without waiting for anybody, and each partition looks after itself: one whose leader is away, or whose log
+//! was cut, holds up no other.
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
-use changelog::Reached;
-use dedup::Candidate;
-use kafka::{Cluster, Isolation, Message, Probe, Read, Reader, TopicFacts};
-use tracing::error;
-use wire::changelog::Position;
-use wire::partition::partition_of;
-use wire::topic::{EVENTS, RECEIVED_AT_HEADER, SOURCE_HEADER};
-use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
+use changelog::{Positions, Reached};
+use kafka::{At, Failure, Item, Message, TopicFacts};
+use tracing::{error, info, warn};
 
-use super::fault::Fault;
+use super::cursor::{Begin, Cursor, Met};
+use super::readers::{Readers, Shelf};
 
-/// Time to ask for the earliest offset of an input that no longer has the one to be read.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Records that are taken off the queue before any of them is read.
+const WAITING_MAX: usize = 8_192;
 
-/// Bytes of one record, key, value and headers together, that can be written again: what Kafka takes by default is
-/// 1,000,000, less what a reason adds. An event of the ingest has a thirtieth of it.
-const RECORD_BYTES_MAX: usize = 900_000;
-
-/// Why a record is no event that can be decided. The text goes into the `reason` header of `events.rejected`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undecodable {
-    /// No key, an empty or an overlong one.
-    MessageId,
-    /// No `source` header, an empty or an overlong one.
-    Source,
-    /// No `receivedAt` header, or no number in it.
-    ReceivedAt,
-    /// It lies in a partition that its key does not lead to: its repeats would lie elsewhere and never meet it.
-    Partition,
-    /// No value.
-    Value,
-    /// It is too large to be written again, so it is set aside without its value.
-    Size,
-}
-
-impl Undecodable {
-    /// In one word.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::MessageId => "messageId",
-            Self::Source => "source",
-            Self::ReceivedAt => "receivedAt",
-            Self::Partition => "partition",
-            Self::Value => "value",
-            Self::Size => "size",
-        }
-    }
-}
-
-/// Reads a record as an event, and says how many bytes it has, or which part is not as it must be.
-pub fn decode(
-    record: &Message<'_>,
-    partition: u32,
-    count: PartitionCount,
-    seed: DigestSeed,
-) -> (usize, Result<Candidate, Undecodable>) {
-    let mut bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
-    let (mut source, mut received_at_ms) = (None, None);
-    for (name, value) in record.headers() {
-        bytes += name.len() + value.map_or(0, <[u8]>::len);
-        if name == SOURCE_HEADER.as_bytes() {
-            source = value.and_then(SourceId::try_new);
-        } else if name == RECEIVED_AT_HEADER.as_bytes() {
-            received_at_ms = value.and_then(decimal);
-        }
-    }
-    if bytes > RECORD_BYTES_MAX {
-        return (bytes, Err(Undecodable::Size));
-    }
-    (bytes, candidate(record, partition, count, seed, source, received_at_ms))
-}
-
-fn candidate(
-    record: &Message<'_>,
-    partition: u32,
-    count: PartitionCount,
-    seed: DigestSeed,
-    source: Option<SourceId<'_>>,
-    received_at_ms: Option<i64>,
-) -> Result<Candidate, Undecodable> {
-    let message_id = record.key().and_then(MessageId::try_new).ok_or(Undecodable::MessageId)?;
-    if partition_of(message_id, count) != partition {
-        return Err(Undecodable::Partition);
-    }
-    let source = source.ok_or(Undecodable::Source)?;
-    let received_at_ms = received_at_ms.ok_or(Undecodable::ReceivedAt)?;
-    if record.value().is_none_or(<[u8]>::is_empty) {
-        return Err(Undecodable::Value);
-    }
-    Ok(Candidate { digest: Digest::of(seed, source, message_id), received_at_ms })
-}
-
-fn decimal(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// One partition of one input.
+/// Partitions of one log.
 #[derive(Debug)]
 pub struct Input {
-    reader: Reader,
     facts: TopicFacts,
     cluster: &'static str,
-    partition: u32,
-    start: Cursor,
+    shelf: Shelf,
+    places: Vec<Place>,
+    waiting: usize,
+    items: Vec<Item>,
 }
 
-/// What an [`Input`] gives.
+/// One partition.
 #[derive(Debug)]
-pub enum Taken<'a> {
-    /// The next record.
-    Record(Message<'a>),
-    /// There is none now.
-    Nothing,
-    /// The log no longer holds what was read from it: it was cut or restored, and may have grown again past the
-    /// position. Only its earliest record on is anything to go by.
-    Cut,
+struct Place {
+    partition: u32,
+    /// Where its reader stands.
+    fetched: Cursor,
+    /// How far it counts as read.
+    read: Cursor,
+    /// Fetched, not read.
+    records: VecDeque<Message>,
+    /// What was said of its trouble; `None` while there is none.
+    trouble: Option<String>,
 }
 
 impl Input {
-    /// Opens `partition` of the input `facts` at `position`, or at its earliest record where that log has never been
-    /// read. A position that the log no longer reaches is an error in the log and the earliest record.
-    ///
-    /// A log that was cut and has grown again reaches the position and holds other records before it. So the last record
-    /// that was read is read once more, where it is still there: two logs with a record of the same leader epoch at the
-    /// same offset are one log up to it.
+    /// Begins to read these partitions of the log where `positions` has them, or at their earliest records. `wake` is
+    /// called when there is something to read.
     ///
     /// # Errors
-    /// Where the cluster does not answer.
+    /// Where librdkafka takes no client or no partition.
     pub fn open(
-        cluster: &Cluster,
+        readers: &Readers,
+        cluster: &'static str,
         facts: TopicFacts,
-        partition: u32,
-        position: Option<&Position>,
+        partitions: impl Iterator<Item = u32>,
+        positions: &Positions,
         clock_ms: i64,
-    ) -> Result<Self, Fault> {
-        let marks = Probe::new(cluster, PROBE_TIMEOUT)?.watermarks(EVENTS, partition)?;
-        let position = position.map(|position| (position.next_offset, position.leader_epoch));
-        let (next_offset, leader_epoch) = match position {
-            None => (marks.low, -1),
-            Some((offset, epoch)) if (marks.low..=marks.high).contains(&offset) => (offset, epoch),
-            Some((position, _)) => {
-                let (cluster, low, high) = (cluster.name(), marks.low, marks.high);
-                error!(
-                    cluster,
-                    partition,
-                    position,
-                    low,
-                    high,
-                    "the input no longer reaches the stored position; it is read from its earliest record, and what lay \
-                     between is gone"
-                );
-                (low, -1)
-            }
-        };
-        let is_proven = leader_epoch < 0 || next_offset <= marks.low;
-        let from = if is_proven { next_offset } else { next_offset - 1 };
-        let reader = Reader::open(cluster, EVENTS, partition, from, Isolation::Uncommitted)?;
-        let is_at_end = next_offset == marks.high;
-        let start = Cursor { next_offset, leader_epoch, reached_ms: clock_ms, is_at_end, is_proven };
-        Ok(Self { reader, facts, cluster: cluster.name(), partition, start })
-    }
-
-    /// Calls `wake` whenever there is something to read again.
-    pub fn on_readable(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        self.reader.on_readable(wake);
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, Failure> {
+        let shelf = readers.queue(&facts, wake)?;
+        let mut input = Self { facts, cluster, shelf, places: Vec::new(), waiting: 0, items: Vec::new() };
+        for partition in partitions {
+            let position = positions.of(input.facts.cluster_id.as_bytes(), input.facts.topic_id);
+            let cursor = Cursor::new(position, clock_ms);
+            let records = VecDeque::new();
+            input.shelf.queue.add(partition, at(cursor.begin()))?;
+            input.places.push(Place { partition, fetched: cursor, read: cursor, records, trouble: None });
+        }
+        Ok(input)
     }
 
     /// Which log this is.
@@ -179,124 +77,175 @@ impl Input {
         self.cluster
     }
 
-    /// The reader, which the records are borrowed from.
-    pub fn reader(&self) -> &Reader {
-        &self.reader
+    /// Takes in what has come, and forgets in `positions` the log of a partition that turned out to be another one.
+    pub fn fetch(&mut self, positions: &mut Positions) {
+        while self.waiting < WAITING_MAX {
+            let mut items = std::mem::take(&mut self.items);
+            let may_be_more = self.shelf.queue.take(WAITING_MAX - self.waiting, &mut items);
+            for item in items.drain(..) {
+                self.enter(item, positions);
+            }
+            self.items = items;
+            if !may_be_more {
+                return;
+            }
+        }
     }
 
-    /// A cursor at the place where it was opened.
-    pub fn cursor(&self) -> Cursor {
-        self.start
-    }
-
-    /// Takes the next record, if there is one now.
-    pub fn take(&self, cursor: &mut Cursor) -> Taken<'_> {
-        loop {
-            match self.reader.read(Duration::ZERO) {
-                Read::Record(record) => match cursor.meet(record.offset(), record.leader_epoch()) {
+    fn enter(&mut self, item: Item, positions: &mut Positions) {
+        let partition = match &item {
+            Item::Record(record) => record.partition(),
+            Item::End { partition, .. } | Item::OutOfRange { partition } | Item::Trouble { partition, .. } => {
+                *partition
+            }
+        };
+        let cluster = self.cluster;
+        let Some(index) = self.places.iter().position(|place| place.partition == partition) else { return };
+        let place = &mut self.places[index];
+        if let Some(trouble) = &place.trouble
+            && !matches!(item, Item::Trouble { .. })
+        {
+            info!(cluster, partition, trouble, "the partition can be read again");
+            place.trouble = None;
+        }
+        match item {
+            Item::Record(record) => {
+                match place.fetched.meet(record.offset(), record.leader_epoch(), record.appended_ms()) {
                     Met::Next { missing } => {
                         if missing > 0 {
-                            let (cluster, partition, from) = (self.cluster, self.partition, record.offset());
-                            error!(cluster, partition, missing, before = from, "records of the input are missing");
+                            let before = record.offset();
+                            error!(cluster, partition, missing, before, "records of the input are missing");
                         }
-                        cursor.reached_ms = cursor.reached_ms.max(record.appended_ms());
-                        return Taken::Record(record);
+                        place.records.push_back(record);
+                        self.waiting += 1;
                     }
                     Met::Proof => {}
-                    Met::Other => return Taken::Cut,
-                },
-                Read::End => {
-                    cursor.is_at_end = true;
-                    return Taken::Nothing;
+                    Met::Other => self.is_another_log(index, positions),
                 }
-                Read::Nothing => return Taken::Nothing,
-                Read::OutOfRange => return Taken::Cut,
-                Read::Trouble(failure) => {
-                    tracing::debug!(%failure, cluster = self.cluster, "reading an input");
-                    return Taken::Nothing;
+            }
+            Item::End { offset, .. } => {
+                if !place.fetched.ends(offset) {
+                    self.is_another_log(index, positions);
+                }
+            }
+            Item::OutOfRange { .. } => {
+                let begin = place.fetched.is_out_of_range();
+                if let Begin::Earliest { lost_from: Some(position) } = begin {
+                    error!(
+                        cluster,
+                        partition,
+                        position,
+                        "the input no longer reaches the stored position; it is read from its earliest record, and what lay \
+                         between is gone"
+                    );
+                    self.forget(index, positions);
+                }
+                self.begin(index, begin);
+            }
+            Item::Trouble { failure, .. } => {
+                let said = failure.to_string();
+                if place.trouble.as_ref() != Some(&said) {
+                    warn!(cluster, partition, %failure, "the partition cannot be read now");
+                    place.trouble = Some(said);
                 }
             }
         }
     }
-}
 
-/// How far an [`Input`] has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// Offset of the next record.
-    pub next_offset: u64,
-    /// Leader epoch of the record before it, -1 where unknown.
-    pub leader_epoch: i32,
-    /// Append time of the newest record read, milliseconds since the Unix epoch.
-    pub reached_ms: i64,
-    /// Whether nothing was there after it.
-    pub is_at_end: bool,
-    /// Whether the log is known to be the one that was read up to here.
-    pub is_proven: bool,
-}
+    /// The log was cut, so that where it was read to means nothing any more.
+    fn is_another_log(&mut self, index: usize, positions: &mut Positions) {
+        let (cluster, partition, read_to) =
+            (self.cluster, self.places[index].partition, self.places[index].read.next_offset);
+        error!(
+            partition,
+            cluster,
+            read_to,
+            "the input was cut, and no longer holds what was read from it; it is read from its earliest record"
+        );
+        let clock_ms = self.places[index].read.reached_ms;
+        self.places[index].fetched = Cursor::new(None, clock_ms);
+        self.forget(index, positions);
+        self.begin(index, Begin::Earliest { lost_from: None });
+    }
 
-/// What a record is to a [`Cursor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Met {
-    /// The next one, with so many before it that are not there any more.
-    Next { missing: u64 },
-    /// The last one that was read, read again: this is the same log.
-    Proof,
-    /// A record of another log.
-    Other,
-}
+    fn forget(&mut self, index: usize, positions: &mut Positions) {
+        positions.forget(self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+        let place = &mut self.places[index];
+        self.waiting -= place.records.len();
+        place.records.clear();
+        place.read = place.fetched;
+    }
 
-impl Cursor {
-    /// Moves to a record. The input is not transactional, so each offset follows the one before.
-    fn meet(&mut self, offset: u64, leader_epoch: i32) -> Met {
-        if !std::mem::replace(&mut self.is_proven, true) && offset + 1 == self.next_offset {
-            return if leader_epoch == self.leader_epoch { Met::Proof } else { Met::Other };
+    /// A partition that has nothing to hand out is not moved; it is stopped and started.
+    fn begin(&mut self, index: usize, begin: Begin) {
+        let partition = self.places[index].partition;
+        self.shelf.queue.remove(partition);
+        if let Err(failure) = self.shelf.queue.add(partition, at(begin)) {
+            let cluster = self.cluster;
+            error!(cluster, partition, %failure, "the partition is not read any more");
+            self.places[index].trouble = Some(failure.to_string());
         }
-        let Some(missing) = offset.checked_sub(self.next_offset) else { return Met::Other };
-        (self.next_offset, self.leader_epoch, self.is_at_end) = (offset + 1, leader_epoch, false);
-        Met::Next { missing }
     }
 
-    /// What that means to the window's clock while no further record is looked at, when the cluster `answers` or not.
-    pub fn reached(&self, answers: bool) -> Reached {
-        if answers && self.is_at_end { Reached::End } else { Reached::Away }
+    /// Whether any record waits to be read.
+    pub fn has_records(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Reads the next record of the partition at this place among the input's.
+    #[inline]
+    pub fn take(&mut self, index: usize) -> Option<Message> {
+        let place = &mut self.places[index];
+        let record = place.records.pop_front()?;
+        self.waiting -= 1;
+        place.read.meet(record.offset(), record.leader_epoch(), record.appended_ms());
+        Some(record)
+    }
+
+    /// The places of its partitions.
+    pub fn places(&self) -> std::ops::Range<usize> {
+        0..self.places.len()
+    }
+
+    /// What the clock is to know of each partition, when the cluster `answers` or not.
+    pub fn reached(&self, answers: bool) -> impl Iterator<Item = Reached> {
+        self.places.iter().map(move |place| match place.records.front() {
+            Some(record) => Reached::Behind { appended_ms: record.appended_ms() },
+            None => place.fetched.reached(answers),
+        })
+    }
+
+    /// Enters how far each partition is read.
+    pub fn enter_positions(&self, positions: &mut Positions) {
+        for Place { read, .. } in self.places.iter().filter(|place| place.read.is_begun()) {
+            let (cluster_id, topic_id) = (self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+            positions.advance(cluster_id, topic_id, read.leader_epoch, read.next_offset);
+        }
+    }
+
+    /// Records that are not read, and since when the first of them waits, milliseconds since the Unix epoch; `None` where
+    /// everything is read.
+    pub fn lag(&self) -> (u64, Option<i64>) {
+        let (mut records, mut since_ms) = (0, None::<i64>);
+        for Place { partition, read, records: waiting, fetched, .. } in &self.places {
+            let end = self.shelf.queue.known_end(*partition).unwrap_or(read.next_offset);
+            records += end.saturating_sub(read.next_offset);
+            if !waiting.is_empty() || !fetched.is_at_end {
+                since_ms = Some(since_ms.map_or(read.reached_ms, |since_ms| since_ms.min(read.reached_ms)));
+            }
+        }
+        (records, since_ms)
+    }
+
+    /// Takes what librdkafka tells of the client.
+    pub fn serve(&self) {
+        self.shelf.reader.serve();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_decimal_text() {
-        assert_eq!(decimal(b"1790000000000"), Some(1_790_000_000_000));
-        assert_eq!(decimal(b"-5"), Some(-5));
-        assert_eq!((decimal(b""), decimal(b"1e3"), decimal(b"\xff")), (None, None, None));
-    }
-
-    fn cursor() -> Cursor {
-        Cursor { next_offset: 30, leader_epoch: 4, reached_ms: 0, is_at_end: false, is_proven: false }
-    }
-
-    #[test]
-    fn a_log_is_the_same_if_the_last_record_that_was_read_is() {
-        let mut same = cursor();
-        assert_eq!([same.meet(29, 4), same.meet(30, 4)], [Met::Proof, Met::Next { missing: 0 }]);
-        assert_eq!((same.next_offset, same.leader_epoch), (31, 4));
-        assert_eq!(same.meet(33, 5), Met::Next { missing: 2 });
-        assert_eq!(same.meet(33, 5), Met::Other, "a log does not go back");
-        assert_eq!(cursor().meet(29, 5), Met::Other, "cut, and grown again under another leader");
-        assert_eq!(cursor().meet(31, 9), Met::Next { missing: 1 }, "the proof itself is gone, as retention does it");
-        let mut unproven = cursor();
-        assert_eq!(unproven.meet(28, 4), Met::Other);
-    }
-
-    #[test]
-    fn a_cursor_at_the_end_counts_as_now_only_while_the_cluster_answers() {
-        let mut cursor = cursor();
-        cursor.is_at_end = true;
-        assert_eq!((cursor.reached(true), cursor.reached(false)), (Reached::End, Reached::Away));
-        cursor.is_at_end = false;
-        assert_eq!(cursor.reached(true), Reached::Away, "nobody knows what comes next");
+fn at(begin: Begin) -> At {
+    match begin {
+        Begin::At(offset) => At::Offset(offset),
+        Begin::Earliest { .. } => At::Earliest,
     }
 }

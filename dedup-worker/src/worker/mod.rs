@@ -12,16 +12,20 @@
 //! What a crash leaves at each step is the table on the crate's front page.
 
 pub mod changelog;
+pub mod cursor;
+pub mod decode;
 pub mod fault;
 pub mod figures;
 pub mod held;
 pub mod input;
+pub mod inputs;
 pub mod output;
 pub mod owner;
 pub mod publish;
 pub mod pump;
-pub mod reading;
+pub mod readers;
 pub mod time;
+pub(crate) mod topics;
 pub mod waiting;
 pub mod waker;
 pub mod watch;

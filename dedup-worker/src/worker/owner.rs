@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use changelog::{Beginning, Positions, Progress, Restored};
+use changelog::{Beginning, Progress, Restored};
 use dedup::{Index, Options};
-use kafka::{Cluster, Fenced, Isolation, Probe, Read, Reader, TopicFacts};
+use kafka::{Cluster, Fenced, Isolation, LogReader, Probe, Read, TopicFacts};
 use service::Shutdown;
 use tracing::{error, info, warn};
 use wire::changelog::Genesis;
@@ -35,12 +35,12 @@ use super::changelog::{Changelog, refused};
 use super::fault::Fault;
 use super::figures::{INPUTS, PartitionFigures, State};
 use super::held::Held;
-use super::input::Input;
 use super::publish::{Publisher, Way};
-use super::pump::{BatchLimits, End, Surroundings, changes, pump};
+use super::pump::{BatchLimits, Surroundings, pump};
 use super::time::Time;
+use super::topics;
 use super::waker::Waker;
-use super::watch::{InputState, Watch};
+use super::watch::Watch;
 use crate::crash::{self, Step};
 
 /// First pause after a fault; it doubles up to the last.
@@ -203,32 +203,20 @@ impl Owner<'_> {
         self.figures.index_is(held.index.stats(), held.clock.now_ms());
         held.shadow_offset = held.index.applied().map_or(0, |point| point.next_offset);
         let checkpoint = held.checkpoint();
-        let (mut publisher, committed) = publisher.checkpoint(&checkpoint)?;
+        let (publisher, committed) = publisher.checkpoint(&checkpoint)?;
         held.checkpointed(checkpoint.clock_ms, committed);
         crash::at(Step::Checkpointed);
         self.figures.counters().takeovers.fetch_add(1, Relaxed);
         info!(partition, records, "the partition is taken over");
         self.figures.state_is(State::Running);
-        loop {
-            // Counted first: what changes while the inputs are opened is noticed.
-            let changes = changes(&plan.watches);
-            let inputs = self.inputs(&held);
-            let around = Surroundings {
-                limits: plan.limits,
-                watches: &plan.watches,
-                changes,
-                stop: self.stop,
-                waker: &self.waker,
-                figures: self.figures,
-            };
-            let (end, kept) = pump(&mut held, publisher, &inputs, &around)?;
-            publisher = kept;
-            match end {
-                End::InputsChanged => {}
-                End::InputCut(place) => self.forget(&mut held.positions, &inputs[place].1),
-                End::Stopped => break,
-            }
-        }
+        let around = Surroundings {
+            limits: plan.limits,
+            watches: &plan.watches,
+            stop: self.stop,
+            waker: &self.waker,
+            figures: self.figures,
+        };
+        pump(&mut held, publisher, &around)?;
         // So that whoever opens it next replays next to nothing.
         if let Err(error) = held.index.seal() {
             warn!(partition, %error, "the index was not sealed; the next start replays more");
@@ -396,7 +384,7 @@ impl Owner<'_> {
             return Ok(marks.low > 0);
         }
         let (cluster, partition) = (&self.plan.output, self.partition);
-        let reader = Reader::open(cluster, EVENTS_DEDUPED, partition, marks.low, Isolation::Committed)?;
+        let mut reader = LogReader::open(cluster, topics::EVENTS_DEDUPED, partition, marks.low, Isolation::Committed)?;
         let begun = Instant::now();
         while begun.elapsed() < PROBE_TIMEOUT && !self.stop.is_triggered() {
             match reader.read(POLL) {
@@ -415,53 +403,6 @@ impl Owner<'_> {
         }
         let found = facts.partition_count;
         Err(Fault::RefusedByLog(format!("{EVENTS_INDEX} has {found} partitions by now; it had {count}")))
-    }
-
-    /// The log of that input was cut, so that where it was read to means nothing any more.
-    fn forget(&self, positions: &mut Positions, input: &Input) {
-        let (partition, cluster) = (self.partition, input.cluster());
-        let facts = input.facts();
-        let read_to = positions.of(facts.cluster_id.as_bytes(), facts.topic_id).map(|position| position.next_offset);
-        error!(
-            partition,
-            cluster,
-            read_to,
-            "the input was cut, and no longer holds what was read from it; it is read from its earliest record"
-        );
-        positions.forget(facts.cluster_id.as_bytes(), facts.topic_id);
-    }
-
-    /// Opens the inputs that can be read now. One that does not answer is opened when it does: to ask it here would keep
-    /// the others waiting.
-    fn inputs(&self, held: &Held) -> Vec<(usize, Input)> {
-        self.figures.lags_are_unknown();
-        let mut inputs = Vec::new();
-        for (place, watch) in self.plan.watches.iter().enumerate() {
-            let facts = match watch.state() {
-                InputState::Ready(facts) => facts,
-                InputState::Away(..) => {
-                    watch.forget();
-                    continue;
-                }
-                InputState::Unknown | InputState::Unfit(_) => continue,
-            };
-            let position = held.positions.of(facts.cluster_id.as_bytes(), facts.topic_id);
-            let clock_ms = held.clock.now_ms();
-            match Input::open(watch.cluster(), facts, self.partition, position, clock_ms) {
-                Ok(mut input) => {
-                    let waker = self.waker.clone();
-                    input.on_readable(move || waker.wake());
-                    inputs.push((place, input));
-                }
-                // It has just gone away. The others are read; this one is opened when it is back.
-                Err(fault) => {
-                    let cluster = watch.cluster().name();
-                    warn!(partition = self.partition, cluster, %fault, "the input cannot be opened now");
-                    watch.forget();
-                }
-            }
-        }
-        inputs
     }
 }
 

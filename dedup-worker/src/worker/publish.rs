@@ -12,14 +12,12 @@ use kafka::{Delivered, Failure, Fenced, Headers, Kind, Message, Outgoing};
 use wire::changelog::{Checkpoint, Genesis, OutputRange, checksum_of, encode_batch, encode_checkpoint, encode_genesis};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
-use super::input::Undecodable;
+use super::decode::Undecodable;
+use super::topics::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use crate::crash::{self, Step};
 
 /// Header of a record set aside: which part of it is not as it must be.
 const REASON_HEADER: &CStr = c"reason";
-const EVENTS_DEDUPED: &CStr = c"events.deduped";
-const EVENTS_INDEX: &CStr = c"events.index";
-const EVENTS_REJECTED: &CStr = c"events.rejected";
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +32,9 @@ pub enum Fate {
 
 /// A decided batch on its way.
 #[derive(Debug, Default)]
-pub struct Job<'c> {
+pub struct Job {
     /// The records read.
-    pub records: Vec<Message<'c>>,
+    pub records: Vec<Message>,
     /// What becomes of each.
     pub fates: Vec<Fate>,
     /// Of those published, events older than the window.
@@ -95,7 +93,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Anything but a confirmed commit.
-    pub fn publish(self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<(Self, Option<Committed>), Failure> {
+    pub fn publish(self, job: &Job, scratch: &mut Vec<u8>) -> Result<(Self, Option<Committed>), Failure> {
         self.with(|way| way.publish(job, scratch))
     }
 
@@ -132,7 +130,7 @@ impl Way {
         Self { producer, partition, end: 0 }
     }
 
-    fn publish(mut self, job: &Job<'_>, scratch: &mut Vec<u8>) -> Result<(Self, Committed), Failure> {
+    fn publish(mut self, job: &Job, scratch: &mut Vec<u8>) -> Result<(Self, Committed), Failure> {
         self.producer.begin()?;
         let (partition, records) = (self.partition, job.records.iter().zip(&job.fates));
         let outgoing = records.filter_map(|(record, fate)| outgoing(record, *fate, partition));
@@ -190,7 +188,7 @@ fn changelog_record(record: &[u8], partition: u32) -> Outgoing<'_> {
 }
 
 /// What is sent of a record; nothing of one that had been published before.
-fn outgoing<'a>(record: &'a Message<'_>, fate: Fate, partition: u32) -> Option<Outgoing<'a>> {
+fn outgoing(record: &Message, fate: Fate, partition: u32) -> Option<Outgoing<'_>> {
     let (mut key, mut value) = (record.key().unwrap_or_default(), record.value().unwrap_or_default());
     let (kind, topic, partition, headers) = match fate {
         Fate::Dropped => return None,
@@ -205,21 +203,4 @@ fn outgoing<'a>(record: &'a Message<'_>, fate: Fate, partition: u32) -> Option<O
         }
     };
     Some(Outgoing { kind, topic, partition, key, value, headers })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_wire() {
-        let pairs = [
-            (EVENTS_DEDUPED, wire::topic::EVENTS_DEDUPED),
-            (EVENTS_INDEX, wire::topic::EVENTS_INDEX),
-            (EVENTS_REJECTED, wire::topic::EVENTS_REJECTED),
-        ];
-        for (mine, wires) in pairs {
-            assert_eq!(mine.to_str().unwrap(), wires);
-        }
-    }
 }

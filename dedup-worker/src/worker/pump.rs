@@ -15,19 +15,17 @@ use service::Shutdown;
 use tracing::{error, info, warn};
 use wire::changelog::{Checkpoint, Genesis};
 
+use super::decode::{Undecodable, decode};
 use super::fault::Fault;
 use super::figures::PartitionFigures;
 use super::held::Held;
-use super::input::{Input, Taken, Undecodable, decode};
+use super::inputs::Inputs;
 use super::publish::{Committed, Fate, Job, Publisher};
-use super::reading::{Looked, Reading};
 use super::waiting::{Next, Waiting};
 use super::waker::Waker;
-use super::watch::{InputState, Watch};
+use super::watch::Watch;
 use crate::crash::{self, Step};
 
-/// Records taken from one input before the other is looked at.
-const BURST: usize = 512;
 /// Longest wait while nothing comes; a stop is seen after it at the latest.
 const IDLE: Duration = Duration::from_millis(50);
 /// Time between two looks at a partition that is idle: for what expires, and for its figures.
@@ -57,8 +55,6 @@ pub struct Surroundings<'a> {
     pub limits: BatchLimits,
     /// The clusters behind the inputs, in the inputs' order.
     pub watches: &'a [std::sync::Arc<Watch>],
-    /// Their changes before the inputs were opened; more of them end the loop.
-    pub changes: u64,
     /// Ends the loop in good order.
     pub stop: &'a Shutdown,
     /// Wakes the loop.
@@ -67,43 +63,27 @@ pub struct Surroundings<'a> {
     pub figures: &'a PartitionFigures,
 }
 
-/// Why the loop ended without a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// It was told to; everything that was decided is committed.
-    Stopped,
-    /// Another log is to be read, or one fewer; likewise.
-    InputsChanged,
-    /// The log at this place no longer holds what was read from it; likewise.
-    InputCut(usize),
-}
-
 /// What the publishing thread is to write, each in a transaction of its own.
-enum Order<'c> {
-    Batch(Job<'c>),
+enum Order {
+    Batch(Job),
     Checkpoint(Checkpoint),
 }
 
 /// An order that was carried out, and what is committed by it.
-type Done<'c> = (Order<'c>, Option<Committed>);
+type Done = (Order, Option<Committed>);
 
-/// Runs until it is told to stop or the inputs change, and gives the publisher back.
+/// Runs until it is told to stop; everything that was decided is committed then.
 ///
 /// # Errors
 /// [`Fault`]: nothing of what is held may be believed any more.
-pub fn pump(
-    held: &mut Held,
-    publisher: Publisher,
-    inputs: &[(usize, Input)],
-    around: &Surroundings<'_>,
-) -> Result<(End, Publisher), Fault> {
+pub fn pump(held: &mut Held, publisher: Publisher, around: &Surroundings<'_>) -> Result<(), Fault> {
     let is_shadow = matches!(publisher, Publisher::Shadow);
     thread::scope(|scope| {
-        let (orders, to_publish) = sync_channel::<Order<'_>>(1);
-        let (published, done) = sync_channel::<Result<Done<'_>, Failure>>(1);
+        let (orders, to_publish) = sync_channel::<Order>(1);
+        let (published, done) = sync_channel::<Result<Done, Failure>>(1);
         let waker = around.waker;
         // It owns the publisher: an order that fails takes it along.
-        let publishing = scope.spawn(move || {
+        scope.spawn(move || {
             let (mut publisher, mut scratch) = (publisher, Vec::new());
             for order in to_publish {
                 let written = match &order {
@@ -116,13 +96,15 @@ pub fn pump(
                 };
                 let is_heard = published.send(told).is_ok();
                 waker.wake();
-                publisher = rest.filter(|_| is_heard)?;
+                match rest {
+                    Some(rest) if is_heard => publisher = rest,
+                    _ => return,
+                }
             }
-            Some(publisher)
         });
         let run = Run {
+            inputs: Inputs::new(held.partition, around.watches.len()),
             held,
-            reading: Reading::of(inputs),
             around,
             is_shadow,
             orders,
@@ -131,15 +113,10 @@ pub fn pump(
             spare: Some(Job::default()),
             candidates: Vec::new(),
             verdicts: Vec::new(),
-            turn: 0,
             looked_after: Instant::now(),
             no_room_since: None,
         };
-        let end = run.run()?;
-        match publishing.join() {
-            Ok(Some(publisher)) => Ok((end, publisher)),
-            _ => Err(gone()),
-        }
+        run.run()
     })
 }
 
@@ -148,50 +125,42 @@ fn gone() -> Fault {
     Fault::Again("the publishing thread ended".into())
 }
 
-/// Changes of all inputs so far.
-pub fn changes(watches: &[std::sync::Arc<Watch>]) -> u64 {
-    watches.iter().map(|watch| watch.changes()).sum()
-}
-
-struct Run<'r, 'c> {
+struct Run<'r> {
     held: &'r mut Held,
-    reading: Reading<'c>,
+    inputs: Inputs,
     around: &'r Surroundings<'r>,
     is_shadow: bool,
-    orders: SyncSender<Order<'c>>,
-    done: Receiver<Result<Done<'c>, Failure>>,
+    orders: SyncSender<Order>,
+    done: Receiver<Result<Done, Failure>>,
     in_flight: bool,
-    spare: Option<Job<'c>>,
+    spare: Option<Job>,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
-    /// The input that the next batch begins with.
-    turn: usize,
     looked_after: Instant,
     /// Since when housekeeping of the index fails.
     no_room_since: Option<Instant>,
 }
 
-impl<'c> Run<'_, 'c> {
-    fn run(mut self) -> Result<End, Fault> {
+impl Run<'_> {
+    fn run(mut self) -> Result<(), Fault> {
         loop {
             let mut job = self.spare.take().unwrap_or_default();
             job.records.clear();
             job.fates.clear();
             self.candidates.clear();
-            let end = self.gather(&mut job)?;
-            if job.records.is_empty() || end.is_some() {
+            let is_stopped = self.gather(&mut job)?;
+            if job.records.is_empty() || is_stopped {
                 // What was read and not decided is read again by whoever comes next.
                 self.spare = Some(job);
-                if let Some(end) = end {
-                    self.finish()?;
-                    return Ok(end);
-                }
                 self.finish()?;
+                if is_stopped {
+                    return Ok(());
+                }
                 self.look_after()?;
                 continue;
             }
             self.decide(&mut job)?;
-            self.reading.enter(&mut self.held.positions);
+            self.inputs.enter(&mut self.held.positions);
             crash::at(Step::Decided);
             job.positions.clone_from(&self.held.positions);
             self.finish()?;
@@ -202,62 +171,26 @@ impl<'c> Run<'_, 'c> {
         }
     }
 
-    /// Fills `job` until it is full, or has waited and nothing is on its way; empty after a while without records.
-    fn gather(&mut self, job: &mut Job<'c>) -> Result<Option<End>, Fault> {
+    /// Fills `job` until it is full, or has waited and nothing is on its way; empty after a while without records. Whether
+    /// it was told to stop.
+    fn gather(&mut self, job: &mut Job) -> Result<bool, Fault> {
         let limits = self.around.limits;
         let begun = Instant::now();
         let mut first = None;
         let mut bytes = 0;
         loop {
             if self.around.stop.is_triggered() {
-                return Ok(Some(End::Stopped));
-            }
-            if changes(self.around.watches) != self.around.changes {
-                return Ok(Some(End::InputsChanged));
+                return Ok(true);
             }
             let before = job.records.len();
-            if before == 0 {
-                match self.reading.look() {
-                    Looked::Waiting => self.move_clock()?,
-                    Looked::Nothing => {}
-                    Looked::Cut(index) => return Ok(Some(End::InputCut(index))),
-                }
+            let (watches, clock_ms) = (self.around.watches, self.held.clock.now_ms());
+            self.inputs.look(watches, &self.held.positions, clock_ms, self.around.waker);
+            self.inputs.fetch(&mut self.held.positions);
+            if before == 0 && self.inputs.have_records() {
+                self.move_clock()?;
             }
-            // A batch that is full after a burst begins with another input the next time.
-            for turn in 0..self.reading.len() {
-                let index = (self.turn + turn) % self.reading.len();
-                for _ in 0..BURST {
-                    let record = match self.reading.take(index) {
-                        Taken::Record(record) => record,
-                        Taken::Nothing => break,
-                        Taken::Cut => return Ok(Some(End::InputCut(index))),
-                    };
-                    let Genesis { partition_count, seed, .. } = self.held.genesis;
-                    let (record_bytes, decoded) = decode(&record, self.held.partition, partition_count, seed);
-                    bytes += record_bytes;
-                    match decoded {
-                        Ok(candidate) => {
-                            self.candidates.push(candidate);
-                            job.fates.push(Fate::Published);
-                        }
-                        Err(why) => {
-                            if why == Undecodable::Size {
-                                let (cluster, partition) = (self.reading.cluster(index), self.held.partition);
-                                let offset = record.offset();
-                                error!(
-                                    cluster,
-                                    partition, offset, record_bytes, "a record is set aside without its value"
-                                );
-                            }
-                            job.fates.push(Fate::SetAside(why));
-                        }
-                    }
-                    job.records.push(record);
-                    if job.records.len() >= limits.records_max || bytes >= limits.bytes_max {
-                        self.turn = index + 1;
-                        return Ok(None);
-                    }
-                }
+            if self.read(job, &mut bytes) {
+                return Ok(false);
             }
             self.collect()?;
             if job.records.len() > before {
@@ -267,20 +200,43 @@ impl<'c> Run<'_, 'c> {
             let waited = first.unwrap_or(begun).elapsed();
             let enough = if first.is_some() { limits.linger } else { HOUSEKEEPING };
             if !self.in_flight && waited >= enough {
-                return Ok(None);
+                return Ok(false);
             }
             let left = if self.in_flight { IDLE } else { enough.saturating_sub(waited) };
             self.around.waker.wait(left.min(IDLE));
         }
     }
 
+    /// Reads what has come into `job`; whether it is full.
+    fn read(&mut self, job: &mut Job, bytes: &mut usize) -> bool {
+        let Genesis { partition_count, seed, .. } = self.held.genesis;
+        let (limits, partition, candidates) = (self.around.limits, self.held.partition, &mut self.candidates);
+        self.inputs.read(|cluster, record| {
+            let (record_bytes, decoded) = decode(&record, partition, partition_count, seed);
+            *bytes += record_bytes;
+            match decoded {
+                Ok(candidate) => {
+                    candidates.push(candidate);
+                    job.fates.push(Fate::Published);
+                }
+                Err(why) => {
+                    if why == Undecodable::Size {
+                        let offset = record.offset();
+                        error!(cluster, partition, offset, record_bytes, "a record is set aside without its value");
+                    }
+                    job.fates.push(Fate::SetAside(why));
+                }
+            }
+            job.records.push(record);
+            job.records.len() >= limits.records_max || *bytes >= limits.bytes_max
+        })
+    }
+
     /// Moves the clock to the oldest record that is there. Each step that it enters is committed before it goes further.
     fn move_clock(&mut self) -> Result<(), Fault> {
         loop {
             let Held { clock, time, partition, .. } = &mut *self.held;
-            let watches = self.around.watches;
-            let answers = |place: usize| matches!(watches[place].state(), InputState::Ready(_));
-            let moved = clock.advance(self.reading.reached(watches.len(), answers), time.now());
+            let moved = clock.advance(self.inputs.reached(self.around.watches), time.now());
             time.moved(moved, *partition);
             self.may_stand()?;
             if !self.held.clock.wants_commit() {
@@ -307,7 +263,7 @@ impl<'c> Run<'_, 'c> {
 
     /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that. A run that cannot be read
     /// after several tries is taken for damage.
-    fn decide(&mut self, job: &mut Job<'c>) -> Result<(), Fault> {
+    fn decide(&mut self, job: &mut Job) -> Result<(), Fault> {
         let (clock_ms, newest_ms) = (self.held.clock.now_ms(), self.held.time.now().newest_ms());
         let mut waiting = Waiting::default();
         let decided = loop {
@@ -344,7 +300,7 @@ impl<'c> Run<'_, 'c> {
     }
 
     /// Hands over what is to be written; nothing else may be on its way.
-    fn order(&mut self, order: Order<'c>) -> Result<(), Fault> {
+    fn order(&mut self, order: Order) -> Result<(), Fault> {
         self.orders.send(order).map_err(|_| gone())?;
         self.in_flight = true;
         Ok(())
@@ -376,7 +332,7 @@ impl<'c> Run<'_, 'c> {
         self.done(done)
     }
 
-    fn done(&mut self, done: Result<Done<'c>, Failure>) -> Result<(), Fault> {
+    fn done(&mut self, done: Result<Done, Failure>) -> Result<(), Fault> {
         self.in_flight = false;
         match done? {
             (Order::Batch(job), committed) => self.committed(job, committed),
@@ -387,7 +343,7 @@ impl<'c> Run<'_, 'c> {
         }
     }
 
-    fn committed(&mut self, mut job: Job<'c>, committed: Option<Committed>) -> Result<(), Fault> {
+    fn committed(&mut self, mut job: Job, committed: Option<Committed>) -> Result<(), Fault> {
         let point = if let Some(Committed { point, stamp }) = committed {
             self.held.time.stamped(stamp);
             point
@@ -446,7 +402,8 @@ impl<'c> Run<'_, 'c> {
         self.maintain(clock_ms)?;
         let figures = self.around.figures;
         figures.index_is(self.held.index.stats(), clock_ms);
-        for (place, records, since_ms) in self.reading.lags() {
+        self.inputs.closed().for_each(|place| figures.lag_is_unknown(place));
+        for (place, (records, since_ms)) in self.inputs.lags() {
             let behind_ms = since_ms.map_or(0, |since_ms| self.held.time.wall_ms() - since_ms).max(0) as u64;
             figures.lag_is(place, records, behind_ms);
             let watch = &self.around.watches[place];

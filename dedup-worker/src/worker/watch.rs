@@ -8,6 +8,8 @@ use kafka::{Cluster, Facts, Failure, Hurry, Judgement, Look, TopicFacts, TopicSe
 use tracing::{error, info, warn};
 use wire::topic::{EVENTS, Retention};
 
+use super::readers::Readers;
+
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS];
 /// Stands for a number of partitions that nobody has asked for yet.
@@ -31,12 +33,12 @@ pub enum InputState {
 #[derive(Debug)]
 pub struct Watch {
     cluster: Cluster,
+    readers: Readers,
     retention: Retention,
     state: Mutex<InputState>,
     /// What is to be said of its topic's settings.
     judgement: Mutex<Judgement>,
     looked: Condvar,
-    hurry: Hurry,
     /// Partitions that the topic must have.
     partition_count: AtomicU32,
     /// Raised with every change of what can be read.
@@ -49,12 +51,12 @@ impl Watch {
     /// A watch over `cluster`, whose topic has to keep its records for so long, that knows nothing yet.
     pub fn new(cluster: Cluster, retention: Retention) -> Arc<Self> {
         Arc::new(Self {
+            readers: Readers::new(cluster.clone()),
             cluster,
             retention,
             state: Mutex::default(),
             judgement: Mutex::default(),
             looked: Condvar::new(),
-            hurry: Hurry::default(),
             partition_count: AtomicU32::new(ANY_COUNT),
             changes: AtomicU64::new(0),
             retention_ms: AtomicU64::new(0),
@@ -67,12 +69,17 @@ impl Watch {
     /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
     pub fn begin(self: &Arc<Self>) -> Result<kafka::Watch, Failure> {
         let watch = Arc::clone(self);
-        kafka::Watch::start(&self.cluster, TOPICS, self.hurry.clone(), move |look| watch.hear(look))
+        kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| watch.hear(look))
     }
 
     /// The cluster.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The clients that read it.
+    pub fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// What is known.
@@ -170,12 +177,6 @@ impl Watch {
     /// Whether reading so far behind is an alarm: what waits is half way to being deleted before it is read.
     pub fn is_late(&self, behind_ms: u64) -> bool {
         self.retention_ms().is_some_and(|kept_ms| behind_ms > kept_ms / 2)
-    }
-
-    /// The cluster turned out not to answer, and its log is not open: it is opened when it does, and asked soon.
-    pub fn forget(&self) {
-        self.hurry.up();
-        self.enter(InputState::Away("it did not answer when it was to be read".into(), None));
     }
 
     fn enter(&self, state: InputState) {

@@ -8,10 +8,10 @@ use changelog::{Log as _, Placed, Start};
 use dedup::{Index, Options};
 use dedup_worker::worker::changelog::{Changelog, log_id, never};
 use dedup_worker::worker::owner::index_dir;
-use kafka::{Cluster, Isolation, Probe, Read, Reader, Watermarks};
+use kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
 use service::Properties;
 use wire::changelog::{OutputRange, Record, encode_batch};
-use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::topic::EVENTS_INDEX;
 use wire::{Bucket, Digest};
 
 use super::brokers::PARTITIONS;
@@ -134,7 +134,7 @@ fn lookup_names_the_batch_that_the_event_lies_in() {
         let (from, to): (u64, u64) = (from.parse().unwrap(), to.trim().parse().unwrap());
         assert!(to - from < 100, "a batch, not the whole: {said}");
         let cluster = output_cluster(&scene);
-        let reader = Reader::open(&cluster, EVENTS_DEDUPED, partition, from, Isolation::Committed).unwrap();
+        let mut reader = LogReader::open(&cluster, c"events.deduped", partition, from, Isolation::Committed).unwrap();
         let is_there = loop {
             match reader.read(Duration::from_secs(10)) {
                 Read::Record(record) if record.offset() > to => break false,

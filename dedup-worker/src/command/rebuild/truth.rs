@@ -21,7 +21,7 @@
 use std::time::{Duration, Instant};
 
 use changelog::{Progress, unfinished};
-use kafka::{Cluster, Fenced, Isolation, Probe, Read, Reader, Watermarks, delete_before};
+use kafka::{Cluster, Fenced, Isolation, LogReader, Probe, Read, Watermarks, delete_before};
 use service::Failure;
 use tracing::warn;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
@@ -32,9 +32,10 @@ use wire::{Bucket, Digest, PartitionCount};
 use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
-use crate::worker::input::decode;
+use crate::worker::decode::decode;
 use crate::worker::owner::{new_genesis, transactional_id};
 use crate::worker::publish::Way;
+use crate::worker::topics;
 
 /// Times that a partition is begun before the rebuild gives up: a worker takes the fence back once, and not again behind
 /// the mark.
@@ -104,7 +105,7 @@ fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
         if marks.low == marks.high {
             return Some(now_ms());
         }
-        let reader = Reader::open(input, EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
+        let mut reader = LogReader::open(input, topics::EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT {
             if let Read::Record(record) = reader.read(POLL) {
@@ -177,8 +178,8 @@ impl Truth<'_> {
             return Ok((self, output_ms));
         }
         let (topic, from) = (EVENTS_DEDUPED, marks.low);
-        let reader = Reader::open(self.cluster, topic, self.partition, from, Isolation::Committed);
-        let reader = reader.map_err(Failure::failed)?;
+        let reader = LogReader::open(self.cluster, topics::EVENTS_DEDUPED, self.partition, from, Isolation::Committed);
+        let mut reader = reader.map_err(Failure::failed)?;
         let mut entries: Vec<(Digest, Bucket)> = Vec::new();
         let mut output = OutputRange { log: 0, start: from, end: from };
         let (mut moved, mut before) = (Instant::now(), Progress::default());
@@ -200,7 +201,7 @@ impl Truth<'_> {
                 Read::OutOfRange => return Err(Failure::failed(format!("{topic} was cut while it was read"))),
                 Read::Trouble(failure) => tracing::debug!(%failure, "reading the output"),
                 // The marks of transactions at the end are no records; the position passes them.
-                Read::End | Read::Nothing if reader.position().is_some_and(|at| at >= marks.high) => {
+                Read::End | Read::Nothing if reader.position() >= marks.high => {
                     output.end = marks.high;
                 }
                 Read::End | Read::Nothing => {}

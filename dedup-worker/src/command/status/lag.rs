@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use changelog::Positions;
-use kafka::{Cluster, Isolation, Probe, Read, Reader, TopicFacts};
+use kafka::{Cluster, Isolation, LogReader, Probe, Read, TopicFacts};
 use wire::topic::EVENTS;
+
+use crate::worker::topics;
 
 /// Time for the one record that tells how long it has been waiting.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
@@ -51,7 +53,8 @@ impl Asked {
     }
 
     fn appended_ms(&self, partition: u32, offset: u64) -> Option<i64> {
-        let reader = Reader::open(&self.cluster, EVENTS, partition, offset, Isolation::Uncommitted).ok()?;
+        let mut reader =
+            LogReader::open(&self.cluster, topics::EVENTS, partition, offset, Isolation::Uncommitted).ok()?;
         let deadline = Instant::now() + RECORD_LIMIT;
         while Instant::now() < deadline {
             if let Read::Record(record) = reader.read(POLL) {

@@ -1,0 +1,132 @@
+//! The inputs of an owner, read side by side. Records that came are looked at before they are read: the window's clock is to
+//! know when the next ones were appended.
+
+use std::sync::Arc;
+
+use changelog::{InputId, Positions, Reached};
+use kafka::{Message, TopicFacts};
+use tracing::error;
+
+use super::input::Input;
+use super::waker::Waker;
+use super::watch::{InputState, Watch};
+
+/// Records taken from one partition before another is looked at.
+const BURST: usize = 512;
+
+/// The inputs, in the order of the configured clusters.
+#[derive(Debug)]
+pub struct Inputs {
+    partition: u32,
+    open: Vec<Option<Input>>,
+    /// The watches' changes that have been looked at.
+    changes: Option<u64>,
+    /// The input that is read first the next time.
+    turn: usize,
+}
+
+impl Inputs {
+    /// None is open yet.
+    pub fn new(partition: u32, count: usize) -> Self {
+        Self { partition, open: (0..count).map(|_| None).collect(), changes: None, turn: 0 }
+    }
+
+    /// Opens and closes what the watches have seen come and go, and nothing else. A cluster that merely does not answer
+    /// stays open: it is read when it does.
+    pub fn look(&mut self, watches: &[Arc<Watch>], positions: &Positions, clock_ms: i64, waker: &Waker) {
+        // Counted first: what changes meanwhile is seen the next time.
+        let changes = watches.iter().map(|watch| watch.changes()).sum();
+        if self.changes == Some(changes) {
+            return;
+        }
+        self.changes = Some(changes);
+        for (input, watch) in self.open.iter_mut().zip(watches) {
+            let facts = match watch.state() {
+                InputState::Ready(facts) | InputState::Away(_, Some(facts)) => Some(facts),
+                InputState::Unknown | InputState::Away(_, None) | InputState::Unfit(_) => None,
+            };
+            if TopicFacts::is_same_log(input.as_ref().map(Input::facts), facts.as_ref()) {
+                continue;
+            }
+            *input = None;
+            let Some(facts) = facts else { continue };
+            let (cluster, waker) = (watch.cluster().name(), waker.clone());
+            let partitions = std::iter::once(self.partition);
+            let wake = move || waker.wake();
+            match Input::open(watch.readers(), cluster, facts, partitions, positions, clock_ms, wake) {
+                Ok(opened) => *input = Some(opened),
+                Err(failure) => {
+                    error!(partition = self.partition, cluster, %failure, "the input is not opened; trying again");
+                    self.changes = None;
+                }
+            }
+        }
+    }
+
+    /// Takes in what has come.
+    pub fn fetch(&mut self, positions: &mut Positions) {
+        self.open.iter_mut().flatten().for_each(|input| input.fetch(positions));
+    }
+
+    /// Whether any record waits to be read.
+    pub fn have_records(&self) -> bool {
+        self.open.iter().flatten().any(Input::has_records)
+    }
+
+    /// Reads what has come, by turns, until `take` has enough: it is given the cluster's name and a record, and says whether
+    /// that was enough. Whether it had.
+    pub fn read(&mut self, mut take: impl FnMut(&'static str, Message) -> bool) -> bool {
+        let count = self.open.len();
+        for offset in 0..count {
+            let place = (self.turn + offset) % count;
+            let Some(input) = &mut self.open[place] else { continue };
+            for index in input.places() {
+                for _ in 0..BURST {
+                    let Some(record) = input.take(index) else { break };
+                    if take(input.cluster(), record) {
+                        // One that is full after a burst begins with another input the next time.
+                        self.turn = place + 1;
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// What the clock is to know of each configured input, opened or not.
+    pub fn reached(&self, watches: &[Arc<Watch>]) -> Vec<(InputId, Reached)> {
+        let mut all = Vec::with_capacity(self.open.len());
+        for (place, (input, watch)) in self.open.iter().zip(watches).enumerate() {
+            let id = InputId(place as u32);
+            match input {
+                None => all.push((id, Reached::Away)),
+                Some(input) => {
+                    let answers = matches!(watch.state(), InputState::Ready(_));
+                    all.extend(input.reached(answers).map(|reached| (id, reached)));
+                }
+            }
+        }
+        all
+    }
+
+    /// Enters how far each input is read.
+    pub fn enter(&self, positions: &mut Positions) {
+        self.open.iter().flatten().for_each(|input| input.enter_positions(positions));
+    }
+
+    /// Of each input that is open: the place of its cluster, the records it is behind, and since when, milliseconds since
+    /// the Unix epoch; `None` where it is at its end. Takes what librdkafka tells of the clients, too.
+    pub fn lags(&self) -> impl Iterator<Item = (usize, (u64, Option<i64>))> {
+        let all = self.open.iter().enumerate().filter_map(|(place, input)| Some((place, input.as_ref()?)));
+        all.map(|(place, input)| {
+            input.serve();
+            (place, input.lag())
+        })
+    }
+
+    /// Places whose input is not open.
+    pub fn closed(&self) -> impl Iterator<Item = usize> {
+        self.open.iter().enumerate().filter(|(_, input)| input.is_none()).map(|(place, _)| place)
+    }
+}
