@@ -1,0 +1,168 @@
+//! The loop of a lane that is held: gather, publish, commit; and again, while the batch before is still on its way.
+//!
+//! Two threads share it. This one gathers. The other carries out transactions, one after the other, and owns the way to the
+//! log: it does not begin batch N + 1 before N is known committed. N + 1 is gathered meanwhile, against the state and N;
+//! whatever happens to N but a confirmed commit throws both away.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use kafka::Failure;
+use service::Shutdown;
+
+use crate::board::Place;
+use crate::line::Line;
+use crate::{Batch, Committed, Fault, Gathered, Spec, Step, Waker, Work};
+
+/// Between two looks at what is due now and then.
+const TEND: Duration = Duration::from_secs(1);
+/// Longest wait, and so until a stop is seen at the latest.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// What the publishing thread is to write, each in a transaction of its own.
+enum Order<B> {
+    Batch(B),
+    Checkpoint(Vec<u8>),
+}
+
+/// An order that was carried out, and what is committed by it.
+type Done<B> = Result<(Order<B>, Committed), Failure>;
+
+/// What is held of a lane.
+pub(crate) struct Held<'h, W: Work> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) work: &'h mut W,
+    pub(crate) state: &'h mut W::State,
+    pub(crate) stop: &'h Shutdown,
+    pub(crate) waker: Waker,
+    pub(crate) woken: &'h Receiver<()>,
+    pub(crate) place: &'h Place,
+    /// Batches committed so far.
+    pub(crate) committed: &'h mut u64,
+}
+
+impl<W: Work> Held<'_, W> {
+    /// Runs until it is told to stop; everything that was gathered is committed then.
+    ///
+    /// # Errors
+    /// [`Fault`]: nothing that is not committed may be believed any more.
+    pub(crate) fn run(self, line: Line) -> Result<(), Fault> {
+        thread::scope(|scope| {
+            let (orders, to_publish) = bounded::<Order<W::Batch>>(1);
+            let (published, done) = bounded::<Done<W::Batch>>(1);
+            // An order that fails takes the way to the log along.
+            scope.spawn(move || publish(line, &to_publish, &published));
+            let (batch, now) = (Some(W::Batch::default()), Instant::now());
+            Run { held: self, orders, done, in_flight: false, spare: batch, tended: now }.run()
+        })
+    }
+}
+
+fn publish<B: Batch>(mut line: Line, orders: &Receiver<Order<B>>, published: &Sender<Done<B>>) {
+    let mut scratch = Vec::new();
+    for order in orders {
+        let written = match &order {
+            Order::Batch(batch) => line.batch(batch, &mut scratch),
+            Order::Checkpoint(record) => line.record(record),
+        };
+        match written {
+            Ok((rest, committed)) if published.send(Ok((order, committed))).is_ok() => line = rest,
+            Ok(_) => return,
+            Err(failure) => {
+                let _ = published.send(Err(failure));
+                return;
+            }
+        }
+    }
+}
+
+struct Run<'h, W: Work> {
+    held: Held<'h, W>,
+    orders: Sender<Order<W::Batch>>,
+    done: Receiver<Done<W::Batch>>,
+    in_flight: bool,
+    /// `None` while both batches are in use.
+    spare: Option<W::Batch>,
+    tended: Instant,
+}
+
+impl<W: Work> Run<'_, W> {
+    fn run(mut self) -> Result<(), Fault> {
+        let mut batch = self.spare.take().unwrap_or_default();
+        while !self.held.stop.is_triggered() {
+            if self.tended.elapsed() >= TEND {
+                self.tended = Instant::now();
+                self.held.place.turned();
+                self.held.work.tend(self.held.state)?;
+            }
+            match self.held.work.gather(self.held.state, &mut batch, self.in_flight)? {
+                Gathered::Ready => {
+                    (self.held.spec.at)(Step::Decided);
+                    self.finish()?;
+                    let next = self.spare.take().unwrap_or_default();
+                    self.order(Order::Batch(std::mem::replace(&mut batch, next)))?;
+                }
+                Gathered::Checkpoint => self.checkpoint()?,
+                Gathered::Wait(time) => self.wait(time.min(WAIT_MAX))?,
+            }
+        }
+        // What was gathered and not handed over is gathered again by whoever comes next.
+        self.finish()
+    }
+
+    /// Waits for an outcome, a wake-up, or the time.
+    fn wait(&mut self, time: Duration) -> Result<(), Fault> {
+        let outcome = select! {
+            recv(self.done) -> outcome => Some(outcome.map_err(|_| gone())?),
+            recv(self.held.woken) -> _ => None,
+            default(time) => None,
+        };
+        outcome.map_or(Ok(()), |outcome| self.done(outcome))
+    }
+
+    /// Hands over what is to be written; nothing else may be on its way.
+    fn order(&mut self, order: Order<W::Batch>) -> Result<(), Fault> {
+        self.orders.send(order).map_err(|_| gone())?;
+        self.in_flight = true;
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Fault> {
+        self.finish()?;
+        let mut record = Vec::new();
+        self.held.work.checkpoint(&mut record);
+        self.order(Order::Checkpoint(record))?;
+        self.finish()
+    }
+
+    /// Waits for the outcome of what is on its way.
+    fn finish(&mut self) -> Result<(), Fault> {
+        if !self.in_flight {
+            return Ok(());
+        }
+        let outcome = self.done.recv().map_err(|_| gone())?;
+        self.done(outcome)
+    }
+
+    fn done(&mut self, outcome: Done<W::Batch>) -> Result<(), Fault> {
+        self.in_flight = false;
+        let Held { work, state, committed, spec, .. } = &mut self.held;
+        match outcome? {
+            (Order::Checkpoint(_), at) => work.checkpointed(state, at),
+            (Order::Batch(mut batch), at) => {
+                work.committed(state, &mut batch, at)?;
+                **committed += 1;
+                (spec.at)(Step::Applied);
+                batch.clear();
+                self.spare = Some(batch);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The publishing thread ends before its time only by a bug in it.
+fn gone() -> Fault {
+    Fault::Again("the publishing thread ended".into())
+}

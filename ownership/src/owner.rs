@@ -1,0 +1,246 @@
+//! One lane, from the first look to letting go.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use changelog::{Progress, Restored, State as _};
+use crossbeam_channel::Receiver;
+use kafka::{Probe, TopicFacts};
+use service::Shutdown;
+use tracing::{error, info, warn};
+
+use crate::board::Place;
+use crate::held::Held;
+use crate::line::Line;
+use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Waker, Work};
+
+/// First pause after a fault; it doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Last pause after faults.
+const RETRY_LAST: Duration = Duration::from_secs(5);
+/// Between two looks at a lane that is refused.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Time for an answer of the log's cluster.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The state at some end of the log, and what that began with.
+type Known<W> = (GenesisOf<W>, Restored<<W as Work>::State>);
+
+/// One lane that this process should own.
+pub(crate) struct Owner<'a, W: Work> {
+    pub(crate) spec: &'static Spec,
+    pub(crate) lane: u32,
+    pub(crate) work: W,
+    /// Asks the group whether it is still this process's.
+    pub(crate) confirms: &'a dyn Fn() -> bool,
+    /// Given when it is to be let go.
+    pub(crate) stop: &'a Shutdown,
+    /// Whether that was given, for whoever reads meanwhile.
+    pub(crate) is_stopped: &'a dyn Fn() -> bool,
+    pub(crate) waker: Waker,
+    pub(crate) woken: Receiver<()>,
+    pub(crate) place: Place,
+    /// Batches committed so far.
+    pub(crate) committed: u64,
+}
+
+impl<W: Work> Owner<'_, W> {
+    /// Works until the lane is to be let go.
+    pub(crate) fn run(mut self) {
+        let (lane, mut pause, mut refused) = (self.lane, RETRY_FIRST, None);
+        while !self.stop.is_triggered() {
+            let committed = self.committed;
+            let held = catch_unwind(AssertUnwindSafe(|| self.hold()));
+            let fault = match held {
+                Ok(Ok(()) | Err(Fault::Released)) => return,
+                // Whoever takes over does so by the fence, perhaps in the middle of the last commit.
+                Ok(Err(_)) if self.stop.is_triggered() => return,
+                Ok(Err(fault)) => fault,
+                Err(_) => Fault::Again("a bug in this program; what it said stands above".into()),
+            };
+            let standing = match fault {
+                Fault::RefusedByLog(reason) => Standing::RefusedByLog(reason),
+                Fault::RefusedHere(reason) => Standing::RefusedHere(reason),
+                fault => {
+                    refused = None;
+                    let reason = fault.to_string();
+                    if let Fault::Lies(why) = fault {
+                        self.throw_away(&why);
+                    }
+                    if self.committed > committed {
+                        pause = RETRY_FIRST;
+                    }
+                    warn!(lane, reason, "everything uncommitted was dropped; beginning again from the log");
+                    self.place.is(Standing::Failing(reason, pause));
+                    self.stop.wait_timeout(pause);
+                    pause = (pause * 2).min(RETRY_LAST);
+                    continue;
+                }
+            };
+            if let Standing::RefusedByLog(reason) | Standing::RefusedHere(reason) = &standing
+                && refused.as_ref() != Some(&standing)
+            {
+                error!(lane, reason, "the lane is refused; it is looked at again until that is put right");
+            }
+            self.place.is(standing.clone());
+            refused = Some(standing);
+            self.stop.wait_timeout(LOOK_AGAIN);
+        }
+    }
+
+    fn throw_away(&mut self, why: &str) {
+        self.work.thrown_away(why);
+        if let Err(error) = W::State::destroy(&self.spec.dir(self.lane)) {
+            error!(lane = self.lane, %error, "what was kept of the lane cannot be thrown away");
+        }
+    }
+
+    fn hold(&mut self) -> Result<(), Fault> {
+        let (spec, lane) = (self.spec, self.lane);
+        self.place.is(Standing::Waiting);
+        let known = if spec.is_shadow { None } else { self.look()? };
+        self.is_confirmed()?;
+        (spec.at)(Step::Fencing);
+        let mut line = self.fence()?;
+        (spec.at)(Step::Fenced);
+        self.is_confirmed()?;
+        (spec.at)(Step::Confirmed);
+        let (genesis, mut restored);
+        (genesis, restored, line) = self.restore(line, known)?;
+        (spec.at)(Step::Restored);
+        let records = restored.records;
+        self.replayed(&mut restored);
+        self.work.restored(genesis, &mut restored)?;
+        let mut state = restored.state;
+        let mut record = Vec::new();
+        self.work.checkpoint(&mut record);
+        let at: Committed;
+        (line, at) = line.record(&record)?;
+        self.work.checkpointed(&mut state, at)?;
+        (spec.at)(Step::Checkpointed);
+        info!(lane, records, "the lane is taken over");
+        self.place.is(Standing::Running);
+        let held = Held {
+            spec,
+            work: &mut self.work,
+            state: &mut state,
+            stop: self.stop,
+            waker: self.waker.clone(),
+            woken: &self.woken,
+            place: &self.place,
+            committed: &mut self.committed,
+        };
+        held.run(line)?;
+        self.work.release(state);
+        info!(lane, "the lane is let go");
+        Ok(())
+    }
+
+    /// Before the fence, so that nobody is pushed out needlessly, and after it, so that nobody has been.
+    fn is_confirmed(&self) -> Result<(), Fault> {
+        if (self.confirms)() {
+            return Ok(());
+        }
+        // A revocation will follow, or the group is in the middle of a rebalance.
+        Err(Fault::Again("the group does not confirm the lane".into()))
+    }
+
+    fn fence(&self) -> Result<Line, Fault> {
+        self.place.is(Standing::Fencing);
+        if self.spec.is_shadow {
+            // What it had decided for itself is no truth.
+            W::State::destroy(&self.spec.dir(self.lane)).map_err(|error| Fault::Again(error.to_string()))?;
+            return Ok(Line::Shadow(0));
+        }
+        Ok(Line::fence(self.spec, self.lane)?)
+    }
+
+    /// Brings the state to what is committed, without a fence: up to an open transaction, which may be its owner's; nothing
+    /// where the log is new. What has to be refused is refused.
+    fn look(&mut self) -> Result<Option<Known<W>>, Fault> {
+        let probe = Probe::committed(&self.spec.cluster, PROBE_TIMEOUT)?;
+        let facts = probe.topic(self.spec.topic)?;
+        let mut log = self.log(&probe, &facts)?;
+        let Some(genesis) = self.genesis(&mut log)? else {
+            // Whether it may be begun is asked before anybody is pushed out.
+            self.work.begin(&probe)?;
+            return Ok(None);
+        };
+        let mut restored = self.replay(&mut log, &genesis, None)?;
+        self.replayed(&mut restored);
+        Ok(Some((genesis, restored)))
+    }
+
+    /// Measures the log's end and brings the state there. An empty log gets its genesis first.
+    fn restore(
+        &mut self,
+        mut line: Line,
+        known: Option<Known<W>>,
+    ) -> Result<(GenesisOf<W>, Restored<W::State>, Line), Fault> {
+        let probe = Probe::new(&self.spec.cluster, PROBE_TIMEOUT)?;
+        let facts = probe.topic(self.spec.topic)?;
+        let mut log = self.log(&probe, &facts)?;
+        (self.spec.at)(Step::Measured);
+        let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
+        let found = if known.is_some() { known } else { self.genesis(&mut log)? };
+        let genesis = if let Some(genesis) = found {
+            genesis
+        } else {
+            let genesis = self.work.begin(&probe)?;
+            let mut record = Vec::new();
+            self.work.genesis(&genesis, &mut record);
+            (line, _) = line.record(&record)?;
+            log = self.log(&probe, &facts)?;
+            genesis
+        };
+        let restored = self.replay(&mut log, &genesis, kept)?;
+        line.ends_at(log.marks.high);
+        Ok((genesis, restored, line))
+    }
+
+    /// The log up to its end as that is now, as far as the client that asks may see.
+    fn log<'l>(&self, probe: &Probe, facts: &'l TopicFacts) -> Result<Log<'l>, Fault>
+    where
+        Self: 'l,
+    {
+        let marks = probe.watermarks(self.spec.topic, self.lane)?;
+        Ok(Log { spec: self.spec, facts, lane: self.lane, marks, is_stopped: self.is_stopped })
+    }
+
+    /// What the log began with; `None` where it is to be begun.
+    fn genesis(&self, log: &mut Log<'_>) -> Result<Option<GenesisOf<W>>, Fault> {
+        let found = changelog::genesis::<_, W::State>(log).map_err(|error| log.refused(error, W::fault))?;
+        if let Some(genesis) = &found {
+            self.work.accept(genesis)?;
+        }
+        Ok(found)
+    }
+
+    /// Brings the state to the measured end: the one that is kept, or the one in its folder.
+    fn replay(
+        &self,
+        log: &mut Log<'_>,
+        genesis: &GenesisOf<W>,
+        kept: Option<W::State>,
+    ) -> Result<Restored<W::State>, Fault> {
+        let spec = self.spec;
+        self.place.is(Standing::Restoring(Progress::default()));
+        let tell = &mut |progress: Progress| {
+            self.place.is(Standing::Restoring(progress));
+            (spec.at)(Step::Restoring);
+            if self.stop.is_triggered() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let made = (genesis, self.work.settings());
+        let restored = changelog::restore(log, &spec.dir(self.lane), kept, made, spec.beginning, tell);
+        restored.map_err(|error| log.refused(error, W::fault))
+    }
+
+    fn replayed(&mut self, restored: &mut Restored<W::State>) {
+        if let Some(reason) = restored.thrown_away.take() {
+            let why = reason.to_string();
+            warn!(lane = self.lane, why, "what was kept of the lane was thrown away and made again from the log");
+            self.work.thrown_away(&why);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What all lanes of one kind have in common.
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use changelog::Beginning;
+use kafka::Cluster;
+
+/// What all lanes of one kind have in common.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The cluster of the log.
+    pub cluster: Cluster,
+    /// The log's topic, for librdkafka.
+    pub log: &'static CStr,
+    /// The same, for everybody else.
+    pub topic: &'static str,
+    /// What the fence's transactional id begins with; the lane's number follows.
+    pub fence: &'static str,
+    /// The group in which processes share the lanes.
+    pub group: String,
+    /// Time after which a process that went silent is replaced.
+    pub session: Duration,
+    /// Longest life of a transaction, and of a wait for one.
+    pub transaction_max: Duration,
+    /// Folder of the states.
+    pub data: PathBuf,
+    /// What a state's folder is called below it, before the lane's number.
+    pub folder: &'static str,
+    /// Where records are gone from a log's beginning.
+    pub beginning: Beginning,
+    /// The lane that a record of the log names, where it can be read so far.
+    pub lane_of: fn(&[u8]) -> Option<u32>,
+    /// What to do about a log that is lost or damaged, as the end of a sentence.
+    pub remedy: &'static str,
+    /// The same, where only the beginning is missing.
+    pub remedy_beginning: &'static str,
+    /// Nothing is committed: the state of a lane is made, and what is decided is only counted.
+    pub is_shadow: bool,
+    /// Told of each step, for tests that kill or stop the process there.
+    pub at: fn(Step),
+}
+
+/// The steps between which a crash makes a difference, in the order in which a lane meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The state is where the log is, as far as that could be read without the fence, and the group has confirmed the lane;
+    /// the fence is not taken.
+    Fencing,
+    /// The fence is taken; the group is not asked again.
+    Fenced,
+    /// The group was asked again; the log's end is not measured.
+    Confirmed,
+    /// The end is measured; the rest is not replayed.
+    Measured,
+    /// Some of the log is replayed, before the fence or behind it. A pass is a record.
+    Restoring,
+    /// The state is at the measured end; the checkpoint is not written.
+    Restored,
+    /// The checkpoint is committed; no work was done.
+    Checkpointed,
+    /// A batch is gathered; it is not handed over.
+    Decided,
+    /// The outputs are acknowledged; the log's record is not sent.
+    Produced,
+    /// Everything is acknowledged; the commit is not asked for.
+    BeforeCommit,
+    /// The commit is confirmed; the state does not know.
+    Committed,
+    /// The state knows, and what follows a commit was done.
+    Applied,
+}
+
+impl Spec {
+    /// The one transactional id of a lane, the same for every process there will ever be.
+    pub fn transactional_id(&self, lane: u32) -> String {
+        format!("{}.{lane}", self.fence)
+    }
+
+    /// Folder of one lane's state.
+    pub fn dir(&self, lane: u32) -> PathBuf {
+        dir(&self.data, self.folder, lane)
+    }
+}
+
+/// Folder of one lane's state below the data folder.
+pub(crate) fn dir(data: &Path, folder: &str, lane: u32) -> PathBuf {
+    data.join(format!("{folder}-{lane:05}"))
+}

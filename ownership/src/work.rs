@@ -1,0 +1,104 @@
+//! What is done in a lane.
+
+use std::time::Duration;
+
+use changelog::{Restored, State};
+use kafka::{Delivered, Outgoing, Probe};
+
+use crate::{Committed, Fault};
+
+/// The genesis of a work's log.
+pub type GenesisOf<W> = <<W as Work>::State as State>::Genesis;
+
+/// What is done in one lane: an index that decides, an archive that cuts, a destination that is delivered to. One value lives
+/// as long as this process should own the lane; nothing of it runs on two threads at once.
+pub trait Work: Send + 'static {
+    /// What is made of the log.
+    type State: State + Send;
+    /// What goes into one transaction.
+    type Batch: Batch;
+
+    /// What an error of the state means.
+    fn fault(error: <Self::State as State>::Error) -> Fault;
+
+    /// How the state is kept.
+    fn settings(&self) -> &<Self::State as State>::Settings;
+
+    /// What a log is begun with that holds nothing.
+    ///
+    /// # Errors
+    /// Where it was lost, or is not to be begun by this process.
+    fn begin(&mut self, probe: &Probe) -> Result<GenesisOf<Self>, Fault>;
+
+    /// Whether a log that began so is one to work on.
+    ///
+    /// # Errors
+    /// Where it is not.
+    fn accept(&self, genesis: &GenesisOf<Self>) -> Result<(), Fault>;
+
+    /// Appends the genesis as a record of the log.
+    fn genesis(&self, genesis: &GenesisOf<Self>, record: &mut Vec<u8>);
+
+    /// The state is at the log's end, behind the fence. Must not wait.
+    ///
+    /// # Errors
+    /// Where it cannot be worked with.
+    fn restored(&mut self, genesis: GenesisOf<Self>, restored: &mut Restored<Self::State>) -> Result<(), Fault>;
+
+    /// Adds to the batch what there is to do; called again and again. Must not wait.
+    ///
+    /// # Errors
+    /// [`Fault`]: everything that is not committed is discarded.
+    fn gather(&mut self, state: &mut Self::State, batch: &mut Self::Batch, is_busy: bool) -> Result<Gathered, Fault>;
+
+    /// Appends a checkpoint of everything that is committed, as a record of the log. Nothing is on its way meanwhile.
+    fn checkpoint(&mut self, record: &mut Vec<u8>);
+
+    /// The checkpoint is committed.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn checkpointed(&mut self, state: &mut Self::State, at: Committed) -> Result<(), Fault>;
+
+    /// The batch is committed: the state learns of it, and what follows a commit is done. A crash before leaves the log
+    /// with the record and the rest undone, so it must be done again from what a replay finds.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn committed(&mut self, state: &mut Self::State, batch: &mut Self::Batch, at: Committed) -> Result<(), Fault>;
+
+    /// About once a second, while nothing else is due.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    fn tend(&mut self, state: &mut Self::State) -> Result<(), Fault>;
+
+    /// The lane is let go in good order; everything is committed.
+    fn release(&mut self, state: Self::State);
+
+    /// The state that was there was thrown away, for this reason.
+    fn thrown_away(&mut self, why: &str);
+}
+
+/// What goes into one transaction.
+pub trait Batch: Default + Send + 'static {
+    /// What is written elsewhere; may be nothing. Called on the publishing thread.
+    fn outputs(&self) -> impl Iterator<Item = Outgoing<'_>>;
+
+    /// Appends the record of the log; `delivered` says where the outputs went.
+    fn record(&self, delivered: &Delivered, record: &mut Vec<u8>);
+
+    /// Empties it, for the next one.
+    fn clear(&mut self);
+}
+
+/// What [`Work::gather`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gathered {
+    /// The batch goes out as soon as the one before is committed.
+    Ready,
+    /// It is not worth a transaction yet: again when woken, and after this time at the latest.
+    Wait(Duration),
+    /// A checkpoint is due before anything else.
+    Checkpoint,
+}
