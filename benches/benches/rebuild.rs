@@ -16,8 +16,7 @@ use benches::kafka::{self, Broker};
 use benches::record::{self, Row, median};
 use benches::{program, server};
 use dedup::{Index, Options};
-use dedup_worker::worker::changelog::log_id;
-use dedup_worker::worker::owner::index_dir;
+use dedup_worker::worker::spec::index_dir;
 use rdkafka::error::KafkaError;
 use wire::topic::EVENTS_INDEX;
 
@@ -80,7 +79,7 @@ fn check(broker: &Broker, changelog: &Changelog, data: &Path) {
     let probe = Probe::new(&cluster, STALL).expect("a client");
     let facts = probe.topic(EVENTS_INDEX).expect("the topic");
     let open = |partition| {
-        let (dir, id) = (index_dir(data, partition), log_id(&facts, partition));
+        let (dir, id) = (index_dir(data, partition), ownership::log_id(&facts, partition));
         Index::open(&dir, &changelog.genesis, id, &Options::default()).expect("the index opens")
     };
     let begun = Instant::now();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka::Cluster;
+use ownership::Spec;
 use serde::{Deserialize, Serialize};
 use service::config::Unresolved;
 use service::logging::Logging;
@@ -15,7 +16,8 @@ use wire::Window;
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 
-use crate::worker::pump::BatchLimits;
+use crate::worker::batch::BatchLimits;
+use crate::worker::spec::spec;
 
 /// What brokers see in their logs.
 const PROGRAM: &str = "dedup-worker";
@@ -249,6 +251,14 @@ impl Config {
         let (brokers, own) =
             if output.is_empty() { (primary, primary_properties) } else { (output, output_properties) };
         Cluster::new(PROGRAM, "output", brokers, self.kafka.properties.with(own))
+    }
+
+    /// What a lane of the worker is.
+    pub(crate) fn spec(&self) -> Spec {
+        let ms = Duration::from_millis;
+        let Kafka { group, session_timeout_ms, transaction_timeout_ms, .. } = &self.kafka;
+        let (session, transaction) = (ms(*session_timeout_ms), ms(*transaction_timeout_ms));
+        spec(self.output(), group.clone(), session, transaction, self.data.clone())
     }
 
     /// The inputs.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use ownership::{Board, Standing};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 use service::metrics::Encoder;
 use service::{Admin, Section};
 
-use crate::worker::figures::{Figures, Seen, State};
+use crate::worker::figures::{Figures, Seen};
 use crate::worker::output::Output;
 use crate::worker::watch::{InputState, Watch};
 
@@ -23,6 +24,7 @@ const TURN_MAX: Duration = Duration::from_mins(2);
 /// What the worker says of itself.
 #[derive(Debug)]
 pub struct WorkerAdmin {
+    board: Arc<Board>,
     figures: Arc<Figures>,
     watches: Vec<Arc<Watch>>,
     output: Arc<Output>,
@@ -33,11 +35,12 @@ pub struct WorkerAdmin {
 }
 
 #[derive(Debug)]
-struct WorkerMetrics(Arc<Figures>, Vec<Arc<Watch>>);
+struct WorkerMetrics(Arc<Figures>, Vec<Arc<Watch>>, Arc<Board>);
 
 impl WorkerAdmin {
     /// For these figures.
     pub fn new(
+        board: &Arc<Board>,
         figures: &Arc<Figures>,
         watches: &[Arc<Watch>],
         output: &Arc<Output>,
@@ -45,40 +48,41 @@ impl WorkerAdmin {
         is_shadow: bool,
     ) -> Self {
         let mut registry = Registry::default();
-        let metrics = WorkerMetrics(Arc::clone(figures), watches.to_vec());
+        let metrics = WorkerMetrics(Arc::clone(figures), watches.to_vec(), Arc::clone(board));
         registry.register_collector(Box::new(metrics));
-        let (figures, output) = (Arc::clone(figures), Arc::clone(output));
-        Self { figures, watches: watches.to_vec(), output, session_timeout, is_shadow, registry }
+        let (board, figures, output) = (Arc::clone(board), Arc::clone(figures), Arc::clone(output));
+        Self { board, figures, watches: watches.to_vec(), output, session_timeout, is_shadow, registry }
     }
 }
 
 impl Collector for WorkerMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Encoder::new(encoder);
-        let counters = &self.0.counters;
+        let (counters, board) = (&self.0.counters, &self.2);
         for (name, help, counter) in [
             ("dedup_published_events", "Events written to the output.", &counters.published),
             ("dedup_expired_events", "Of them, events older than the window.", &counters.expired),
             ("dedup_duplicate_events", "Events that had been written before.", &counters.duplicates),
             ("dedup_rejected_records", "Records set aside.", &counters.rejected),
             ("dedup_batches", "Transactions committed.", &counters.batches),
-            ("dedup_faults", "Times that a partition was begun again after a fault.", &counters.faults),
-            ("dedup_takeovers", "Partitions taken over.", &counters.takeovers),
-            ("dedup_replayed_records", "Changelog records replayed at takeovers.", &counters.replayed),
-            ("dedup_indexes_thrown_away", "Indexes made again.", &counters.indexes_thrown_away),
+            ("dedup_faults", "Times that a partition was begun again after a fault.", &board.counts.faults),
+            ("dedup_takeovers", "Partitions taken over.", &board.counts.takeovers),
+            ("dedup_replayed_records", "Changelog records replayed at takeovers.", &board.counts.replayed),
+            ("dedup_indexes_thrown_away", "Indexes made again.", &board.counts.thrown_away),
         ] {
             out.counter(name, help, counter.load(Relaxed))?;
         }
         let partitions = self.0.partitions();
-        let count = |is: fn(&State) -> bool| partitions.iter().filter(|(_, seen)| is(&seen.state)).count() as u64;
-        let running = count(|state| *state == State::Running);
-        out.gauge("dedup_partitions", "Partitions that this worker should own.", partitions.len() as u64)?;
+        let lanes = board.lanes();
+        let count = |is: fn(&Standing) -> bool| lanes.iter().filter(|(_, seen)| is(&seen.standing)).count() as u64;
+        out.gauge("dedup_partitions", "Partitions that this worker should own.", lanes.len() as u64)?;
+        let running = count(|standing| *standing == Standing::Running);
         out.gauge("dedup_partitions_running", "Partitions through which records flow.", running)?;
         out.gauges("dedup_partitions_refused", "Partitions that wait for somebody to put something right.", |rows| {
-            rows.gauge([("by", "log")], count(|state| matches!(state, State::RefusedByLog(_))))?;
-            rows.gauge([("by", "here")], count(|state| matches!(state, State::RefusedHere(_))))
+            rows.gauge([("by", "log")], count(|standing| matches!(standing, Standing::RefusedByLog(_))))?;
+            rows.gauge([("by", "here")], count(|standing| matches!(standing, Standing::RefusedHere(_))))
         })?;
-        let turned = partitions.iter().map(|(_, seen)| seen.turned.elapsed().as_secs()).max();
+        let turned = lanes.iter().map(|(_, seen)| seen.turned.elapsed().as_secs()).max();
         out.gauge("dedup_partitions_turn_age_seconds", "Since the slowest loop came round.", turned.unwrap_or(0))?;
         dedup::metrics::encode(&self.0.index(), &mut out)?;
         // An input goes by the name of its cluster.
@@ -115,17 +119,17 @@ impl Admin for WorkerAdmin {
 
     fn not_ready(&self) -> Vec<String> {
         let silent = self.output.silent_for(self.session_timeout);
-        let hindered = |(partition, seen): &(u32, Seen)| hinders(seen).then(|| line(*partition, seen));
-        let shut_out = self.figures.shut_out().map(|why| format!("the group does not take this worker in: {why}"));
-        let partitions = self.figures.partitions();
-        silent.into_iter().chain(shut_out).chain(partitions.iter().filter_map(hindered)).collect()
+        let shut_out = self.board.shut_out().map(|why| format!("the group does not take this worker in: {why}"));
+        let lanes = self.board.lanes();
+        let hindered = lanes.iter().filter(|(_, seen)| hinders(seen)).map(|(lane, seen)| self.line(*lane, seen));
+        silent.into_iter().chain(shut_out).chain(hindered).collect()
     }
 
     fn parts(&self) -> Vec<String> {
-        let partitions = self.figures.partitions();
         let refusal = self.output.refusal().map(|reasons| format!("topics of the output: {reasons}"));
-        let others = partitions.iter().filter(|(_, seen)| !hinders(seen));
-        refusal.into_iter().chain(others.map(|(partition, seen)| line(*partition, seen))).collect()
+        let lanes = self.board.lanes();
+        let others = lanes.iter().filter(|(_, seen)| !hinders(seen)).map(|(lane, seen)| self.line(*lane, seen));
+        refusal.into_iter().chain(others).collect()
     }
 
     fn title(&self) -> String {
@@ -142,8 +146,8 @@ impl Admin for WorkerAdmin {
                 .row("duplicates dropped", count(&counters.duplicates))
                 .row("set aside", count(&counters.rejected))
                 .row("transactions", count(&counters.batches))
-                .row("takeovers", count(&counters.takeovers))
-                .row("faults", count(&counters.faults)),
+                .row("takeovers", count(&self.board.counts.takeovers))
+                .row("faults", count(&self.board.counts.faults)),
         ];
         let mut inputs = Section::new("inputs");
         for watch in &self.watches {
@@ -152,8 +156,8 @@ impl Admin for WorkerAdmin {
         sections.push(inputs);
         sections.push(dedup::metrics::section(&self.figures.index()));
         let mut partitions = Section::new("partitions");
-        for (partition, seen) in self.figures.partitions() {
-            partitions = partitions.row(partition.to_string(), describe(&seen));
+        for (lane, seen) in self.board.lanes() {
+            partitions = partitions.row(lane.to_string(), self.describe(lane, &seen));
         }
         sections.push(partitions);
         sections
@@ -169,38 +173,50 @@ fn input(state: &InputState) -> String {
     }
 }
 
-/// Whether a partition is a reason not to trust this worker. One that is refused by its log is none: it would be refused
+impl WorkerAdmin {
+    fn line(&self, lane: u32, seen: &ownership::Seen) -> String {
+        format!("partition {lane}: {}, since {} s", self.describe(lane, seen), seen.since.elapsed().as_secs())
+    }
+
+    fn describe(&self, lane: u32, seen: &ownership::Seen) -> String {
+        match &seen.standing {
+            Standing::Waiting => "looking at the changelog".into(),
+            Standing::Fencing => "taking the fence".into(),
+            Standing::Restoring(progress) => {
+                format!("replaying the changelog, {} of {}", progress.offset, progress.end)
+            }
+            Standing::Failing(reason, pause) => {
+                format!("failing, next try within {} ms: {reason}", pause.as_millis())
+            }
+            Standing::RefusedByLog(reason) | Standing::RefusedHere(reason) => format!("refused: {reason}"),
+            Standing::Running if seen.turned.elapsed() > TURN_MAX => {
+                format!("hanging, its loop has not come round for {} s", seen.turned.elapsed().as_secs())
+            }
+            Standing::Running => {
+                let figures = self.figures.partitions().into_iter().find(|(partition, _)| *partition == lane);
+                figures.map_or_else(String::new, |(_, figures)| figured(&figures))
+            }
+        }
+    }
+}
+
+/// Whether a lane is a reason not to trust this worker. One that is refused by its log is none: it would be refused
 /// everywhere, and a deploy that waits for it would never end.
-fn hinders(seen: &Seen) -> bool {
-    match seen.state {
-        State::Fencing | State::Restoring(_) => seen.since.elapsed() > TAKEOVER,
-        State::Running => seen.turned.elapsed() > TURN_MAX,
-        State::Failing(..) | State::RefusedHere(_) => true,
-        State::RefusedByLog(_) => false,
+fn hinders(seen: &ownership::Seen) -> bool {
+    match seen.standing {
+        Standing::Waiting | Standing::Fencing | Standing::Restoring(_) => seen.since.elapsed() > TAKEOVER,
+        Standing::Running => seen.turned.elapsed() > TURN_MAX,
+        Standing::Failing(..) | Standing::RefusedHere(_) => true,
+        Standing::RefusedByLog(_) => false,
     }
 }
 
-fn line(partition: u32, seen: &Seen) -> String {
-    format!("partition {partition}: {}, since {} s", describe(seen), seen.since.elapsed().as_secs())
-}
-
-fn describe(seen: &Seen) -> String {
-    match &seen.state {
-        State::Fencing => "taking the fence".into(),
-        State::Restoring(progress) => format!("replaying the changelog, {} of {}", progress.offset, progress.end),
-        State::Failing(reason, pause) => format!("failing, next try within {} ms: {reason}", pause.as_millis()),
-        State::RefusedByLog(reason) | State::RefusedHere(reason) => format!("refused: {reason}"),
-        State::Running if seen.turned.elapsed() > TURN_MAX => {
-            format!("hanging, its loop has not come round for {} s", seen.turned.elapsed().as_secs())
-        }
-        State::Running => {
-            let lag = |lag: Option<(u64, u64)>| {
-                lag.map_or("-".into(), |(records, behind_ms)| format!("{records} ({} s)", behind_ms / 1000))
-            };
-            let lags: Vec<_> = seen.lags.iter().map(|one| lag(*one)).collect();
-            format!("{} identities, behind by {}", seen.index.known_digests(), lags.join(" and "))
-        }
-    }
+fn figured(seen: &Seen) -> String {
+    let lag = |lag: Option<(u64, u64)>| {
+        lag.map_or("-".into(), |(records, behind_ms)| format!("{records} ({} s)", behind_ms / 1000))
+    };
+    let lags: Vec<_> = seen.lags.iter().map(|one| lag(*one)).collect();
+    format!("{} identities, behind by {}", seen.index.known_digests(), lags.join(" and "))
 }
 
 #[cfg(test)]
@@ -211,37 +227,37 @@ mod tests {
 
     use super::*;
 
-    fn admin(figures: &Arc<Figures>, watches: &[Arc<Watch>]) -> WorkerAdmin {
+    fn admin(board: &Arc<Board>, figures: &Arc<Figures>, watches: &[Arc<Watch>]) -> WorkerAdmin {
         let cluster = Cluster::new("test", "output", "127.0.0.1:1", Properties::default());
         let output = Output::new(cluster, Retention::default());
-        WorkerAdmin::new(figures, watches, &output, Duration::from_mins(1), false)
+        WorkerAdmin::new(board, figures, watches, &output, Duration::from_mins(1), false)
     }
 
     #[test]
-    fn every_state_can_be_told() {
-        let figures = Arc::new(Figures::default());
-        let partition = figures.enter(3);
-        let admin = admin(&figures, &[]);
+    fn every_standing_can_be_told() {
+        let (board, figures) = (Arc::new(Board::default()), Arc::new(Figures::default()));
+        let (place, partition) = (board.enter(3), figures.enter(3));
+        let admin = admin(&board, &figures, &[]);
         assert!(admin.not_ready().is_empty());
         partition.lag_is(0, 7, 2_500);
-        partition.state_is(State::Running);
+        place.is(Standing::Running);
         let rows = admin.status().pop().unwrap().rows;
         assert_eq!(rows, [("3".to_owned(), "0 identities, behind by 7 (2 s) and -".to_owned())]);
-        partition.state_is(State::Failing("no room".into(), Duration::from_millis(100)));
+        place.is(Standing::Failing("no room".into(), Duration::from_millis(100)));
         assert_eq!(admin.not_ready(), ["partition 3: failing, next try within 100 ms: no room, since 0 s"]);
         assert!(admin.metrics().contains("dedup_published_events_total 0"));
     }
 
     #[test]
     fn what_is_refused_everywhere_hinders_nobody_and_is_told() {
-        let figures = Arc::new(Figures::default());
-        let partition = figures.enter(3);
-        let admin = admin(&figures, &[]);
-        partition.state_is(State::RefusedByLog("is damaged".into()));
+        let (board, figures) = (Arc::new(Board::default()), Arc::new(Figures::default()));
+        let place = board.enter(3);
+        let admin = admin(&board, &figures, &[]);
+        place.is(Standing::RefusedByLog("is damaged".into()));
         let line = ["partition 3: refused: is damaged, since 0 s"];
         assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&[][..], &line.map(String::from)[..]));
         assert!(admin.metrics().contains("dedup_partitions_refused{by=\"log\"} 1"), "{}", admin.metrics());
-        partition.state_is(State::RefusedHere("is damaged".into()));
+        place.is(Standing::RefusedHere("is damaged".into()));
         assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&line.map(String::from)[..], &[][..]));
     }
 
@@ -256,7 +272,7 @@ mod tests {
             partition.lag_is(1, 7, behind_ms);
             partition.index_is(dedup::Stats { open_digests: 5, ..dedup::Stats::default() }, 0);
         }
-        let admin = admin(&figures, &watches);
+        let admin = admin(&Arc::default(), &figures, &watches);
         let metrics = admin.metrics();
         for sample in [
             "dedup_known_digests 10",

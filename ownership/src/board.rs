@@ -1,6 +1,7 @@
 //! How each lane stands, for whoever asks from outside.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,26 @@ pub struct Seen {
     pub turned: Instant,
 }
 
+/// Counted since the process started, over all lanes.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Times that a lane was begun again after a fault.
+    pub faults: AtomicU64,
+    /// Lanes taken over.
+    pub takeovers: AtomicU64,
+    /// Records of logs replayed.
+    pub replayed: AtomicU64,
+    /// States thrown away and made again.
+    pub thrown_away: AtomicU64,
+}
+
 /// Every lane that this process should own, and whether the group takes it in.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Entries>);
+pub struct Board {
+    /// What was counted.
+    pub counts: Counts,
+    entries: Mutex<Entries>,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -48,7 +66,7 @@ struct Entries {
 
 /// One lane's place on the board; it is taken off when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     board: Arc<Board>,
     lane: u32,
 }
@@ -74,19 +92,25 @@ impl Board {
         self.lock().shut_out = None;
     }
 
-    pub(crate) fn enter(self: &Arc<Self>, lane: u32) -> Place {
+    /// Puts a lane on the board.
+    pub fn enter(self: &Arc<Self>, lane: u32) -> Place {
         let now = Instant::now();
         self.lock().lanes.insert(lane, Seen { standing: Standing::Waiting, since: now, turned: now });
         Place { board: Arc::clone(self), lane }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Place {
-    pub(crate) fn is(&self, standing: Standing) {
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.board.counts
+    }
+
+    /// Says how the lane stands.
+    pub fn is(&self, standing: Standing) {
         let now = Instant::now();
         let mut entries = self.board.lock();
         let Some(seen) = entries.lanes.get_mut(&self.lane) else { return };

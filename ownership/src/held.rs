@@ -13,7 +13,7 @@ use service::Shutdown;
 
 use crate::board::Place;
 use crate::line::Line;
-use crate::{Batch, Committed, Fault, Gathered, Spec, Step, Waker, Work};
+use crate::{Batch, Committed, Fault, Gathered, Spec, Step, Work};
 
 /// Between two looks at what is due now and then.
 const TEND: Duration = Duration::from_secs(1);
@@ -35,7 +35,6 @@ pub(crate) struct Held<'h, W: Work> {
     pub(crate) work: &'h mut W,
     pub(crate) state: &'h mut W::State,
     pub(crate) stop: &'h Shutdown,
-    pub(crate) waker: Waker,
     pub(crate) woken: &'h Receiver<()>,
     pub(crate) place: &'h Place,
     /// Batches committed so far.
@@ -94,7 +93,7 @@ impl<W: Work> Run<'_, W> {
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
                 self.held.place.turned();
-                self.held.work.tend(self.held.state)?;
+                self.held.work.tend(self.held.state, self.in_flight)?;
             }
             match self.held.work.gather(self.held.state, &mut batch, self.in_flight)? {
                 Gathered::Ready => {

@@ -38,10 +38,10 @@ mod spec;
 mod waker;
 mod work;
 
-pub use board::{Board, Seen, Standing};
+pub use board::{Board, Counts, Place, Seen, Standing};
 pub use fault::Fault;
-pub use line::{Committed, Stamp};
-pub use log::{Log, never};
+pub use line::{Committed, LogWriter, Stamp};
+pub use log::{Log, log_id, never};
 pub use owners::{Make, Owners};
 pub use spec::{Spec, Step};
 pub use waker::Waker;

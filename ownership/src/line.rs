@@ -31,14 +31,14 @@ pub struct Stamp {
 #[derive(Debug)]
 pub(crate) enum Line {
     /// To the lane's log.
-    Log(Fence),
+    Log(LogWriter),
     /// Nowhere; the offset that the next record would have.
     Shadow(u64),
 }
 
-/// The lane's log, whose fence was taken.
+/// The one that may write to a lane's log, as long as nobody takes its fence.
 #[derive(Debug)]
-pub(crate) struct Fence {
+pub struct LogWriter {
     spec: &'static Spec,
     lane: u32,
     producer: Fenced,
@@ -48,8 +48,7 @@ pub(crate) struct Fence {
 
 impl Line {
     pub(crate) fn fence(spec: &'static Spec, lane: u32) -> Result<Self, Failure> {
-        let producer = Fenced::take(&spec.cluster, &spec.transactional_id(lane), spec.transaction_max)?;
-        Ok(Self::Log(Fence { spec, lane, producer, end: 0 }))
+        LogWriter::take(spec, lane).map(Self::Log)
     }
 
     /// Says where the log was found to end.
@@ -70,7 +69,7 @@ impl Line {
                 (fence.spec.at)(Step::Produced);
                 scratch.clear();
                 batch.record(&delivered, scratch);
-                fence.commit(scratch)
+                fence.commit(scratch).map(|(fence, at)| (Self::Log(fence), at))
             }
         }
     }
@@ -81,7 +80,7 @@ impl Line {
             Self::Shadow(offset) => Ok(shadow(offset)),
             Self::Log(mut fence) => {
                 fence.producer.begin()?;
-                fence.commit(record)
+                fence.commit(record).map(|(fence, at)| (Self::Log(fence), at))
             }
         }
     }
@@ -93,13 +92,38 @@ fn shadow(offset: u64) -> (Line, Committed) {
     (Line::Shadow(offset + 1), Committed { point, stamp: None })
 }
 
-impl Fence {
+impl LogWriter {
+    /// Takes the fence: nobody who had it before can commit any more.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer in time or refuses.
+    pub fn take(spec: &'static Spec, lane: u32) -> Result<Self, Failure> {
+        let producer = Fenced::take(&spec.cluster, &spec.transactional_id(lane), spec.transaction_max)?;
+        Ok(Self { spec, lane, producer, end: 0 })
+    }
+
+    /// Writes records in one transaction.
+    ///
+    /// # Errors
+    /// Anything but a confirmed commit; there is no writer any more.
+    pub fn write(mut self, records: &[Vec<u8>]) -> Result<Self, Failure> {
+        let Some((last, before)) = records.split_last() else { return Ok(self) };
+        self.producer.begin()?;
+        let (spec, lane) = (self.spec, self.lane);
+        self.producer.send(before.iter().map(|record| outgoing(spec, lane, record)))?;
+        self.commit(last).map(|(writer, _)| writer)
+    }
+
+    /// Offset behind the record that was committed last.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Adds the log's record to the transaction that was begun, and commits.
-    fn commit(self, record: &[u8]) -> Result<(Line, Committed), Failure> {
+    fn commit(self, record: &[u8]) -> Result<(Self, Committed), Failure> {
         let Self { spec, lane, mut producer, end } = self;
-        let (kind, topic, headers) = (Kind::Changelog, spec.log, Headers::These(&[]));
-        let outgoing = Outgoing { kind, topic, partition: Some(lane), key: &[], value: record, headers };
-        let Delivered { changelog, changelog_appended_ms: appended_ms, .. } = producer.send([outgoing])?;
+        let delivered = producer.send([outgoing(spec, lane, record)])?;
+        let Delivered { changelog, changelog_appended_ms: appended_ms, .. } = delivered;
         let stamp = Some(Stamp { appended_ms, heard: Instant::now() });
         let offset = changelog.ok_or_else(|| Failure::new("produce", "the log's record was not acknowledged"))?;
         if offset < end {
@@ -112,6 +136,11 @@ impl Fence {
         // Records of a log end with their checksum.
         let checksum = record.last_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let point = Point { next_offset: offset + 1, leader_epoch: -1, checksum };
-        Ok((Line::Log(Self { spec, lane, producer, end: offset + 1 }), Committed { point, stamp }))
+        Ok((Self { spec, lane, producer, end: offset + 1 }, Committed { point, stamp }))
     }
+}
+
+fn outgoing<'r>(spec: &Spec, lane: u32, record: &'r [u8]) -> Outgoing<'r> {
+    let (kind, headers) = (Kind::Changelog, Headers::These(&[]));
+    Outgoing { kind, topic: spec.log, partition: Some(lane), key: &[], value: record, headers }
 }

@@ -35,6 +35,12 @@ pub fn never() -> bool {
     false
 }
 
+/// Names the log of a lane of this topic.
+pub fn log_id(facts: &TopicFacts, lane: u32) -> LogId {
+    let TopicFacts { cluster_id, topic_id, .. } = facts;
+    LogId(xxh3_128(&[cluster_id.as_bytes(), topic_id, &lane.to_le_bytes()].concat()).to_le_bytes())
+}
+
 impl Log<'_> {
     /// What follows where the log was not read to its end, or must not be; `of_state` says what an error of the state means.
     pub fn refused<E: std::fmt::Display>(
@@ -71,8 +77,7 @@ impl changelog::Log for Log<'_> {
     type Error = Fault;
 
     fn id(&self) -> LogId {
-        let TopicFacts { cluster_id, topic_id, .. } = self.facts;
-        LogId(xxh3_128(&[cluster_id.as_bytes(), topic_id, &self.lane.to_le_bytes()].concat()).to_le_bytes())
+        log_id(self.facts, self.lane)
     }
 
     fn bounds(&mut self) -> Result<Range<u64>, Fault> {

@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use changelog::{Progress, Restored, State as _};
+use changelog::{Beginning, Progress, Restored, State as _};
 use crossbeam_channel::Receiver;
 use kafka::{Probe, TopicFacts};
 use service::Shutdown;
@@ -13,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::board::Place;
 use crate::held::Held;
 use crate::line::Line;
-use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Waker, Work};
+use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Work};
 
 /// First pause after a fault; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -27,6 +28,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The state at some end of the log, and what that began with.
 type Known<W> = (GenesisOf<W>, Restored<<W as Work>::State>);
 
+/// The same behind the fence, with the way to the log.
+type Ready<W> = (GenesisOf<W>, Restored<<W as Work>::State>, Line);
+
 /// One lane that this process should own.
 pub(crate) struct Owner<'a, W: Work> {
     pub(crate) spec: &'static Spec,
@@ -38,7 +42,6 @@ pub(crate) struct Owner<'a, W: Work> {
     pub(crate) stop: &'a Shutdown,
     /// Whether that was given, for whoever reads meanwhile.
     pub(crate) is_stopped: &'a dyn Fn() -> bool,
-    pub(crate) waker: Waker,
     pub(crate) woken: Receiver<()>,
     pub(crate) place: Place,
     /// Batches committed so far.
@@ -54,8 +57,11 @@ impl<W: Work> Owner<'_, W> {
             let held = catch_unwind(AssertUnwindSafe(|| self.hold()));
             let fault = match held {
                 Ok(Ok(()) | Err(Fault::Released)) => return,
-                // Whoever takes over does so by the fence, perhaps in the middle of the last commit.
-                Ok(Err(_)) if self.stop.is_triggered() => return,
+                // Whoever takes over does so by the fence, perhaps in the middle of the last commit. That is no fault.
+                Ok(Err(fault)) if self.stop.is_triggered() => {
+                    info!(lane, reason = fault.to_string(), "everything uncommitted was dropped; the lane is let go");
+                    return;
+                }
                 Ok(Err(fault)) => fault,
                 Err(_) => Fault::Again("a bug in this program; what it said stands above".into()),
             };
@@ -64,9 +70,10 @@ impl<W: Work> Owner<'_, W> {
                 Fault::RefusedHere(reason) => Standing::RefusedHere(reason),
                 fault => {
                     refused = None;
+                    self.place.counts().faults.fetch_add(1, Relaxed);
                     let reason = fault.to_string();
-                    if let Fault::Lies(why) = fault {
-                        self.throw_away(&why);
+                    if let Fault::Lies(_) = fault {
+                        self.throw_away();
                     }
                     if self.committed > committed {
                         pause = RETRY_FIRST;
@@ -89,8 +96,8 @@ impl<W: Work> Owner<'_, W> {
         }
     }
 
-    fn throw_away(&mut self, why: &str) {
-        self.work.thrown_away(why);
+    fn throw_away(&mut self) {
+        self.place.counts().thrown_away.fetch_add(1, Relaxed);
         if let Err(error) = W::State::destroy(&self.spec.dir(self.lane)) {
             error!(lane = self.lane, %error, "what was kept of the lane cannot be thrown away");
         }
@@ -119,6 +126,7 @@ impl<W: Work> Owner<'_, W> {
         (line, at) = line.record(&record)?;
         self.work.checkpointed(&mut state, at)?;
         (spec.at)(Step::Checkpointed);
+        self.place.counts().takeovers.fetch_add(1, Relaxed);
         info!(lane, records, "the lane is taken over");
         self.place.is(Standing::Running);
         let held = Held {
@@ -126,7 +134,6 @@ impl<W: Work> Owner<'_, W> {
             work: &mut self.work,
             state: &mut state,
             stop: self.stop,
-            waker: self.waker.clone(),
             woken: &self.woken,
             place: &self.place,
             committed: &mut self.committed,
@@ -173,11 +180,7 @@ impl<W: Work> Owner<'_, W> {
     }
 
     /// Measures the log's end and brings the state there. An empty log gets its genesis first.
-    fn restore(
-        &mut self,
-        mut line: Line,
-        known: Option<Known<W>>,
-    ) -> Result<(GenesisOf<W>, Restored<W::State>, Line), Fault> {
+    fn restore(&mut self, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
         let probe = Probe::new(&self.spec.cluster, PROBE_TIMEOUT)?;
         let facts = probe.topic(self.spec.topic)?;
         let mut log = self.log(&probe, &facts)?;
@@ -210,7 +213,11 @@ impl<W: Work> Owner<'_, W> {
 
     /// What the log began with; `None` where it is to be begun.
     fn genesis(&self, log: &mut Log<'_>) -> Result<Option<GenesisOf<W>>, Fault> {
-        let found = changelog::genesis::<_, W::State>(log).map_err(|error| log.refused(error, W::fault))?;
+        let found = match changelog::genesis::<_, W::State>(log).map_err(|error| log.refused(error, W::fault)) {
+            // What was there is gone, and that is borne.
+            Err(Fault::RefusedByLog(_)) if self.spec.beginning == Beginning::MayBeGone => None,
+            found => found?,
+        };
         if let Some(genesis) = &found {
             self.work.accept(genesis)?;
         }
@@ -237,10 +244,11 @@ impl<W: Work> Owner<'_, W> {
     }
 
     fn replayed(&mut self, restored: &mut Restored<W::State>) {
+        self.place.counts().replayed.fetch_add(restored.records, Relaxed);
         if let Some(reason) = restored.thrown_away.take() {
             let why = reason.to_string();
             warn!(lane = self.lane, why, "what was kept of the lane was thrown away and made again from the log");
-            self.work.thrown_away(&why);
+            self.place.counts().thrown_away.fetch_add(1, Relaxed);
         }
     }
 }

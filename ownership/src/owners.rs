@@ -131,11 +131,10 @@ impl<W: Work> Table<W> {
             Owner {
                 spec: table.spec,
                 lane,
-                work: (table.make)(lane, wake.clone()),
+                work: (table.make)(lane, wake),
                 confirms: &confirms,
                 stop: &stopped,
                 is_stopped: &is_stopped,
-                waker: wake,
                 woken,
                 place,
                 committed: 0,
@@ -161,7 +160,9 @@ impl<W: Work> Table<W> {
 impl<W: Work> Members for Table<W> {
     fn assigned(&self, lanes: &[u32]) {
         self.board.is_in_group();
-        lanes.iter().for_each(|lane| self.take(*lane));
+        for lane in lanes {
+            self.take(*lane);
+        }
     }
 
     fn revoked(&self, lanes: &[u32]) {

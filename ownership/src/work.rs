@@ -67,17 +67,14 @@ pub trait Work: Send + 'static {
     /// As [`gather`](Self::gather).
     fn committed(&mut self, state: &mut Self::State, batch: &mut Self::Batch, at: Committed) -> Result<(), Fault>;
 
-    /// About once a second, while nothing else is due.
+    /// About once a second; `is_busy` while a transaction is on its way.
     ///
     /// # Errors
     /// As [`gather`](Self::gather).
-    fn tend(&mut self, state: &mut Self::State) -> Result<(), Fault>;
+    fn tend(&mut self, state: &mut Self::State, is_busy: bool) -> Result<(), Fault>;
 
     /// The lane is let go in good order; everything is committed.
     fn release(&mut self, state: Self::State);
-
-    /// The state that was there was thrown away, for this reason.
-    fn thrown_away(&mut self, why: &str);
 }
 
 /// What goes into one transaction.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use changelog::{Placed, Progress, RestoreError, Start, each};
 use dedup::Index;
+use ownership::{Log, never};
 use service::Failure;
 use wire::changelog::{Genesis, OutputRange, Record};
 use wire::partition::partition_of;
@@ -12,8 +13,8 @@ use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::{Bucket, Digest, MessageId, PartitionCount, SourceId};
 
 use super::bar::Bar;
-use super::{begin, facts, probe};
-use crate::worker::changelog::{Changelog, never, refused};
+use super::{begin, facts, genesis, probe};
+use crate::worker::spec::refused;
 
 /// A batch that published the identity.
 struct Found {
@@ -32,13 +33,13 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
     let source = SourceId::try_new(source.as_bytes()).ok_or_else(|| Failure::usage("a source has 1 to 256 bytes"))?;
     let id = MessageId::try_new(message_id.as_bytes());
     let id = id.ok_or_else(|| Failure::usage("a messageId has 1 to 1024 bytes"))?;
-    let (cluster, probe) = (config.output(), probe(&config)?);
+    let (spec, probe) = (config.spec(), probe(&config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
     let count = PartitionCount::try_new(facts.partition_count).ok_or_else(|| Failure::failed("no partitions"))?;
     let partition = partition_of(id, count);
     let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-    let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
-    let Some(genesis) = changelog.genesis().map_err(Failure::failed)? else {
+    let mut changelog = Log { spec: &spec, facts: &facts, lane: partition, marks, is_stopped: &never };
+    let Some(genesis) = genesis(&mut changelog)? else {
         println!("not known: the changelog of partition {partition} is empty");
         return Ok(());
     };
@@ -61,7 +62,7 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str) -> Result<(),
         Ok(ControlFlow::Continue(()))
     });
     bar.finish();
-    let _ = read.map_err(|error| Failure::failed(refused(partition, error)))?;
+    let _ = read.map_err(|error| Failure::failed(refused(&changelog, error)))?;
     print(&genesis, partition, clock_ms, &found);
     Ok(())
 }

@@ -12,7 +12,10 @@ mod verify;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dedup::Index;
+use ownership::Log;
 use service::Failure;
+use wire::changelog::Genesis;
 
 pub use lookup::lookup;
 pub use rebuild::{From, rebuild};
@@ -21,6 +24,7 @@ pub use status::status;
 pub use verify::verify;
 
 use crate::config::Config;
+use crate::worker::spec::refused;
 use kafka::{Probe, TopicFacts};
 
 /// Time for an answer of a cluster that somebody at a terminal waits for.
@@ -62,6 +66,12 @@ fn probe(config: &Config) -> Result<Probe, Failure> {
 
 fn facts(probe: &Probe, topic: &'static str) -> Result<TopicFacts, Failure> {
     probe.topic(topic).map_err(Failure::failed)
+}
+
+/// What a changelog began with; `None` where it is empty.
+fn genesis(log: &mut Log<'_>) -> Result<Option<Genesis>, Failure> {
+    let asked = *log;
+    changelog::genesis::<_, Index>(log).map_err(|error| Failure::failed(refused(&asked, error)))
 }
 
 /// The wall clock, milliseconds since the Unix epoch; a clock before 1970 counts as 1970.

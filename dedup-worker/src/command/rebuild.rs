@@ -17,14 +17,15 @@ use std::time::Instant;
 use changelog::{Beginning, Progress, restore};
 use dedup::{Index, Options};
 use kafka::Watermarks;
+use ownership::{Log, never};
 use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use super::bar::Bar;
-use super::{begin, facts, host, probe};
+use super::{begin, facts, genesis, host, probe};
 use crate::config::Config;
-use crate::worker::changelog::{Changelog, never, refused};
-use crate::worker::owner::index_dir;
+use crate::worker::spec::index_dir;
+use crate::worker::spec::refused;
 
 /// File that says that a rebuild was begun: the index beside it is unfinished, and the next rebuild goes on with it.
 const UNFINISHED: &str = "rebuild-unfinished";
@@ -56,7 +57,7 @@ pub fn rebuild(file: Option<&Path>, from: From) -> Result<(), Failure> {
 }
 
 fn index(config: &Config) -> Result<(), Failure> {
-    let (cluster, probe) = (config.output(), probe(config)?);
+    let (spec, probe) = (config.spec(), probe(config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
     let _held = host::lock(&config.data)?;
     let mark = config.data.join(UNFINISHED);
@@ -83,8 +84,8 @@ fn index(config: &Config) -> Result<(), Failure> {
         loop {
             let partition = next.fetch_add(1, Relaxed);
             let Some(marks) = marks.get(partition as usize).copied() else { return Ok(()) };
-            let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
-            let genesis = changelog.genesis().map_err(Failure::failed)?;
+            let mut changelog = Log { spec: &spec, facts: &facts, lane: partition, marks, is_stopped: &never };
+            let genesis = genesis(&mut changelog)?;
             let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();
             let dir = index_dir(&config.data, partition);
@@ -100,7 +101,7 @@ fn index(config: &Config) -> Result<(), Failure> {
             };
             let made = (&genesis, &options);
             let restored = restore::<_, Index>(&mut changelog, &dir, None, made, Beginning::MustBeThere, tell);
-            let mut restored = restored.map_err(|error| Failure::failed(refused(partition, error)))?;
+            let mut restored = restored.map_err(|error| Failure::failed(refused(&changelog, error)))?;
             restored.state.seal().map_err(Failure::failed)?;
             records.fetch_add(restored.records, Relaxed);
         }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use changelog::Beginning;
 use kafka::{Facts, Judgement, Probe, TopicSettings};
+use ownership::{Board, Owners, Spec};
 use service::{Failure, Shutdown};
 use tracing::{info, warn};
 use wire::PartitionCount;
@@ -14,10 +16,10 @@ use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use super::{TIMEOUT, begin, host, now_ms};
 use crate::config::Config;
 use crate::metrics::WorkerAdmin;
-use crate::worker::Worker;
 use crate::worker::figures::Figures;
+use crate::worker::lane::Lane;
 use crate::worker::output::Output;
-use crate::worker::owner::Plan;
+use crate::worker::plan::Plan;
 use crate::worker::watch::Watch;
 
 /// Pause before an output cluster that does not answer is asked again.
@@ -50,7 +52,8 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let figures = Arc::new(Figures::default());
     let output = Output::new(config.output(), config.retention());
     let session_timeout = Duration::from_millis(config.kafka.session_timeout_ms);
-    let admin = Arc::new(WorkerAdmin::new(&figures, &watches, &output, session_timeout, options.shadow));
+    let board = Arc::new(Board::default());
+    let admin = Arc::new(WorkerAdmin::new(&board, &figures, &watches, &output, session_timeout, options.shadow));
     let (_held, data) = host::folder(&config, options.shadow)?;
     let admin = host::admin(&config, admin)?;
     println!("dedup-worker ready admin={}", admin.local_addr());
@@ -69,17 +72,22 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         data,
         options: config.index_options(),
         limits: config.limits(),
-        transaction_timeout: Duration::from_millis(config.kafka.transaction_timeout_ms),
         window: config.window().unwrap_or_default(),
         partition_count,
         is_shadow: options.shadow,
         may_begin_anew: options.begin_anew,
         wall_ms: now_ms,
     };
-    let worker = Worker::start(plan, &group, session_timeout, figures).map_err(Failure::failed)?;
+    let beginning = if options.begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
+    let spec = Spec { group, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..config.spec() };
+    let plan = Arc::new(plan);
+    let make = move |partition, waker| Lane::new(&plan, partition, waker, &figures);
+    // For as long as the process runs.
+    let spec: &'static Spec = Box::leak(Box::new(spec));
+    let owners = Owners::start(spec, board, Box::new(make)).map_err(Failure::failed)?;
     shutdown.wait();
     info!("stopping: committing what was decided, then leaving the group");
-    worker.stop();
+    owners.stop();
     Ok(())
 }
 

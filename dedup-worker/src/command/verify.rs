@@ -3,17 +3,18 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use changelog::{Placed, Progress, RestoreError, Start, each, newest};
+use changelog::{Log as _, Placed, Progress, RestoreError, Start, each, newest};
 use dedup::{Index, Options};
+use ownership::{Log, never};
 use service::Failure;
 use wire::changelog::Record;
 use wire::topic::EVENTS_INDEX;
 
 use super::audit::Audit;
 use super::bar::Bar;
-use super::{begin, facts, host, probe};
-use crate::worker::changelog::{Changelog, log_id, never, refused};
-use crate::worker::owner::index_dir;
+use super::{begin, facts, genesis, host, probe};
+use crate::worker::spec::index_dir;
+use crate::worker::spec::refused;
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
 /// what is missing, and what nobody ever published. Prints `all` differences, or the first of each partition and their
@@ -23,7 +24,7 @@ use crate::worker::owner::index_dir;
 /// Where there is a difference; where changelog or index cannot be read.
 pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
     let config = begin(file)?;
-    let (cluster, probe) = (config.output(), probe(&config)?);
+    let (spec, probe) = (config.spec(), probe(&config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
     let has_index = |partition| index_dir(&config.data, partition).exists();
     if !(0..facts.partition_count).any(has_index) {
@@ -41,14 +42,14 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
             continue;
         }
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-        let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition, marks, is_stopped: &never };
-        let genesis = changelog.genesis().map_err(Failure::failed)?;
+        let mut changelog = Log { spec: &spec, facts: &facts, lane: partition, marks, is_stopped: &never };
+        let genesis = genesis(&mut changelog)?;
         let Some(genesis) = genesis else {
             println!("partition {partition}: there is an index, but the changelog is empty");
             differences += 1;
             continue;
         };
-        let id = log_id(&facts, partition);
+        let id = changelog.id();
         // Its runs are read one by one anyway.
         let options = Options { is_asked: false, ..config.index_options() };
         let index = Index::open(&dir, &genesis, id, &options).map_err(Failure::failed)?;
@@ -56,7 +57,8 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));
         // What has expired may be gone.
-        let fail = |error| Failure::failed(refused(partition, error));
+        let asked = changelog;
+        let fail = |error| Failure::failed(refused(&asked, error));
         let newest = newest::<_, Index>(&mut changelog).map_err(fail)?;
         let clock_ms = newest.map_or(genesis.created_ms, |newest| newest.clock_ms);
         let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms), all);

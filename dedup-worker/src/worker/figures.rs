@@ -3,34 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use changelog::Progress;
 use dedup::Stats;
 
-use super::publish::Fate;
+use super::batch::Fate;
 
 /// Inputs a worker reads.
 pub const INPUTS: usize = 2;
-
-/// What is happening to a partition that this worker should own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum State {
-    /// Taking the fence.
-    #[default]
-    Fencing,
-    /// Replaying the changelog.
-    Restoring(Progress),
-    /// Records flow.
-    Running,
-    /// It could not go on, for this reason, and tries again by itself after this pause.
-    Failing(String, Duration),
-    /// It is not worked on before somebody has put right what the reason says of its changelog or topics; it is looked at
-    /// again and again. Any worker would refuse it.
-    RefusedByLog(String),
-    /// The same of this host. Another worker could own it.
-    RefusedHere(String),
-}
 
 /// Counters since the process started, over all partitions. Each is exact; together they are no snapshot.
 #[derive(Debug, Default)]
@@ -45,14 +24,6 @@ pub struct Counters {
     pub rejected: AtomicU64,
     /// Transactions committed.
     pub batches: AtomicU64,
-    /// Times that a partition was begun again after a fault.
-    pub faults: AtomicU64,
-    /// Partitions taken over.
-    pub takeovers: AtomicU64,
-    /// Changelog records replayed at takeovers.
-    pub replayed: AtomicU64,
-    /// Indexes thrown away and made again.
-    pub indexes_thrown_away: AtomicU64,
     /// Identities that a filter could not call new.
     pub filter_passes: AtomicU64,
     /// Reads of a sealed run.
@@ -67,14 +38,8 @@ pub struct PartitionFigures {
 }
 
 /// One partition as it was last seen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// What is happening to it.
-    pub state: State,
-    /// Since when; a replay that moves on is one state.
-    pub since: Instant,
-    /// When its loop came round the last time.
-    pub turned: Instant,
     /// Its index.
     pub index: Stats,
     /// The window's clock, milliseconds since the Unix epoch.
@@ -83,21 +48,12 @@ pub struct Seen {
     pub lags: [Option<(u64, u64)>; INPUTS],
 }
 
-impl Default for Seen {
-    fn default() -> Self {
-        let (state, index, lags) = (State::default(), Stats::default(), [None; INPUTS]);
-        Self { state, since: Instant::now(), turned: Instant::now(), index, clock_ms: 0, lags }
-    }
-}
-
 /// Everybody's figures.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Counters.
     pub counters: Arc<Counters>,
     partitions: Mutex<BTreeMap<u32, Arc<PartitionFigures>>>,
-    /// Why the group does not take this worker in; `None` as far as is known that it does.
-    shut_out: Mutex<Option<String>>,
 }
 
 impl Figures {
@@ -107,25 +63,6 @@ impl Figures {
         let figures = Arc::new(figures);
         lock(&self.partitions).insert(partition, Arc::clone(&figures));
         figures
-    }
-
-    /// The group has given this worker something to do.
-    pub(crate) fn is_in_group(&self) {
-        lock(&self.shut_out).take();
-    }
-
-    /// The group does not take this worker in; whether that is news.
-    pub(crate) fn is_shut_out(&self, why: &str) -> bool {
-        let why = Some(why.to_owned());
-        let mut before = lock(&self.shut_out);
-        let is_news = *before != why;
-        *before = why;
-        is_news
-    }
-
-    /// Why the group does not take this worker in, if it does not.
-    pub fn shut_out(&self) -> Option<String> {
-        lock(&self.shut_out).clone()
     }
 
     /// The partition has been given up.
@@ -151,27 +88,6 @@ impl PartitionFigures {
     /// As it was last seen.
     pub fn seen(&self) -> Seen {
         lock(&self.seen).clone()
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    pub(crate) fn state_is(&self, state: State) {
-        let mut seen = lock(&self.seen);
-        let is_same = match (&seen.state, &state) {
-            (State::Restoring(_), State::Restoring(_)) => true,
-            (was, is) => was == is,
-        };
-        if !is_same {
-            seen.since = Instant::now();
-        }
-        (seen.state, seen.turned) = (state, Instant::now());
-    }
-
-    /// The loop has come round.
-    pub(crate) fn turned(&self) {
-        lock(&self.seen).turned = Instant::now();
     }
 
     /// The index as it is now; also to be told of one that has just been opened, which has counted nothing.

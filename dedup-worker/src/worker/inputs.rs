@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use changelog::{InputId, Positions, Reached};
 use kafka::{Message, TopicFacts};
+use ownership::Waker;
 use tracing::error;
 
 use super::input::Input;
-use super::waker::Waker;
 use super::watch::{InputState, Watch};
 
 /// Records taken from one partition before another is looked at.

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use changelog::{Contradiction, Moved, News, Now};
+use ownership::Stamp;
 use tracing::{error, info};
-
-use super::publish::Stamp;
 
 /// While clocks disagree, the broker's is asked so often, by a checkpoint: it may be the one that was set right.
 const ASKED_AGAIN: Duration = Duration::from_mins(1);

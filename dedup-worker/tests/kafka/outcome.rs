@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use dedup_worker::worker::owner::transactional_id;
+use dedup_worker::worker::spec::transactional_id;
 use kafka::{Cluster, Fenced};
 use rustix::process::Signal;
 use service::Properties;

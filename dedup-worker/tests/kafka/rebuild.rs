@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, iter, thread};
 
-use dedup_worker::worker::owner::transactional_id;
+use dedup_worker::worker::spec::transactional_id;
 use kafka::Headers;
 use kafka::{Cluster, Fenced, Kind, Outgoing};
 use rustix::process::Signal;

@@ -6,9 +6,9 @@ mod subject;
 use std::time::{Duration, Instant};
 
 use changelog_suite::{Bench, CounterSubject, Memory, walk};
-use dedup_worker::worker::changelog::{Changelog, never};
-use dedup_worker::worker::fault::Fault;
+use dedup_worker::worker::spec::spec;
 use kafka::{Cluster, Probe, TopicFacts, Watermarks};
+use ownership::{Fault, Log, Spec, never};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::MetadataTopic;
@@ -27,7 +27,7 @@ const LOGS: usize = 64;
 /// Fills one partition after the other, each commit a transaction.
 struct PartitionBench<'s> {
     scene: &'s Scene,
-    cluster: Cluster,
+    spec: Spec,
     probe: Probe,
     facts: TopicFacts,
     producer: BaseProducer,
@@ -63,7 +63,15 @@ impl<'s> PartitionBench<'s> {
         config.set("bootstrap.servers", &primary.address).set("transactional.id", "suite");
         let producer: BaseProducer = config.create().unwrap();
         producer.init_transactions(LIMIT).unwrap();
-        Self { scene, cluster, probe, facts, producer, begun: 0, end: 0 }
+        Self {
+            scene,
+            spec: spec(cluster, String::new(), LIMIT, LIMIT, scene.folder().to_owned()),
+            probe,
+            facts,
+            producer,
+            begun: 0,
+            end: 0,
+        }
     }
 
     fn partition(&self) -> u32 {
@@ -78,7 +86,7 @@ impl<'s> PartitionBench<'s> {
 impl Bench for PartitionBench<'_> {
     type Error = Fault;
     type Log<'b>
-        = Changelog<'b>
+        = Log<'b>
     where
         Self: 'b;
 
@@ -114,9 +122,9 @@ impl Bench for PartitionBench<'_> {
         self.scene.brokers.primary.cut(EVENTS_INDEX, self.partition(), offset);
     }
 
-    fn log(&mut self) -> Changelog<'_> {
+    fn log(&mut self) -> Log<'_> {
         let (partition, marks) = (self.partition(), self.marks());
-        Changelog { cluster: &self.cluster, facts: &self.facts, partition, marks, is_stopped: &never }
+        Log { spec: &self.spec, facts: &self.facts, lane: partition, marks, is_stopped: &never }
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use changelog::{Log as _, Placed, Start};
 use dedup::{Index, Options};
-use dedup_worker::worker::changelog::{Changelog, log_id, never};
-use dedup_worker::worker::owner::index_dir;
+use dedup_worker::worker::spec::{index_dir, spec};
 use kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
+use ownership::{Log, never};
 use service::Properties;
 use wire::changelog::{OutputRange, Record, encode_batch};
 use wire::topic::EVENTS_INDEX;
@@ -189,11 +189,12 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let probe = Probe::new(&cluster, LIMIT).unwrap();
     let facts = probe.topic(EVENTS_INDEX).unwrap();
     let marks: Watermarks = probe.watermarks(EVENTS_INDEX, 0).unwrap();
-    let mut changelog = Changelog { cluster: &cluster, facts: &facts, partition: 0, marks, is_stopped: &never };
-    let genesis = changelog.genesis().unwrap().unwrap();
+    let spec = spec(cluster.clone(), String::new(), LIMIT, LIMIT, scene.folder().join(name));
+    let mut changelog = Log { spec: &spec, facts: &facts, lane: 0, marks, is_stopped: &never };
+    let genesis = changelog::genesis::<_, Index>(&mut changelog).unwrap().unwrap();
     let dir = index_dir(&scene.folder().join(name), 0);
     fs::remove_dir_all(&dir).unwrap();
-    let mut index = Index::open(&dir, &genesis, log_id(&facts, 0), &Options::default()).unwrap();
+    let mut index = Index::open(&dir, &genesis, changelog.id(), &Options::default()).unwrap();
     let (mut batches, mut left_out) = (0, Vec::new());
     let foreign: Vec<_> = (1..=7).map(|number| (Digest(number << 64), Bucket(20_000))).collect();
     let read = changelog.read(Start::First, &mut |Placed { offset, next, .. }, bytes| {

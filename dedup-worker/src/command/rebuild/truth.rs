@@ -21,7 +21,8 @@
 use std::time::{Duration, Instant};
 
 use changelog::{Progress, unfinished};
-use kafka::{Cluster, Fenced, Isolation, LogReader, Probe, Read, Watermarks, delete_before};
+use kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks, delete_before};
+use ownership::{LogWriter, Spec};
 use service::Failure;
 use tracing::warn;
 use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
@@ -33,8 +34,7 @@ use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, now_ms, probe};
 use crate::config::Config;
 use crate::worker::decode::decode;
-use crate::worker::owner::{new_genesis, transactional_id};
-use crate::worker::publish::Way;
+use crate::worker::lane::new_genesis;
 use crate::worker::topics;
 
 /// Times that a partition is begun before the rebuild gives up: a worker takes the fence back once, and not again behind
@@ -63,7 +63,8 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
     }
     let partition_count = PartitionCount::try_new(count).ok_or_else(|| Failure::failed("no partitions"))?;
     let window = config.window().unwrap_or_default();
-    let timeout = Duration::from_millis(config.kafka.transaction_timeout_ms);
+    // For as long as the process runs.
+    let spec: &'static Spec = Box::leak(Box::new(config.spec()));
     let inputs = config.inputs();
     let bar = Bar::new();
     let begun = Instant::now();
@@ -74,9 +75,9 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
         let mut tries = 1;
         let tally = loop {
             let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
-            let producer = Fenced::take(&cluster, &transactional_id(partition), timeout).map_err(Failure::failed)?;
-            let (cluster, way) = (&cluster, Way::new(producer, partition));
-            match (Truth { cluster, way, partition, genesis, inputs_ms }).make(&probe, &bar) {
+            let writer = LogWriter::take(spec, partition).map_err(Failure::failed)?;
+            let cluster = &cluster;
+            match (Truth { cluster, writer, partition, genesis, inputs_ms }).make(&probe, &bar) {
                 Ok(tally) => break tally,
                 Err(failure) if tries == TRIES_MAX => return Err(failure),
                 Err(failure) => warn!(partition, %failure, "the partition is begun again"),
@@ -121,7 +122,7 @@ fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
 /// One partition's new changelog on its way.
 struct Truth<'a> {
     cluster: &'a Cluster,
-    way: Way,
+    writer: LogWriter,
     partition: u32,
     genesis: Genesis,
     /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
@@ -144,7 +145,7 @@ impl Truth<'_> {
     fn claim(self) -> Result<Self, Failure> {
         let mark = self.batch(0, OutputRange::default(), &[]);
         let truth = self.commit(&[mark])?;
-        let deleted = delete_before(truth.cluster, EVENTS_INDEX, truth.partition, truth.way.end(), TIMEOUT);
+        let deleted = delete_before(truth.cluster, EVENTS_INDEX, truth.partition, truth.writer.end(), TIMEOUT);
         deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {}: {failure}", truth.partition)))?;
         Ok(truth)
     }
@@ -226,6 +227,6 @@ impl Truth<'_> {
 
     /// Writes records in one transaction.
     fn commit(self, records: &[Vec<u8>]) -> Result<Self, Failure> {
-        Ok(Self { way: self.way.records(records).map_err(Failure::failed)?, ..self })
+        Ok(Self { writer: self.writer.write(records).map_err(Failure::failed)?, ..self })
     }
 }

@@ -9,13 +9,14 @@ use std::path::Path;
 use changelog::{Newest, first, newest};
 use dedup::Index;
 use kafka::{Member, Watermarks};
+use ownership::{Log, never};
 use service::Failure;
 use wire::topic::EVENTS_INDEX;
 
 use self::lag::{Asked, Lag};
-use super::{TIMEOUT, begin, facts, now_ms, probe};
-use crate::worker::changelog::{Changelog, never, refused};
+use super::{TIMEOUT, begin, facts, genesis, now_ms, probe};
 use crate::worker::figures::INPUTS;
+use crate::worker::spec::refused;
 
 /// Prints the workers, one line a partition, and what the worker of this host says of its index.
 ///
@@ -23,7 +24,7 @@ use crate::worker::figures::INPUTS;
 /// Where the output cluster does not answer.
 pub fn status(file: Option<&Path>) -> Result<(), Failure> {
     let config = begin(file)?;
-    let (cluster, probe) = (config.output(), probe(&config)?);
+    let (spec, probe) = (config.spec(), probe(&config)?);
     let index = facts(&probe, EVENTS_INDEX)?;
     let inputs = config.inputs().into_iter().map(|input| Asked::new(input, TIMEOUT));
     let inputs: Vec<_> = inputs.collect::<Result<_, _>>().map_err(Failure::failed)?;
@@ -37,9 +38,9 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         let owner = (1..).zip(&members).find(|(_, member)| member.partitions.contains(&partition));
         let owner = owner.map_or("nobody".into(), |(number, _)| format!("#{number}"));
         let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-        let mut changelog = Changelog { cluster: &cluster, facts: &index, partition, marks, is_stopped: &never };
+        let mut changelog = Log { spec: &spec, facts: &index, lane: partition, marks, is_stopped: &never };
         let newest = newest::<_, Index>(&mut changelog);
-        let newest = newest.map_err(|error| Failure::failed(refused(partition, error)))?;
+        let newest = newest.map_err(|error| Failure::failed(refused(&changelog, error)))?;
         let Some(Newest { positions, clock_ms }) = newest else {
             row(partition, owner, ["empty", "", ""], ["", ""]);
             continue;
@@ -71,10 +72,9 @@ fn row<T: std::fmt::Display, L: std::fmt::Display>(
 }
 
 /// How far back an identity can be known: the window, or less where the changelog is younger.
-fn remembers(changelog: &mut Changelog<'_>, clock_ms: i64) -> Result<String, Failure> {
-    let partition = changelog.partition;
-    let first = first::<_, Index>(changelog).map_err(|error| Failure::failed(refused(partition, error)))?;
-    let genesis = changelog.genesis().map_err(Failure::failed)?;
+fn remembers(changelog: &mut Log<'_>, clock_ms: i64) -> Result<String, Failure> {
+    let first = first::<_, Index>(changelog).map_err(|error| Failure::failed(refused(changelog, error)))?;
+    let genesis = genesis(changelog)?;
     let kept_ms = genesis.map_or(0, |genesis| {
         let window = genesis.window;
         u64::from(window.promised_buckets() + window.margin_buckets()) * window.bucket_ms()
