@@ -4,6 +4,7 @@
 //! was cut, holds up no other.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use changelog::{Positions, Reached};
 use kafka::{At, Failure, Item, Message, TopicFacts};
@@ -15,9 +16,14 @@ use super::readers::{Readers, Shelf};
 /// Records that are taken off the queue before any of them is read.
 const WAITING_MAX: usize = 8_192;
 
+/// How long nothing is decided for want of a word from an input that was just opened. Whether its end is where it was read
+/// to says where the window's clock stands, and what is decided by a clock that stands far back is soon forgotten.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+
 /// Partitions of one log.
 #[derive(Debug)]
 pub struct Input {
+    opened: Instant,
     facts: TopicFacts,
     cluster: &'static str,
     shelf: Shelf,
@@ -38,6 +44,8 @@ struct Place {
     records: VecDeque<Message>,
     /// What was said of its trouble; `None` while there is none.
     trouble: Option<String>,
+    /// Whether anything has come of it since it was opened.
+    is_heard: bool,
 }
 
 impl Input {
@@ -56,13 +64,21 @@ impl Input {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
         let shelf = readers.queue(&facts, wake)?;
-        let mut input = Self { facts, cluster, shelf, places: Vec::new(), waiting: 0, items: Vec::new() };
+        let mut input =
+            Self { opened: Instant::now(), facts, cluster, shelf, places: Vec::new(), waiting: 0, items: Vec::new() };
         for partition in partitions {
             let position = positions.of(input.facts.cluster_id.as_bytes(), input.facts.topic_id);
             let cursor = Cursor::new(position, clock_ms);
             let records = VecDeque::new();
             input.shelf.queue.add(partition, at(cursor.begin()))?;
-            input.places.push(Place { partition, fetched: cursor, read: cursor, records, trouble: None });
+            input.places.push(Place {
+                partition,
+                fetched: cursor,
+                read: cursor,
+                records,
+                trouble: None,
+                is_heard: false,
+            });
         }
         Ok(input)
     }
@@ -102,6 +118,7 @@ impl Input {
         let cluster = self.cluster;
         let Some(index) = self.places.iter().position(|place| place.partition == partition) else { return };
         let place = &mut self.places[index];
+        place.is_heard = true;
         if let Some(trouble) = &place.trouble
             && !matches!(item, Item::Trouble { .. })
         {
@@ -185,6 +202,11 @@ impl Input {
             error!(cluster, partition, %failure, "the partition is not read any more");
             self.places[index].trouble = Some(failure.to_string());
         }
+    }
+
+    /// Whether each partition has had its first word, or the time for it.
+    pub fn is_settled(&self) -> bool {
+        self.opened.elapsed() > FIRST_WORD || self.places.iter().all(|place| place.is_heard)
     }
 
     /// Whether any record waits to be read.

@@ -316,6 +316,9 @@ impl Work for Lane {
             inputs.look(&self.plan.watches, positions, clock.now_ms(), &self.waker);
             inputs.fetch(positions);
             let before = job.records.len();
+            if before == 0 && !inputs.are_settled(&self.plan.watches) {
+                return Ok(Gathered::Wait(IDLE));
+            }
             if !inputs.have_records() {
                 let linger = self.plan.limits.linger;
                 return Ok(match first.map(|first| first.elapsed()) {
