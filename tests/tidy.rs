@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FILE_LINES_MAX: usize = 500;
 
 /// The crates, each with its folder, from the bottom to the top: each may use those before it and none behind it.
-const CRATES: [(&str, &str); 15] = [
+const CRATES: [(&str, &str); 16] = [
     ("wire", "wire"),
     ("local-buffer", "local-buffer"),
     ("service", "service"),
@@ -19,6 +19,7 @@ const CRATES: [(&str, &str); 15] = [
     ("ingest", "tapi/ingest"),
     ("dedup", "dedup-worker/dedup"),
     ("kafka", "kafka"),
+    ("ownership", "ownership"),
     ("tapi", "tapi"),
     ("dedup-worker", "dedup-worker"),
     ("standalone", "standalone"),
@@ -28,15 +29,16 @@ const CRATES: [(&str, &str); 15] = [
 ];
 
 /// Who may depend on what, beside packages that this table does not name. Dependencies of tests count.
-const MAY_DEPEND: [(&str, &[&str]); 19] = [
+const MAY_DEPEND: [(&str, &[&str]); 20] = [
     // The two halves meet in `wire` and in the bytes between them, never in code; the HTTP half and the index know no Kafka.
     ("ingest", &["tapi", "standalone", "benches"]),
     ("dedup", &["dedup-worker", "standalone", "benches"]),
     ("local-buffer", &["buffer-tools", "ingest", "tapi", "standalone", "benches"]),
     ("buffer-tools", &["tapi", "standalone"]),
-    ("changelog", &["changelog-suite", "dedup", "dedup-worker", "standalone", "benches"]),
+    ("changelog", &["changelog-suite", "dedup", "ownership", "dedup-worker", "standalone", "benches"]),
     ("changelog-suite", &["dedup [dev]", "dedup-worker [dev]", "standalone [dev]"]),
-    ("kafka", &["tapi", "dedup-worker", "benches"]),
+    ("kafka", &["ownership", "tapi", "dedup-worker", "benches"]),
+    ("ownership", &["dedup-worker", "benches"]),
     ("tapi", &[]),
     ("dedup-worker", &["benches"]),
     ("standalone", &["benches"]),
@@ -47,7 +49,7 @@ const MAY_DEPEND: [(&str, &[&str]); 19] = [
     ("rocksdb", &["dedup"]),
     ("bloomfilter", &["dedup"]),
     ("simd-json", &["ingest", "benches"]),
-    ("rdkafka", &["kafka", "loadtest", "benches", "tests", "dedup-worker [dev]"]),
+    ("rdkafka", &["kafka", "loadtest", "benches", "tests", "ownership [dev]", "dedup-worker [dev]"]),
     ("hyper", &["service", "ingest", "benches", "loadtest [dev]"]),
     // Errors that a caller has to tell apart are enums; `anyhow` is for programs.
     ("anyhow", &["loadtest", "benches", "tests"]),

@@ -72,6 +72,42 @@ pub enum Step {
     Applied,
 }
 
+impl Step {
+    /// All of them, in their order.
+    pub const ALL: [Self; 12] = [
+        Self::Fencing,
+        Self::Fenced,
+        Self::Confirmed,
+        Self::Measured,
+        Self::Restoring,
+        Self::Restored,
+        Self::Checkpointed,
+        Self::Decided,
+        Self::Produced,
+        Self::BeforeCommit,
+        Self::Committed,
+        Self::Applied,
+    ];
+
+    /// What it is called where one is named.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fencing => "fencing",
+            Self::Fenced => "fenced",
+            Self::Confirmed => "confirmed",
+            Self::Measured => "measured",
+            Self::Restoring => "restoring",
+            Self::Restored => "restored",
+            Self::Checkpointed => "checkpointed",
+            Self::Decided => "decided",
+            Self::Produced => "produced",
+            Self::BeforeCommit => "before-commit",
+            Self::Committed => "committed",
+            Self::Applied => "applied",
+        }
+    }
+}
+
 impl Spec {
     /// The one transactional id of a lane, the same for every process there will ever be.
     pub fn transactional_id(&self, lane: u32) -> String {

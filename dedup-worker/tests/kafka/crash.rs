@@ -48,7 +48,7 @@ fn passes(step: &'static str, short: &[u64], passes_max: u64) -> Vec<(&'static s
 fn killed_at_every_step_of_a_batch() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let steps = ["before-commit", "decided", "produced", "committed", "index-updated"];
+    let steps = ["before-commit", "decided", "produced", "committed", "applied"];
     die_at(&scene, &mut output, &steps.map(|step| passes(step, &[1, 6], 12)).concat(), &[]);
 }
 

@@ -26,7 +26,7 @@ const STEPS: [(&str, u64); 12] = [
     ("produced", 1),
     ("before-commit", 3),
     ("committed", 4),
-    ("index-updated", 2),
+    ("applied", 2),
 ];
 
 #[test]

@@ -1,0 +1,77 @@
+//! The copier's state: the numbers that the log has, in their order. It keeps nothing on disk, so it is made from the first
+//! record each time.
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use changelog::{Applied, LogId, Mistrust, Point, Said, State, Undecodable};
+use wire::Window;
+use wire::changelog::{Genesis, Record};
+
+/// The numbers so far.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    pub(crate) numbers: Vec<u64>,
+    applied: Option<Point>,
+}
+
+impl Copied {
+    /// A batch of them is committed.
+    pub(crate) fn committed(&mut self, numbers: &[u64], at: Point) {
+        self.numbers.extend_from_slice(numbers);
+        self.applied = Some(at);
+    }
+}
+
+impl State for Copied {
+    type Genesis = Genesis;
+    type Settings = ();
+    type Error = Infallible;
+    type Record<'r> = Record<'r>;
+
+    fn open(_: &Path, _: LogId, _: &Genesis, (): &()) -> Result<Self, Infallible> {
+        Ok(Self::default())
+    }
+
+    fn destroy(_: &Path) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn mistrust(_: &Infallible) -> Option<Mistrust> {
+        None
+    }
+
+    fn window(genesis: &Genesis) -> Window {
+        genesis.window
+    }
+
+    fn decode(record: &[u8]) -> Result<Record<'_>, Undecodable> {
+        Record::decode(record).map(|(_, record)| record).map_err(|error| Undecodable::Damaged(error.reason()))
+    }
+
+    fn said(record: &Record<'_>) -> Said<Genesis> {
+        let (genesis, is_genesis, clock_ms, positions, entries) = match record {
+            Record::Genesis(genesis) => (Some(*genesis), true, genesis.created_ms, None, 0),
+            Record::Checkpoint(found) => (Some(found.genesis), false, found.clock_ms, Some(&found.positions), 0),
+            Record::Batch(batch) => (None, false, batch.clock_ms, Some(&batch.positions), batch.entries.len() as u64),
+        };
+        Said { genesis, is_genesis, clock_ms, positions: positions.cloned(), entries }
+    }
+
+    fn applied(&self) -> Option<Point> {
+        self.applied
+    }
+
+    fn apply(&mut self, _: u64, next: Point, record: &Record<'_>) -> Result<Applied, Infallible> {
+        if self.applied.is_some_and(|point| next.next_offset <= point.next_offset) {
+            return Ok(Applied::Covered);
+        }
+        if let Record::Batch(batch) = record {
+            self.numbers.extend(batch.entries.iter().map(|(digest, _)| digest.0 as u64));
+        }
+        self.applied = Some(next);
+        Ok(Applied::Yes)
+    }
+
+    fn discard(&mut self) {}
+}

@@ -1,0 +1,174 @@
+//! The copier's work: numbers from a partition of the input into the log, and behind the commit into a file.
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use changelog::{Positions, Restored};
+use kafka::{Ahead, At, Cluster, Delivered, Isolation, Item, Message, Outgoing, Probe, Queue, Reader, TopicFacts};
+use ownership::{Batch, Committed, Fault, Gathered, Waker, Work};
+use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
+use wire::{Bucket, Digest, DigestSeed, PartitionCount, Window};
+
+use super::brokers::PARTITIONS;
+use super::copied::Copied;
+
+/// Numbers of a batch at most, so that there are many.
+const BATCH: usize = 10;
+/// Between two looks.
+const IDLE: Duration = Duration::from_millis(10);
+/// Time for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+pub(crate) const INPUT: &str = "events";
+
+/// One lane's.
+pub(crate) struct Copier {
+    cluster: Cluster,
+    facts: TopicFacts,
+    lane: u32,
+    reader: Reader,
+    waker: Waker,
+    file: PathBuf,
+    queue: Option<Queue>,
+    waiting: Vec<Message>,
+    genesis: Option<Genesis>,
+    positions: Positions,
+}
+
+/// Numbers on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    lane: u32,
+    numbers: Vec<u64>,
+    positions: Positions,
+}
+
+impl Copier {
+    pub(crate) fn new(cluster: &Cluster, folder: &Path, lane: u32, waker: Waker) -> Self {
+        let facts = Probe::new(cluster, ANSWER).unwrap().topic(INPUT).unwrap();
+        let reader = Reader::open(cluster, Isolation::Uncommitted, Ahead::MANY).unwrap();
+        let (file, positions) = (file(folder, lane), Positions::default());
+        let cluster = cluster.clone();
+        Self { cluster, facts, lane, reader, waker, file, queue: None, waiting: Vec::new(), genesis: None, positions }
+    }
+
+    /// Appends the numbers that the log has and the file has not. A line that was cut by a crash is written again.
+    fn append(&self, numbers: &[u64]) {
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let has = text[..whole].lines().count();
+        let mut file = File::options().create(true).truncate(false).write(true).open(&self.file).unwrap();
+        file.set_len(whole as u64).unwrap();
+        let missing: String = numbers[has..].iter().map(|number| format!("{number}\n")).collect();
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
+        file.write_all(missing.as_bytes()).unwrap();
+    }
+}
+
+/// The file of a lane.
+pub(crate) fn file(folder: &Path, lane: u32) -> PathBuf {
+    folder.join(format!("copy-{lane}"))
+}
+
+impl Work for Copier {
+    type State = Copied;
+    type Batch = Numbers;
+
+    fn fault(error: Infallible) -> Fault {
+        match error {}
+    }
+
+    fn settings(&self) -> &() {
+        &()
+    }
+
+    fn begin(&mut self, _: &Probe) -> Result<Genesis, Fault> {
+        let partition_count = PartitionCount::try_new(PARTITIONS).unwrap();
+        Ok(Genesis { partition_count, seed: DigestSeed(1), window: Window::default(), created_ms: 0 })
+    }
+
+    fn accept(&self, _: &Genesis) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn genesis(&self, genesis: &Genesis, record: &mut Vec<u8>) {
+        encode_genesis(record, self.lane, genesis);
+    }
+
+    fn restored(&mut self, genesis: Genesis, restored: &mut Restored<Copied>) -> Result<(), Fault> {
+        self.append(&restored.state.numbers);
+        (self.genesis, self.positions) = (Some(genesis), std::mem::take(&mut restored.positions));
+        self.waiting.clear();
+        let position = self.positions.of(self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+        let waker = self.waker.clone();
+        let mut queue = self.reader.queue(c"events", move || waker.wake())?;
+        queue.add(self.lane, position.map_or(At::Earliest, |position| At::Offset(position.next_offset)))?;
+        self.queue = Some(queue);
+        Ok(())
+    }
+
+    fn gather(&mut self, _: &mut Copied, batch: &mut Numbers, _: bool) -> Result<Gathered, Fault> {
+        let Some(queue) = &mut self.queue else { return Err(Fault::Released) };
+        let mut items = Vec::new();
+        queue.take(BATCH, &mut items);
+        self.waiting.extend(items.into_iter().filter_map(|item| match item {
+            Item::Record(record) => Some(record),
+            _ => None,
+        }));
+        batch.lane = self.lane;
+        let count = self.waiting.len().min(BATCH);
+        for record in self.waiting.drain(..count) {
+            batch.numbers.push(std::str::from_utf8(record.value().unwrap()).unwrap().parse().unwrap());
+            let TopicFacts { cluster_id, topic_id, .. } = &self.facts;
+            self.positions.advance(cluster_id.as_bytes(), *topic_id, record.leader_epoch(), record.offset() + 1);
+        }
+        batch.positions.clone_from(&self.positions);
+        Ok(if batch.numbers.is_empty() { Gathered::Wait(IDLE) } else { Gathered::Ready })
+    }
+
+    fn checkpoint(&mut self, record: &mut Vec<u8>) {
+        let genesis = self.genesis.unwrap();
+        let positions = self.positions.as_slice().to_vec();
+        encode_checkpoint(record, self.lane, &Checkpoint { genesis, positions, clock_ms: 0 });
+    }
+
+    fn checkpointed(&mut self, state: &mut Copied, at: Committed) -> Result<(), Fault> {
+        state.committed(&[], at.point);
+        Ok(())
+    }
+
+    fn committed(&mut self, state: &mut Copied, batch: &mut Numbers, at: Committed) -> Result<(), Fault> {
+        state.committed(&batch.numbers, at.point);
+        self.append(&state.numbers);
+        Ok(())
+    }
+
+    fn tend(&mut self, _: &mut Copied, _: bool) -> Result<(), Fault> {
+        self.reader.serve();
+        Ok(())
+    }
+
+    fn release(&mut self, _: Copied) {
+        self.queue = None;
+        tracing::debug!(cluster = self.cluster.name(), "a copier goes");
+    }
+}
+
+impl Batch for Numbers {
+    fn outputs(&self) -> impl Iterator<Item = Outgoing<'_>> {
+        std::iter::empty()
+    }
+
+    fn record(&self, _: &Delivered, record: &mut Vec<u8>) {
+        let entries: Vec<_> =
+            self.numbers.iter().map(|number| (Digest(u128::from(*number)), Bucket(1))).collect();
+        encode_batch(record, self.lane, 0, self.positions.as_slice(), OutputRange::default(), &entries);
+    }
+
+    fn clear(&mut self) {
+        self.numbers.clear();
+    }
+}
