@@ -71,6 +71,14 @@ pub struct Fenced {
     line: Line,
 }
 
+/// A client that has not taken the fence yet. One that was made a second before takes it in a hundredth of the time: librdkafka
+/// finds its coordinator by a timer of half a second (measured: 5 to 13 ms, instead of 58 to 507).
+#[derive(Debug)]
+pub struct Prepared {
+    timeout: Duration,
+    client: Producer,
+}
+
 /// The client, what was handed to it since the transaction began, and what became of that.
 #[derive(Debug)]
 struct Line {
@@ -86,14 +94,13 @@ struct Line {
     reports: Vec<Report>,
 }
 
-impl Fenced {
-    /// Takes the fence: when this returns, nobody who had `transactional_id` before can commit any more, and what they
-    /// had begun is undone. `timeout` bounds this and each later transaction from its beginning to its commit, here and on
-    /// the broker's side.
+impl Prepared {
+    /// A client for `transactional_id`, which connects by itself. `timeout` bounds each wait for the fence and each later
+    /// transaction from its beginning to its commit, here and on the broker's side.
     ///
     /// # Errors
-    /// Where the cluster does not answer within `timeout` or refuses.
-    pub fn take(cluster: &Cluster, transactional_id: &str, timeout: Duration) -> Result<Self, Failure> {
+    /// Where librdkafka does not take the cluster's properties.
+    pub fn new(cluster: &Cluster, transactional_id: &str, timeout: Duration) -> Result<Self, Failure> {
         let mut config = cluster.producing();
         let timeout_ms = timeout.as_millis().to_string();
         config
@@ -112,8 +119,28 @@ impl Fenced {
             config.set("compression.type", "lz4");
         }
         let client = Producer::with(&config).map_err(Failure::of("make a producer"))?;
+        Ok(Self { timeout, client })
+    }
+
+    /// Takes the fence: when this returns, nobody who had the id before can commit any more, and what they had begun is
+    /// undone.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer in time or refuses.
+    pub fn take(self) -> Result<Fenced, Failure> {
+        let Self { timeout, client } = self;
         client.client().init_transactions(timeout).map_err(Failure::of("take the fence"))?;
-        Ok(Self { timeout, line: Line::new(client) })
+        Ok(Fenced { timeout, line: Line::new(client) })
+    }
+}
+
+impl Fenced {
+    /// Takes the fence with a new client.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`] and [`Prepared::take`].
+    pub fn take(cluster: &Cluster, transactional_id: &str, timeout: Duration) -> Result<Self, Failure> {
+        Prepared::new(cluster, transactional_id, timeout)?.take()
     }
 
     /// Begins a transaction.

@@ -56,7 +56,7 @@ mod watch;
 pub use cluster::{Cluster, Sending};
 pub use facts::{Facts, TopicFacts, Watermarks};
 pub use failure::Failure;
-pub use fenced::{Delivered, Fenced, Kind, Outgoing};
+pub use fenced::{Delivered, Fenced, Kind, Outgoing, Prepared};
 pub use group::{Group, Owners};
 pub use judgement::Judgement;
 pub use log_reader::{LogReader, Read};

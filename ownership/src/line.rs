@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use changelog::Point;
-use kafka::{Delivered, Failure, Fenced, Headers, Kind, Outgoing};
+use kafka::{Delivered, Failure, Fenced, Headers, Kind, Outgoing, Prepared};
 
 use crate::work::Batch;
 use crate::{Spec, Step};
@@ -47,8 +47,9 @@ pub struct LogWriter {
 }
 
 impl Line {
-    pub(crate) fn fence(spec: &'static Spec, lane: u32) -> Result<Self, Failure> {
-        LogWriter::take(spec, lane).map(Self::Log)
+    /// Takes the fence with a client that was made before.
+    pub(crate) fn fence(spec: &'static Spec, lane: u32, prepared: Prepared) -> Result<Self, Failure> {
+        Ok(Self::Log(LogWriter { spec, lane, producer: prepared.take()?, end: 0 }))
     }
 
     /// Says where the log was found to end.

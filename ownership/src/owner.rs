@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use changelog::{Beginning, Progress, Restored, State as _};
+use changelog::{Beginning, Progress, RestoreError, Restored, State as _, newest, unfinished};
 use crossbeam_channel::Receiver;
-use kafka::{Probe, TopicFacts};
+use kafka::{Prepared, Probe, TopicFacts};
 use service::Shutdown;
 use tracing::{error, info, warn};
 
@@ -24,6 +24,11 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time for an answer of the log's cluster.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A transaction that is open for longer than a commit takes may be a dead owner's, which only the fence ends.
+const OPEN_MAX: Duration = Duration::from_millis(100);
+/// Between two looks at whether it still is.
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The state at some end of the log, and what that began with.
 type Known<W> = (GenesisOf<W>, Restored<<W as Work>::State>);
@@ -46,6 +51,8 @@ pub(crate) struct Owner<'a, W: Work> {
     pub(crate) place: Place,
     /// Batches committed so far.
     pub(crate) committed: u64,
+    /// The state, kept over a fault: what was applied of the log need not be read again.
+    pub(crate) state: Option<W::State>,
 }
 
 impl<W: Work> Owner<'_, W> {
@@ -54,7 +61,7 @@ impl<W: Work> Owner<'_, W> {
         let (lane, mut pause, mut refused) = (self.lane, RETRY_FIRST, None);
         while !self.stop.is_triggered() {
             let committed = self.committed;
-            let held = catch_unwind(AssertUnwindSafe(|| self.hold()));
+            let held = catch_unwind(AssertUnwindSafe(|| self.hold(refused.is_some())));
             let fault = match held {
                 Ok(Ok(()) | Err(Fault::Released)) => return,
                 // Whoever takes over does so by the fence, perhaps in the middle of the last commit. That is no fault.
@@ -63,7 +70,11 @@ impl<W: Work> Owner<'_, W> {
                     return;
                 }
                 Ok(Err(fault)) => fault,
-                Err(_) => Fault::Again("a bug in this program; what it said stands above".into()),
+                Err(_) => {
+                    // Whatever it was in the middle of.
+                    self.state = None;
+                    Fault::Again("a bug in this program; what it said stands above".into())
+                }
             };
             let standing = match fault {
                 Fault::RefusedByLog(reason) => Standing::RefusedByLog(reason),
@@ -97,19 +108,29 @@ impl<W: Work> Owner<'_, W> {
     }
 
     fn throw_away(&mut self) {
+        self.state = None;
         self.place.counts().thrown_away.fetch_add(1, Relaxed);
         if let Err(error) = W::State::destroy(&self.spec.dir(self.lane)) {
             error!(lane = self.lane, %error, "what was kept of the lane cannot be thrown away");
         }
     }
 
-    fn hold(&mut self) -> Result<(), Fault> {
+    fn hold(&mut self, was_refused: bool) -> Result<(), Fault> {
         let (spec, lane) = (self.spec, self.lane);
         self.place.is(Standing::Waiting);
+        // It connects while the log is looked at. A lane that is refused needs none.
+        let mut prepared = if was_refused { None } else { self.prepare()? };
         let known = if spec.is_shadow { None } else { self.look()? };
         self.is_confirmed()?;
         (spec.at)(Step::Fencing);
-        let mut line = self.fence()?;
+        self.place.is(Standing::Fencing);
+        if prepared.is_none() {
+            prepared = self.prepare()?;
+        }
+        let mut line = match prepared {
+            Some(prepared) => Line::fence(spec, lane, prepared)?,
+            None => self.shadow()?,
+        };
         (spec.at)(Step::Fenced);
         self.is_confirmed()?;
         (spec.at)(Step::Confirmed);
@@ -119,12 +140,12 @@ impl<W: Work> Owner<'_, W> {
         let records = restored.records;
         self.replayed(&mut restored);
         self.work.restored(genesis, &mut restored)?;
-        let mut state = restored.state;
+        let state = self.state.insert(restored.state);
         let mut record = Vec::new();
         self.work.checkpoint(&mut record);
         let at: Committed;
         (line, at) = line.record(&record)?;
-        self.work.checkpointed(&mut state, at)?;
+        self.work.checkpointed(state, at)?;
         (spec.at)(Step::Checkpointed);
         self.place.counts().takeovers.fetch_add(1, Relaxed);
         info!(lane, records, "the lane is taken over");
@@ -132,16 +153,34 @@ impl<W: Work> Owner<'_, W> {
         let held = Held {
             spec,
             work: &mut self.work,
-            state: &mut state,
+            state,
             stop: self.stop,
             woken: &self.woken,
             place: &self.place,
             committed: &mut self.committed,
         };
         held.run(line)?;
-        self.work.release(state);
+        if let Some(state) = self.state.take() {
+            self.work.release(state);
+        }
         info!(lane, "the lane is let go");
         Ok(())
+    }
+
+    /// The client of the next fence; a shadow takes none.
+    fn prepare(&self) -> Result<Option<Prepared>, Fault> {
+        if self.spec.is_shadow {
+            return Ok(None);
+        }
+        let Spec { cluster, transaction_max, .. } = self.spec;
+        Ok(Some(Prepared::new(cluster, &self.spec.transactional_id(self.lane), *transaction_max)?))
+    }
+
+    /// What a shadow had decided for itself is no truth.
+    fn shadow(&mut self) -> Result<Line, Fault> {
+        self.state = None;
+        W::State::destroy(&self.spec.dir(self.lane)).map_err(|error| Fault::Again(error.to_string()))?;
+        Ok(Line::Shadow(0))
     }
 
     /// Before the fence, so that nobody is pushed out needlessly, and after it, so that nobody has been.
@@ -153,28 +192,34 @@ impl<W: Work> Owner<'_, W> {
         Err(Fault::Again("the group does not confirm the lane".into()))
     }
 
-    fn fence(&self) -> Result<Line, Fault> {
-        self.place.is(Standing::Fencing);
-        if self.spec.is_shadow {
-            // What it had decided for itself is no truth.
-            W::State::destroy(&self.spec.dir(self.lane)).map_err(|error| Fault::Again(error.to_string()))?;
-            return Ok(Line::Shadow(0));
-        }
-        Ok(Line::fence(self.spec, self.lane)?)
-    }
-
-    /// Brings the state to what is committed, without a fence: up to an open transaction, which may be its owner's; nothing
-    /// where the log is new. What has to be refused is refused.
+    /// Brings the state to what is committed, without a fence, and refuses what has to be refused. Nothing where the log is
+    /// new.
+    ///
+    /// Nor is there anything while somebody's transaction stays open: the log can be read up to its beginning, which may lie
+    /// before what the state knows, and a state that is ahead of what can be read is believed by nobody.
     fn look(&mut self) -> Result<Option<Known<W>>, Fault> {
-        let probe = Probe::committed(&self.spec.cluster, PROBE_TIMEOUT)?;
-        let facts = probe.topic(self.spec.topic)?;
-        let mut log = self.log(&probe, &facts)?;
+        let cluster = &self.spec.cluster;
+        let (whole, committed) = (Probe::new(cluster, PROBE_TIMEOUT)?, Probe::committed(cluster, PROBE_TIMEOUT)?);
+        let facts = whole.topic(self.spec.topic)?;
+        // What the state knows lies before this end.
+        let end = self.log(&whole, &facts)?.marks.high;
+        let begun = Instant::now();
+        let mut log = self.log(&committed, &facts)?;
+        while log.marks.high < end && begun.elapsed() < OPEN_MAX && !self.stop.wait_timeout(OPEN_PAUSE) {
+            log = self.log(&committed, &facts)?;
+        }
         let Some(genesis) = self.genesis(&mut log)? else {
             // Whether it may be begun is asked before anybody is pushed out.
-            self.work.begin(&probe)?;
+            self.work.begin(&whole)?;
             return Ok(None);
         };
-        let mut restored = self.replay(&mut log, &genesis, None)?;
+        if log.marks.high < end {
+            let newest = newest::<_, W::State>(&mut log).map_err(|error| log.refused(error, W::fault))?;
+            let is_unfinished = newest.is_some_and(|newest| unfinished::is_marked(newest.positions.as_slice()));
+            return if is_unfinished { Err(log.refused(RestoreError::Unfinished, W::fault)) } else { Ok(None) };
+        }
+        let kept = self.state.take();
+        let mut restored = self.replay(&mut log, &genesis, kept)?;
         self.replayed(&mut restored);
         Ok(Some((genesis, restored)))
     }
@@ -186,6 +231,7 @@ impl<W: Work> Owner<'_, W> {
         let mut log = self.log(&probe, &facts)?;
         (self.spec.at)(Step::Measured);
         let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
+        let kept = kept.or_else(|| self.state.take());
         let found = if known.is_some() { known } else { self.genesis(&mut log)? };
         let genesis = if let Some(genesis) = found {
             genesis

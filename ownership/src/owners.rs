@@ -138,6 +138,7 @@ impl<W: Work> Table<W> {
                 woken,
                 place,
                 committed: 0,
+                state: None,
             }
             .run();
             done.trigger();
