@@ -1,8 +1,8 @@
 //! The dedup worker: reads events from two Kafka clusters, writes each of them once, and remembers for 28 days.
 //!
 //! [`dedup`] decides whether an event has been seen within the window; it knows no Kafka, and the standalone form uses it as
-//! it is. The [`worker`] is the program around it: which partitions it owns, how it takes them over, how one batch becomes
-//! one transaction.
+//! it is. [`ownership`] gives partitions to this process and takes them away, with their fences, restores and commits. The
+//! [`worker`] is what is done in one of them.
 //!
 //! # What the program promises
 //!

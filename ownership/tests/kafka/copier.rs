@@ -42,7 +42,7 @@ pub(crate) struct Copier {
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     lane: u32,
-    numbers: Vec<u64>,
+    list: Vec<u64>,
     positions: Positions,
 }
 
@@ -62,7 +62,11 @@ impl Copier {
         let has = text[..whole].lines().count();
         let mut file = File::options().create(true).truncate(false).write(true).open(&self.file).unwrap();
         file.set_len(whole as u64).unwrap();
-        let missing: String = numbers[has..].iter().map(|number| format!("{number}\n")).collect();
+        let mut missing = String::new();
+        for number in &numbers[has..] {
+            missing.push_str(&number.to_string());
+            missing.push('\n');
+        }
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
         file.write_all(missing.as_bytes()).unwrap();
     }
@@ -121,12 +125,12 @@ impl Work for Copier {
         batch.lane = self.lane;
         let count = self.waiting.len().min(BATCH);
         for record in self.waiting.drain(..count) {
-            batch.numbers.push(std::str::from_utf8(record.value().unwrap()).unwrap().parse().unwrap());
+            batch.list.push(std::str::from_utf8(record.value().unwrap()).unwrap().parse().unwrap());
             let TopicFacts { cluster_id, topic_id, .. } = &self.facts;
             self.positions.advance(cluster_id.as_bytes(), *topic_id, record.leader_epoch(), record.offset() + 1);
         }
         batch.positions.clone_from(&self.positions);
-        Ok(if batch.numbers.is_empty() { Gathered::Wait(IDLE) } else { Gathered::Ready })
+        Ok(if batch.list.is_empty() { Gathered::Wait(IDLE) } else { Gathered::Ready })
     }
 
     fn checkpoint(&mut self, record: &mut Vec<u8>) {
@@ -141,7 +145,7 @@ impl Work for Copier {
     }
 
     fn committed(&mut self, state: &mut Copied, batch: &mut Numbers, at: Committed) -> Result<(), Fault> {
-        state.committed(&batch.numbers, at.point);
+        state.committed(&batch.list, at.point);
         self.append(&state.numbers);
         Ok(())
     }
@@ -163,12 +167,11 @@ impl Batch for Numbers {
     }
 
     fn record(&self, _: &Delivered, record: &mut Vec<u8>) {
-        let entries: Vec<_> =
-            self.numbers.iter().map(|number| (Digest(u128::from(*number)), Bucket(1))).collect();
+        let entries: Vec<_> = self.list.iter().map(|number| (Digest(u128::from(*number)), Bucket(1))).collect();
         encode_batch(record, self.lane, 0, self.positions.as_slice(), OutputRange::default(), &entries);
     }
 
     fn clear(&mut self) {
-        self.numbers.clear();
+        self.list.clear();
     }
 }

@@ -53,8 +53,10 @@ impl Scene {
     pub(crate) fn assert_copied(&self) {
         let begun = Instant::now();
         for lane in 0..PARTITIONS {
-            let expected: Vec<String> =
-                (0..self.count).filter(|n| n % u64::from(PARTITIONS) == u64::from(lane)).map(|n| n.to_string()).collect();
+            let expected: Vec<String> = (0..self.count)
+                .filter(|n| n % u64::from(PARTITIONS) == u64::from(lane))
+                .map(|n| n.to_string())
+                .collect();
             loop {
                 let text = fs::read_to_string(file(self.folder.path(), lane)).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();
