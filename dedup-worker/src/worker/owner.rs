@@ -132,8 +132,12 @@ impl Owner<'_> {
             let held = catch_unwind(AssertUnwindSafe(|| self.hold()));
             let fault = match held {
                 Ok(Ok(()) | Err(Fault::Released)) => return,
-                // Whoever takes over does so by the fence, perhaps in the middle of the last commit.
-                Ok(Err(_)) if self.stop.is_triggered() => return,
+                // Whoever takes over does so by the fence, perhaps in the middle of the last commit. That is no fault.
+                Ok(Err(fault)) if self.stop.is_triggered() => {
+                    let reason = fault.to_string();
+                    info!(partition, reason, "everything uncommitted was dropped; the partition is let go");
+                    return;
+                }
                 Ok(Err(fault)) => fault,
                 Err(_) => Fault::Again("a bug in this program; what it said stands above".into()),
             };
