@@ -15,7 +15,7 @@ pub fn mark() -> Position {
 }
 
 /// Whether positions have the mark.
-pub(crate) fn is_marked(positions: &[Position]) -> bool {
+pub fn is_marked(positions: &[Position]) -> bool {
     positions.iter().any(|position| position.cluster_id == CLUSTER_ID)
 }
 

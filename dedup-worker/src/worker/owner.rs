@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use changelog::{Beginning, Positions, Progress, Restored};
+use changelog::{Beginning, Positions, Progress, RestoreError, Restored, newest, unfinished};
 use dedup::{Index, Options};
 use kafka::{Cluster, Fenced, Isolation, Probe, Read, Reader, TopicFacts};
 use service::Shutdown;
@@ -51,6 +51,10 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time for an answer of the output cluster.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A transaction that is open for longer than a commit takes may be a dead worker's, which only the fence ends.
+const OPEN_MAX: Duration = Duration::from_millis(100);
+/// Between two looks at whether it still is.
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 /// Time of one poll for the first record of the output.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -262,21 +266,33 @@ impl Owner<'_> {
         Ok(Publisher::Kafka(Way::new(producer, self.partition)))
     }
 
-    /// Brings the index to what is committed, without a fence: up to an open transaction, which may be its owner's; nothing
-    /// where the changelog is new. What has to be refused is refused.
+    /// Brings the index to what is committed, without a fence, and refuses what has to be refused. Nothing where the changelog
+    /// is new.
+    ///
+    /// Nor is there anything while somebody's transaction stays open: the changelog can be read up to its beginning, which
+    /// may lie before what the index knows, and an index that is ahead of what can be read is believed by nobody.
     fn look(&self) -> Result<Option<Known>, Fault> {
-        let probe = Probe::committed(&self.plan.output, PROBE_TIMEOUT)?;
-        let facts = probe.topic(EVENTS_INDEX)?;
+        let (whole, committed) =
+            (Probe::new(&self.plan.output, PROBE_TIMEOUT)?, Probe::committed(&self.plan.output, PROBE_TIMEOUT)?);
+        let facts = whole.topic(EVENTS_INDEX)?;
         self.same_count(&facts)?;
-        let mut changelog = self.changelog(&probe, &facts)?;
-        match self.genesis(&mut changelog, &probe)? {
-            Some(genesis) => {
-                let mut restored = self.replay(&mut changelog, &genesis, None)?;
-                self.replayed(&mut restored);
-                Ok(Some((genesis, restored)))
-            }
-            None => Ok(None),
+        // What the index knows lies before this end.
+        let end = self.changelog(&whole, &facts)?.marks.high;
+        let begun = Instant::now();
+        let mut changelog = self.changelog(&committed, &facts)?;
+        while changelog.marks.high < end && begun.elapsed() < OPEN_MAX && !self.stop.wait_timeout(OPEN_PAUSE) {
+            changelog = self.changelog(&committed, &facts)?;
         }
+        let Some(genesis) = self.genesis(&mut changelog, &whole)? else { return Ok(None) };
+        if changelog.marks.high < end {
+            let refused = |error| refused(self.partition, error);
+            let newest = newest::<_, Index>(&mut changelog).map_err(refused)?;
+            let is_unfinished = newest.is_some_and(|newest| unfinished::is_marked(newest.positions.as_slice()));
+            return if is_unfinished { Err(refused(RestoreError::Unfinished)) } else { Ok(None) };
+        }
+        let mut restored = self.replay(&mut changelog, &genesis, None)?;
+        self.replayed(&mut restored);
+        Ok(Some((genesis, restored)))
     }
 
     /// Measures the changelog's end and brings the index there. An empty changelog gets its genesis first.
