@@ -237,10 +237,6 @@ fn copy_batch(consumer: &BaseConsumer, producer: &Sender) -> (u64, usize) {
 
 fn commit(producer: &Sender) {
     kafka::settle(producer);
-    let begun = Instant::now();
-    // It has been seen to give no answer until its limit, and to succeed when called again.
-    while let Err(error) = producer.commit_transaction(Duration::from_millis(500)) {
-        let is_retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
-        assert!(is_retriable && begun.elapsed() < SETTLE, "{error}");
-    }
+    // Once, with more time than the transaction lives: asked again, librdkafka may answer for the time before.
+    producer.commit_transaction(SETTLE).expect("committed");
 }

@@ -15,6 +15,8 @@ use super::scene::{Scene, chaos};
 const LIMIT: Duration = Duration::from_mins(1);
 /// A commit is waited for no longer than a transaction may live.
 const SHORT: (&str, &str) = ("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", "5000");
+/// Nobody is replaced meanwhile: what is seen is what became of the commit.
+const LONG: (&str, &str) = ("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "60000");
 
 /// The connection is cut before the request to commit arrives, and after it was carried out and before the answer: the
 /// worker sees the same both times.
@@ -22,7 +24,7 @@ const SHORT: (&str, &str) = ("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", "5000");
 fn a_commit_without_an_answer_is_looked_up_in_the_changelog() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let worker = scene.run_behind_proxy("one", &[SHORT]);
+    let worker = scene.run_behind_proxy("one", &[SHORT, LONG]);
     worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
     let mut count = 0;
     for round in 0..if chaos() { 20 } else { 2 } {
