@@ -385,7 +385,7 @@ fn a_worker_that_the_group_does_not_take_in_says_so() {
     let said = worker.wait_for_readiness(503);
     assert!(said.contains("the group does not take this worker in") && said.contains("kafka.group"), "{said}");
     let log = worker.log();
-    assert_eq!(log.matches("the group does not take this worker in").count(), 1, "{log}");
+    assert_eq!(log.matches("the group does not take this process in").count(), 1, "{log}");
     drop(stranger);
     worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
     worker.wait_for_readiness(200);
