@@ -1,13 +1,15 @@
 //! Reads a Kafka topic as its readers do, `read_committed`: from the earliest record of every partition to the end that
-//! it had when the reading began, by manual assignment, without a group and without a commit.
+//! it had when the reading began, by manual assignment, without a group and without a commit. The topic may grow by
+//! partitions until then: each look asks which there are, and a new one is read from its first record.
 //!
 //! Two offsets end a partition. The *high watermark* is behind the last record, whatever became of it; only a
 //! `read_uncommitted` query tells it. The *last stable offset* is before the first transaction that is still open, and
 //! what a `read_committed` reader can reach. While they differ the output is not finished. Offsets are no count of
 //! records: control records and those of aborted transactions have offsets too, so an end is reached by position.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -43,7 +45,8 @@ pub(super) struct Topic {
     brokers: String,
     properties: Properties,
     name: String,
-    partitions: Vec<i32>,
+    /// All that were ever named: a topic loses none, and a broker that knows fewer has not heard of the others yet.
+    partitions: Mutex<BTreeSet<i32>>,
     /// Sees the last stable offset as the end.
     committed: BaseConsumer<Heard>,
     /// Sees the high watermark as the end.
@@ -87,22 +90,34 @@ impl Topic {
         };
         let (committed, uncommitted) = (client("read_committed")?, client("read_uncommitted")?);
         let (brokers, name) = (brokers.to_owned(), name.to_owned());
-        let mut topic = Self { brokers, properties, name, partitions: Vec::new(), committed, uncommitted };
-        let (brokers, name) = (&topic.brokers, topic.name.as_str());
-        let metadata = topic.uncommitted.fetch_metadata(Some(name), ANSWER_LIMIT);
-        let metadata = metadata.map_err(|error| topic.silence(&error))?;
-        let found = metadata.topics().iter().find(|found| found.name() == name);
-        topic.partitions = found.into_iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect();
-        topic.partitions.sort_unstable();
-        match found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from) {
-            None if !topic.partitions.is_empty() => Ok(topic),
-            None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+        let topic = Self { brokers, properties, name, partitions: Mutex::default(), committed, uncommitted };
+        let (brokers, name) = (&topic.brokers, &topic.name);
+        match topic.named_to(&topic.uncommitted).map_err(|error| topic.silence(&error))? {
+            Ok(named) if !named.is_empty() => {
+                topic.lock().extend(named);
+                Ok(topic)
+            }
+            Ok(_) | Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Err(Error::Usage(format!(
                     "--output: {brokers} has no topic {name}; `make kafka` creates the topics of a local pipeline"
                 )))
             }
-            Some(code) => Err(Error::Failed(format!("the topic {name} of {brokers} cannot be read: {code}"))),
+            Err(code) => Err(Error::Failed(format!("the topic {name} of {brokers} cannot be read: {code}"))),
         }
+    }
+
+    /// The partitions that a client is told of now, or why it is told of none.
+    fn named_to(&self, client: &BaseConsumer<Heard>) -> Result<Result<BTreeSet<i32>, RDKafkaErrorCode>, KafkaError> {
+        let metadata = client.fetch_metadata(Some(&self.name), ANSWER_LIMIT)?;
+        let found = metadata.topics().iter().find(|found| found.name() == self.name);
+        Ok(match found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from) {
+            None => Ok(found.into_iter().flat_map(MetadataTopic::partitions).map(MetadataPartition::id).collect()),
+            Some(code) => Err(code),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far the topic has grown, and what is still open.
@@ -134,7 +149,7 @@ impl Topic {
     }
 
     pub(super) fn partitions(&self) -> usize {
-        self.partitions.len()
+        self.lock().len()
     }
 
     /// Reads with `threads` threads, each some of the partitions, and gives back their readers and the bytes of all
@@ -240,9 +255,15 @@ impl Topic {
 
     /// What there is now. The high watermark is asked first: whatever was before it is open or final afterwards.
     fn spans(&self) -> Result<Vec<Span>, KafkaError> {
-        self.partitions
-            .iter()
-            .map(|&partition| {
+        // Both clients: one that has not heard of a partition says that there is none, without asking anybody.
+        for client in [&self.uncommitted, &self.committed] {
+            let named = self.named_to(client)?.map_err(KafkaError::MetadataFetch)?;
+            self.lock().extend(named);
+        }
+        let partitions = self.lock().clone();
+        partitions
+            .into_iter()
+            .map(|partition| {
                 let (first, end) = self.uncommitted.fetch_watermarks(&self.name, partition, ANSWER_LIMIT)?;
                 let (_, stable) = self.committed.fetch_watermarks(&self.name, partition, ANSWER_LIMIT)?;
                 Ok(Span { partition, first, stable: stable.min(end), end })

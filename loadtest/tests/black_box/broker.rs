@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -66,6 +66,22 @@ impl Broker {
         assert!(created.iter().all(Result::is_ok), "{created:?}");
     }
 
+    /// Adds partitions until there are so many, and waits until the broker names them.
+    pub(crate) fn grow_topic(&self, name: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("a client");
+        let grown = NewPartitions::new(name, partitions as usize);
+        let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let grown = runtime.block_on(admin.create_partitions([&grown], &options)).expect("an answer");
+        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
+        let client: BaseConsumer = self.config().create().expect("a client");
+        let named = || client.fetch_metadata(Some(name), LIMIT).expect("an answer").topics()[0].partitions().len();
+        let start = Instant::now();
+        while named() < partitions as usize {
+            assert!(start.elapsed() < ANSWER_LIMIT, "{name} does not grow");
+        }
+    }
+
     /// A producer in whose transactions records can be made and left.
     pub(crate) fn producer(&self) -> Transactions {
         let mut config = self.config();
@@ -100,9 +116,14 @@ pub(crate) struct Transactions(BaseProducer);
 impl Transactions {
     /// Begins a transaction and writes these values, line `n` to partition `n` modulo `partitions`.
     pub(crate) fn write<'a>(&self, topic: &str, partitions: i32, lines: impl IntoIterator<Item = &'a String>) {
+        self.write_each(topic, lines.into_iter().zip((0..partitions).cycle()));
+    }
+
+    /// The same, each to the partition beside it.
+    pub(crate) fn write_each<'a>(&self, topic: &str, lines: impl IntoIterator<Item = (&'a String, i32)>) {
         self.0.begin_transaction().expect("begins");
-        for (line, number) in lines.into_iter().zip(0..) {
-            let record = BaseRecord::<(), String>::to(topic).payload(line).partition(number % partitions);
+        for (line, partition) in lines {
+            let record = BaseRecord::<(), String>::to(topic).payload(line).partition(partition);
             self.0.send(record).expect("room in the queue");
         }
         // Those of an abort, too, have to be in the topic.

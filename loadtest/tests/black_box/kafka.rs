@@ -1,6 +1,8 @@
 //! `verify` against topics of a real broker: what `read_committed` readers see is compared, all of it and nothing else.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 
 use crate::broker::{Broker, free_port};
 use crate::program::Ended;
@@ -45,10 +47,10 @@ fn topics_are_read_as_their_readers_do() {
     let offsets: i64 = (0..PARTITIONS).map(|partition| broker.end("out", partition)).sum();
     assert_eq!(offsets, records as i64 + 4 * i64::from(USED), "records and a marker of each transaction");
 
-    let verdict = scene.path("verdict.json");
-    let ended = verify(&scene, &address, "out", &["--json", &verdict.display().to_string()]);
+    let verdict_path = scene.path("verdict.json").display().to_string();
+    let ended = verify(&scene, &address, "out", &["--json", &verdict_path]);
     passes(&ended);
-    let verdict: serde_json::Value = serde_json::from_slice(&std::fs::read(verdict).expect("reads")).expect("JSON");
+    let verdict = read_verdict(&verdict_path);
     assert_eq!(verdict["output"]["lines"], scene.lines.len());
     assert_eq!(verdict["output"]["partitions"], PARTITIONS);
     assert_eq!(verdict["output"]["bytes"], scene.lines.iter().map(String::len).sum::<usize>());
@@ -90,6 +92,43 @@ fn topics_are_read_as_their_readers_do() {
         passes(&ended);
     });
 
+    // The topic grows after verify has looked twice, and the last event comes out in a partition that was not there before.
+    // It waits for the server, which has an event left until then.
+    broker.create_topic("grown", USED);
+    producer.write("grown", USED, others);
+    producer.commit();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let admin_address = listener.local_addr().expect("an address");
+    let backlog = &AtomicU64::new(1);
+    let (looked, has_looked) = channel();
+    let growing = &broker;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while answer(&listener, backlog.load(SeqCst)) {
+                // Nobody waits for more than the first ones.
+                let _ = looked.send(());
+            }
+        });
+        scope.spawn(move || {
+            // The third question comes after the second look.
+            (0..3).for_each(|_| has_looked.recv().expect("a question"));
+            growing.grow_topic("grown", USED + 2);
+            let producer = growing.producer();
+            producer.write_each("grown", [(last, USED + 1)]);
+            producer.commit();
+            backlog.store(0, SeqCst);
+        });
+        let admin = format!("http://{admin_address}");
+        let ended = verify(&scene, &address, "grown", &["--admin", &admin, "--json", &verdict_path]);
+        stop_answers(&admin_address);
+        passes(&ended);
+    });
+    let verdict = read_verdict(&verdict_path);
+    assert_eq!(verdict["output"]["partitions"], USED + 2);
+    assert_eq!(verdict["output"]["lines"], scene.lines.len());
+
+    // The producer above has taken the place of the first one.
+    let producer = broker.producer();
     broker.create_topic("less", PARTITIONS);
     let lost = scene.id(13);
     producer.write("less", USED, scene.lines.iter().filter(|line| !line.contains(&lost)));
@@ -97,6 +136,10 @@ fn topics_are_read_as_their_readers_do() {
     let ended = verify(&scene, &address, "less", &[]);
     fails(&ended, "missing", &[&lost]);
     alone(&ended, "missing");
+}
+
+fn read_verdict(path: &str) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(path).expect("reads")).expect("JSON")
 }
 
 fn verify(scene: &Scene, brokers: &str, topic: &str, more: &[&str]) -> Ended {
