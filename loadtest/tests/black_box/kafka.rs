@@ -92,16 +92,32 @@ fn topics_are_read_as_their_readers_do() {
         passes(&ended);
     });
 
-    // The topic grows after verify has looked twice, and the last event comes out in a partition that was not there before.
-    // It waits for the server, which has an event left until then.
+    a_topic_that_grows_is_read_in_its_new_partitions_too(&scene, &broker);
+
+    // The producers in there have taken the place of the first one.
+    let producer = broker.producer();
+    broker.create_topic("less", PARTITIONS);
+    let lost = scene.id(13);
+    producer.write("less", USED, scene.lines.iter().filter(|line| !line.contains(&lost)));
+    producer.commit();
+    let ended = verify(&scene, &address, "less", &[]);
+    fails(&ended, "missing", &[&lost]);
+    alone(&ended, "missing");
+}
+
+/// It grows after verify has looked twice, and the last event comes out in a partition that was not there before. Until then
+/// the server has an event left.
+fn a_topic_that_grows_is_read_in_its_new_partitions_too(scene: &Scene, broker: &Broker) {
     broker.create_topic("grown", USED);
+    let producer = broker.producer();
+    let (last, others) = scene.lines.split_last().expect("lines");
     producer.write("grown", USED, others);
     producer.commit();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let admin_address = listener.local_addr().expect("an address");
+    let verdict_path = scene.path("verdict.json").display().to_string();
     let backlog = &AtomicU64::new(1);
     let (looked, has_looked) = channel();
-    let growing = &broker;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while answer(&listener, backlog.load(SeqCst)) {
@@ -112,30 +128,20 @@ fn topics_are_read_as_their_readers_do() {
         scope.spawn(move || {
             // The third question comes after the second look.
             (0..3).for_each(|_| has_looked.recv().expect("a question"));
-            growing.grow_topic("grown", USED + 2);
-            let producer = growing.producer();
+            broker.grow_topic("grown", USED + 2);
+            let producer = broker.producer();
             producer.write_each("grown", [(last, USED + 1)]);
             producer.commit();
             backlog.store(0, SeqCst);
         });
         let admin = format!("http://{admin_address}");
-        let ended = verify(&scene, &address, "grown", &["--admin", &admin, "--json", &verdict_path]);
+        let ended = verify(scene, &broker.address, "grown", &["--admin", &admin, "--json", &verdict_path]);
         stop_answers(&admin_address);
         passes(&ended);
     });
     let verdict = read_verdict(&verdict_path);
     assert_eq!(verdict["output"]["partitions"], USED + 2);
     assert_eq!(verdict["output"]["lines"], scene.lines.len());
-
-    // The producer above has taken the place of the first one.
-    let producer = broker.producer();
-    broker.create_topic("less", PARTITIONS);
-    let lost = scene.id(13);
-    producer.write("less", USED, scene.lines.iter().filter(|line| !line.contains(&lost)));
-    producer.commit();
-    let ended = verify(&scene, &address, "less", &[]);
-    fails(&ended, "missing", &[&lost]);
-    alone(&ended, "missing");
 }
 
 fn read_verdict(path: &str) -> serde_json::Value {
