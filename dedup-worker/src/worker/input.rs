@@ -98,8 +98,13 @@ impl Input {
         while self.waiting < WAITING_MAX {
             let mut items = std::mem::take(&mut self.items);
             let may_be_more = self.shelf.queue.take(WAITING_MAX - self.waiting, &mut items);
+            // What was taken off the queue with an item that made a partition begin anew was read where that was before.
+            let mut begun_anew = Vec::new();
             for item in items.drain(..) {
-                self.enter(item, positions);
+                let partition = partition_of(&item);
+                if !begun_anew.contains(&partition) && self.enter(item, partition, positions) {
+                    begun_anew.push(partition);
+                }
             }
             self.items = items;
             if !may_be_more {
@@ -108,15 +113,10 @@ impl Input {
         }
     }
 
-    fn enter(&mut self, item: Item, positions: &mut Positions) {
-        let partition = match &item {
-            Item::Record(record) => record.partition(),
-            Item::End { partition, .. } | Item::OutOfRange { partition } | Item::Trouble { partition, .. } => {
-                *partition
-            }
-        };
+    /// Takes in an item of a partition; whether that is read from another place now.
+    fn enter(&mut self, item: Item, partition: u32, positions: &mut Positions) -> bool {
         let cluster = self.cluster;
-        let Some(index) = self.places.iter().position(|place| place.partition == partition) else { return };
+        let Some(index) = self.places.iter().position(|place| place.partition == partition) else { return false };
         let place = &mut self.places[index];
         place.is_heard = true;
         if let Some(trouble) = &place.trouble
@@ -137,12 +137,16 @@ impl Input {
                         self.waiting += 1;
                     }
                     Met::Proof => {}
-                    Met::Other => self.is_another_log(index, positions),
+                    Met::Other => {
+                        self.is_another_log(index, positions);
+                        return true;
+                    }
                 }
             }
             Item::End { offset, .. } => {
                 if !place.fetched.ends(offset) {
                     self.is_another_log(index, positions);
+                    return true;
                 }
             }
             Item::OutOfRange { .. } => {
@@ -158,6 +162,7 @@ impl Input {
                     self.forget(index, positions);
                 }
                 self.begin(index, begin);
+                return true;
             }
             Item::Trouble { failure, .. } => {
                 let said = failure.to_string();
@@ -167,6 +172,7 @@ impl Input {
                 }
             }
         }
+        false
     }
 
     /// The log was cut, so that where it was read to means nothing any more.
@@ -262,6 +268,13 @@ impl Input {
     /// Takes what librdkafka tells of the client.
     pub fn serve(&self) {
         self.shelf.reader.serve();
+    }
+}
+
+fn partition_of(item: &Item) -> u32 {
+    match item {
+        Item::Record(record) => record.partition(),
+        Item::End { partition, .. } | Item::OutOfRange { partition } | Item::Trouble { partition, .. } => *partition,
     }
 }
 
