@@ -48,7 +48,7 @@ pub enum Begin {
 
 /// What a record is to a [`Cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Met {
+pub(crate) enum Met {
     /// The next one, with so many before it that are not there any more.
     Next {
         /// How many.
@@ -84,7 +84,7 @@ impl Cursor {
     }
 
     /// The log does not reach to where reading began, or no longer holds it: where it begins now.
-    pub fn is_out_of_range(&mut self) -> Begin {
+    pub(crate) fn is_out_of_range(&mut self) -> Begin {
         if self.proof == Proof::Wanted {
             self.proof = Proof::Gone;
             return Begin::At(self.next_offset);
@@ -95,7 +95,7 @@ impl Cursor {
     }
 
     /// Moves to a record. The input is not transactional, so each offset follows the one before.
-    pub fn meet(&mut self, offset: u64, leader_epoch: i32, appended_ms: i64) -> Met {
+    pub(crate) fn meet(&mut self, offset: u64, leader_epoch: i32, appended_ms: i64) -> Met {
         let proof = std::mem::replace(&mut self.proof, Proof::Given);
         if proof == Proof::NotNeeded {
             self.next_offset = offset;
@@ -116,7 +116,7 @@ impl Cursor {
     }
 
     /// Whether anything was ever read of it.
-    pub fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.proof != Proof::NotNeeded
     }
 

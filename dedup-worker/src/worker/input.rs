@@ -211,12 +211,12 @@ impl Input {
     }
 
     /// Whether each partition has had its first word, or the time for it.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.opened.elapsed() > FIRST_WORD || self.places.iter().all(|place| place.is_heard)
     }
 
     /// Whether any record waits to be read.
-    pub fn has_records(&self) -> bool {
+    pub(crate) fn has_records(&self) -> bool {
         self.waiting > 0
     }
 
@@ -244,7 +244,7 @@ impl Input {
     }
 
     /// Enters how far each partition is read.
-    pub fn enter_positions(&self, positions: &mut Positions) {
+    pub(crate) fn enter_positions(&self, positions: &mut Positions) {
         for Place { read, .. } in self.places.iter().filter(|place| place.read.is_begun()) {
             let (cluster_id, topic_id) = (self.facts.cluster_id.as_bytes(), self.facts.topic_id);
             positions.advance(cluster_id, topic_id, read.leader_epoch, read.next_offset);

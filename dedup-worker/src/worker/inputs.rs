@@ -69,14 +69,14 @@ impl Inputs {
     }
 
     /// Whether what is open has said where it ends, as far as its cluster answers.
-    pub fn are_settled(&self, watches: &[Arc<Watch>]) -> bool {
+    pub(crate) fn are_settled(&self, watches: &[Arc<Watch>]) -> bool {
         let answers = |watch: &Watch| matches!(watch.state(), InputState::Ready(_));
         let open = self.open.iter().zip(watches).filter_map(|(input, watch)| Some((input.as_ref()?, watch)));
         open.into_iter().all(|(input, watch)| input.is_settled() || !answers(watch))
     }
 
     /// Whether any record waits to be read.
-    pub fn have_records(&self) -> bool {
+    pub(crate) fn have_records(&self) -> bool {
         self.open.iter().flatten().any(Input::has_records)
     }
 

@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_millis(50);
 
 /// One partition.
-pub struct Lane {
+pub(crate) struct Lane {
     plan: Arc<Plan>,
     partition: u32,
     waker: Waker,
@@ -72,7 +72,7 @@ struct Held {
 
 impl Lane {
     /// Partition `partition`, which `waker` wakes.
-    pub fn new(plan: &Arc<Plan>, partition: u32, waker: Waker, figures: &Arc<Figures>) -> Self {
+    pub(crate) fn new(plan: &Arc<Plan>, partition: u32, waker: Waker, figures: &Arc<Figures>) -> Self {
         let (plan, everybody, figures) = (Arc::clone(plan), Arc::clone(figures), figures.enter(partition));
         let (candidates, verdicts) = (Vec::new(), Vec::new());
         Self { plan, partition, waker, figures, everybody, held: None, candidates, verdicts }

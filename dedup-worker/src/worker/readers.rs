@@ -24,7 +24,7 @@ struct Shared {
 
 /// A queue of a shared client.
 #[derive(Debug)]
-pub struct Shelf {
+pub(crate) struct Shelf {
     /// Before the count of its users.
     pub(crate) queue: Queue,
     pub(crate) reader: Reader,
