@@ -81,7 +81,7 @@ miri: ## the buffer under miri; needs: rustup toolchain install nightly --compon
 bare-root: ## what installs itself, in a Debian 12 made from nothing (root, a few minutes)
 	@tests/bare-root/run
 
-kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092, left running
+kafka: ## two local Kafka clusters on 127.0.0.1:19092 and :29092 with their topics (4 lanes), left running
 	@scripts/install kafka
 	@scripts/kafka/pair start
 

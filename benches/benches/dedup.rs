@@ -10,7 +10,7 @@ use dedup::{Candidate, Index, Options, Verdict};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use wire::changelog::Genesis;
-use wire::{Digest, DigestSeed, PartitionCount, Window};
+use wire::{Digest, DigestSeed, LaneCount, Window};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,12 +34,8 @@ struct Bench {
 
 impl Bench {
     fn fill(folder: &std::path::Path) -> Self {
-        let genesis = Genesis {
-            partition_count: PartitionCount::ONE,
-            seed: DigestSeed(1),
-            window: Window::default(),
-            created_ms: NOW_MS,
-        };
+        let genesis =
+            Genesis { lanes: LaneCount::ONE, seed: DigestSeed(1), window: Window::default(), created_ms: NOW_MS };
         let partition = Index::open(folder, &genesis, LogId([1; 16]), &Options::default()).expect("an index");
         let rng = SmallRng::seed_from_u64(7);
         let mut bench =

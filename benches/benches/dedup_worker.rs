@@ -1,10 +1,15 @@
-//! Row `dedup_worker`: events a second of one `dedup-worker run` that catches up with a filled input, beside a program
-//! that does the same and decides nothing: reads, copies key, headers and value into Kafka transactions of the same
-//! size, commits.
+//! Rows `dedup_worker` and `dedup_worker_p8`, `_p64`, `_p256`: events a second of one `dedup-worker run` that catches up
+//! with a filled input, beside a program that does the same and decides nothing: reads, copies key, headers and value into
+//! Kafka transactions of the same size, commits.
 //!
-//! One real broker, 8 partitions, events of 500 bytes, one in a hundred a repeat; all programs share the machine. The
-//! worker's secondary is left out, as for the floor. Each starts with empty topics and is measured from its first
-//! commit to its last, by turns; the figures are medians. After every round each event must be in the output once.
+//! One real broker, 8 lanes, events of 500 bytes, one in a hundred a repeat; all programs share the machine. The worker's
+//! secondary is left out, as for the floor. Each starts with empty topics and is measured from its first commit to its last,
+//! by turns; the figures are medians. After every round each event must be in the output once.
+//!
+//! In `dedup_worker` there are 8 partitions, and the floor copies each record to the partition that it came from. In the
+//! others there are as many as their name says, and the floor keeps the worker's rule: the records of a transaction go to
+//! one partition of a lane, another one each time. What 256 partitions cost beside 8 is printed. A row's name as an argument
+//! runs that one alone.
 //!
 //! The floor uses rdkafka as its documentation shows it: threads with a consumer and a transactional producer each, so that
 //! one works while another commits. How many threads are best depends on the machine, so several numbers take turns
@@ -29,10 +34,10 @@ use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PARTITIONS: u32 = 8;
+const LANES: u32 = 8;
 const RECORDS: u64 = 2_000_000;
 const ROUNDS: usize = 3;
-/// Threads of the floor; each has as many partitions as any other.
+/// Threads of the floor; each has as many lanes as any other.
 const FLOOR_THREADS: [u32; 3] = [2, 4, 8];
 /// Records of a transaction, the worker's own default.
 const BATCH: usize = 20_000;
@@ -42,36 +47,68 @@ const FLOOR_OUTPUT: &str = "floor";
 const LIMIT: Duration = Duration::from_mins(3);
 const SETTLE: Duration = Duration::from_secs(30);
 
+/// What is measured.
+#[derive(Clone, Copy)]
+struct Shape {
+    row: &'static str,
+    cpu_row: &'static str,
+    partitions: u32,
+    /// Whether the floor's transactions go to one partition each.
+    to_one: bool,
+}
+
+const SHAPES: [Shape; 4] = [
+    Shape { row: "dedup_worker", cpu_row: "dedup_worker_cpu", partitions: 8, to_one: false },
+    Shape { row: "dedup_worker_p8", cpu_row: "dedup_worker_p8_cpu", partitions: 8, to_one: true },
+    Shape { row: "dedup_worker_p64", cpu_row: "dedup_worker_p64_cpu", partitions: 64, to_one: true },
+    Shape { row: "dedup_worker_p256", cpu_row: "dedup_worker_p256_cpu", partitions: 256, to_one: true },
+];
+
 fn main() {
     if let Some(role) = server::role() {
-        let arguments = role.strip_prefix("floor ").and_then(|rest| rest.split_once(' '));
-        let (address, threads) = arguments.unwrap_or_else(|| panic!("no role {role}"));
-        floor(address, threads.parse().expect("a number of threads"));
+        let words: Vec<&str> = role.split(' ').collect();
+        let ["floor", address, threads, partitions, to_one] = words[..] else { panic!("no role {role}") };
+        let number = |text: &str| text.parse().expect("a number");
+        floor(address, number(threads), number(partitions), to_one == "to-one");
         return;
     }
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
-    broker.make_anew(&[EVENTS], PARTITIONS);
-    let different = fill(&broker);
+    let mut rates = Vec::new();
+    for shape in SHAPES.into_iter().filter(|shape| named.is_empty() || named.iter().any(|name| name == shape.row)) {
+        rates.push((shape.row, measure(&broker, shape)));
+    }
+    let rate = |name: &str| rates.iter().find(|(row, _)| *row == name).map(|(_, rate)| *rate);
+    if let (Some(few), Some(many)) = (rate("dedup_worker_p8"), rate("dedup_worker_p256")) {
+        println!("256 partitions over 8: {:.3}", many / few);
+    }
+}
+
+/// Measures one, keeps its rows, and gives its rate.
+fn measure(broker: &Broker, shape: Shape) -> f64 {
+    broker.make_anew(&[EVENTS], shape.partitions);
+    let different = fill(broker, shape.partitions);
     // Java compiles what is used often while it runs; nobody is to pay for that.
-    floor_round(&broker, FLOOR_THREADS[0]);
+    floor_round(broker, shape, FLOOR_THREADS[0]);
     let (mut workers, mut floors) = (Vec::new(), FLOOR_THREADS.map(|_| Vec::new()));
     for _ in 0..ROUNDS {
-        workers.push(worker_round(&broker, different));
+        workers.push(worker_round(broker, shape, different));
         for (rounds, threads) in floors.iter_mut().zip(FLOOR_THREADS) {
-            rounds.push(floor_round(&broker, threads));
+            rounds.push(floor_round(broker, shape, threads));
         }
     }
     let worker = Round::median(&workers);
     let floors: Vec<Round> = floors.iter().map(|rounds| Round::median(rounds)).collect();
-    println!("worker: {worker}");
+    println!("{}: {worker}", shape.row);
     for (floor, threads) in floors.iter().zip(FLOOR_THREADS) {
         println!("floor with {threads} threads: {floor}");
     }
     let floor = floors.iter().max_by(|one, other| one.rate.total_cmp(&other.rate)).expect("at least one");
     record::keep(&[
-        Row { name: "dedup_worker", value: worker.rate, unit: "events/s", floor: Some(floor.rate) },
-        Row { name: "dedup_worker_cpu", value: worker.cpu_us, unit: "us/event", floor: Some(floor.cpu_us) },
+        Row { name: shape.row, value: worker.rate, unit: "events/s", floor: Some(floor.rate) },
+        Row { name: shape.cpu_row, value: worker.cpu_us, unit: "us/event", floor: Some(floor.cpu_us) },
     ]);
+    worker.rate
 }
 
 /// What a round showed.
@@ -100,13 +137,13 @@ impl std::fmt::Display for Round {
 }
 
 /// Fills the input; how many different events there are.
-fn fill(broker: &Broker) -> u64 {
+fn fill(broker: &Broker, partitions: u32) -> u64 {
     let producer: Sender =
         broker.client().set("compression.type", "lz4").set("linger.ms", "20").create().expect("a producer");
     let (numbers, different) = traffic::numbers(RECORDS);
     for number in numbers {
         let event = traffic::event(number);
-        let partition = traffic::partition(&event, PARTITIONS);
+        let partition = traffic::partition(&event, partitions);
         kafka::send(&producer, kafka::record_of(EVENTS, partition, &event));
     }
     kafka::settle(&producer);
@@ -114,8 +151,9 @@ fn fill(broker: &Broker) -> u64 {
 }
 
 /// One round of the worker.
-fn worker_round(broker: &Broker, different: u64) -> Round {
-    broker.make_anew(&[EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED], PARTITIONS);
+fn worker_round(broker: &Broker, shape: Shape, different: u64) -> Round {
+    broker.make_anew(&[EVENTS_DEDUPED, EVENTS_REJECTED], shape.partitions);
+    broker.make_anew(&[EVENTS_INDEX], LANES);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
     let worker = start(broker, folder.path());
     let done = || worker.metric("dedup_published_events_total") + worker.metric("dedup_duplicate_events_total");
@@ -128,7 +166,7 @@ fn worker_round(broker: &Broker, different: u64) -> Round {
     let broker_used = broker.processor_time().saturating_sub(before.1);
     drop(worker);
     let mut seen = vec![false; different as usize];
-    let count = broker.read(EVENTS_DEDUPED, PARTITIONS, |record| {
+    let count = broker.read(EVENTS_DEDUPED, shape.partitions, |record| {
         let number = traffic::number(record.key().expect("a key")).expect("an event of this bench");
         assert!(!std::mem::replace(&mut seen[number as usize], true), "event {number} came out twice");
     });
@@ -150,20 +188,24 @@ fn start(broker: &Broker, folder: &Path) -> Program {
 }
 
 /// One round of the floor, in a process of its own, which tells its figures.
-fn floor_round(broker: &Broker, threads: u32) -> Round {
-    broker.make_anew(&[FLOOR_OUTPUT], PARTITIONS);
+fn floor_round(broker: &Broker, Shape { partitions, to_one, .. }: Shape, threads: u32) -> Round {
+    broker.make_anew(&[FLOOR_OUTPUT], partitions);
     let before = broker.processor_time();
-    let figures = server::ask_once(&format!("floor {} {threads}", broker.address));
+    let rule = if to_one { "to-one" } else { "as-it-came" };
+    let figures = server::ask_once(&format!("floor {} {threads} {partitions} {rule}", broker.address));
     let broker_used = broker.processor_time().saturating_sub(before);
-    let count = broker.read(FLOOR_OUTPUT, PARTITIONS, |_| ());
+    let count = broker.read(FLOOR_OUTPUT, partitions, |_| ());
     assert_eq!(count, RECORDS, "every record was copied");
     Round { rate: figures[0], cpu_us: figures[1], broker_cpu_us: broker_used.as_secs_f64() * 1e6 / RECORDS as f64 }
 }
 
 /// The floor: prints its rate and its processor time a record.
-fn floor(address: &str, threads: u32) {
+fn floor(address: &str, threads: u32, partitions: u32, to_one: bool) {
     let spans: Vec<Span> = thread::scope(|scope| {
-        let copies: Vec<_> = (0..threads).map(|thread| scope.spawn(move || copy(address, thread, threads))).collect();
+        // A thread's partitions are those of its lanes.
+        let of = |thread: u32| (0..partitions).filter(|p| p % threads == thread).collect::<Vec<_>>();
+        let copies: Vec<_> =
+            (0..threads).map(|thread| scope.spawn(move || copy(address, thread, &of(thread), to_one))).collect();
         copies.into_iter().map(|copy| copy.join().expect("no panic")).collect()
     });
     let begun = spans.iter().map(|span| span.begun).min().expect("at least one thread");
@@ -185,10 +227,9 @@ struct Span {
 }
 
 /// Copies a share of the partitions.
-fn copy(address: &str, thread: u32, threads: u32) -> Span {
-    let partitions = (0..PARTITIONS).filter(|partition| partition % threads == thread);
-    let share = partitions.clone().count();
-    let consumer = kafka::reader(address, EVENTS, partitions, false);
+fn copy(address: &str, thread: u32, partitions: &[u32], to_one: bool) -> Span {
+    let consumer = kafka::reader(address, EVENTS, partitions.iter().copied(), false);
+    let mut turns = partitions.iter().copied().cycle();
     let mut config: ClientConfig = kafka::client(address);
     config
         .set("transactional.id", format!("floor-{thread}"))
@@ -200,9 +241,10 @@ fn copy(address: &str, thread: u32, threads: u32) -> Span {
     let producer: Sender = config.create().expect("a producer");
     producer.init_transactions(SETTLE).expect("a transactional id");
     let (mut ends, mut span) = (0, None::<Span>);
-    while ends < share {
+    while ends < partitions.len() {
         producer.begin_transaction().expect("a transaction");
-        let (count, ended) = copy_batch(&consumer, &producer);
+        let to = turns.next().filter(|_| to_one);
+        let (count, ended) = copy_batch(&consumer, &producer, to);
         ends += ended;
         commit(&producer);
         let now = Instant::now();
@@ -213,8 +255,9 @@ fn copy(address: &str, thread: u32, threads: u32) -> Span {
     span.expect("at least one batch")
 }
 
-/// Hands one batch over: how many records, and how many partitions ended.
-fn copy_batch(consumer: &BaseConsumer, producer: &Sender) -> (u64, usize) {
+/// Hands one batch over, to one partition or to those that the records came from: how many records, and how many
+/// partitions ended.
+fn copy_batch(consumer: &BaseConsumer, producer: &Sender, to: Option<u32>) -> (u64, usize) {
     let (mut count, mut ends) = (0, 0);
     while count < BATCH as u64 {
         let record = match consumer.poll(Duration::from_millis(20)) {
@@ -228,7 +271,8 @@ fn copy_batch(consumer: &BaseConsumer, producer: &Sender) -> (u64, usize) {
         };
         let (key, value) = (record.key().expect("a key"), record.payload().expect("a value"));
         let headers = record.headers().map(BorrowedHeaders::detach).expect("headers");
-        let copy = BaseRecord::to(FLOOR_OUTPUT).partition(record.partition()).key(key).payload(value).headers(headers);
+        let to = to.map_or(record.partition(), u32::cast_signed);
+        let copy = BaseRecord::to(FLOOR_OUTPUT).partition(to).key(key).payload(value).headers(headers);
         producer.send(copy).map_err(|(error, _)| error).expect("there is room for a batch");
         count += 1;
     }

@@ -1,9 +1,10 @@
-//! Row `drain`: records a second that `tapi run` carries from a full local buffer to a real Kafka cluster, beside a plain
+//! Rows `drain` and `drain_p256`: records a second that `tapi run` carries from a full local buffer to a real Kafka cluster, beside a plain
 //! rdkafka producer with the same settings that has the same records in memory.
 //!
-//! One real broker, 8 partitions, records of 500 bytes with their key and two headers; all programs share the machine.
+//! One real broker, 8 lanes, 8 partitions or 256, records of 500 bytes with their key and two headers; all programs share the
+//! machine.
 //! Both take turns, each on a fresh topic, and are measured from the first acknowledgement to the last; the figures are
-//! medians. After every round each record must be in its partition once.
+//! medians. After every round each record must be in its partition once. A row's name as an argument runs that one alone.
 
 use std::path::Path;
 use std::thread;
@@ -16,13 +17,13 @@ use benches::record::{self, Row, median};
 use benches::{machine, server, traffic};
 use local_buffer::AppendError;
 use rdkafka::producer::Producer as _;
-use wire::topic::{EVENTS, EVENTS_REJECTED};
+use wire::topic::{EVENTS, EVENTS_INDEX, EVENTS_REJECTED};
 use wire::{MessageId, SourceId, envelope};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PARTITIONS: u32 = 8;
+const LANES: u32 = 8;
 const RECORDS: u64 = 1_500_000;
 const ROUNDS: usize = 3;
 /// What `tapi` has by default.
@@ -30,30 +31,48 @@ const LINGER_MS: u64 = 20;
 const LIMIT: Duration = Duration::from_mins(3);
 const ACKNOWLEDGED: &str = r#"tapi_forward_records_total{cluster="primary"}"#;
 
+/// Each row, that of its processor time, and its partitions.
+const SHAPES: [(&str, &str, u32); 2] = [("drain", "drain_cpu", 8), ("drain_p256", "drain_p256_cpu", 256)];
+
 fn main() {
     if let Some(role) = server::role() {
-        let address = role.strip_prefix("floor ").unwrap_or_else(|| panic!("no role {role}"));
-        floor(address);
+        let words: Vec<&str> = role.split(' ').collect();
+        let ["floor", address, partitions] = words[..] else { panic!("no role {role}") };
+        floor(address, partitions.parse().expect("a number"));
         return;
     }
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_meant = |row: &str| named.is_empty() || named.iter().any(|name| name == row);
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
+    let mut rates = Vec::new();
+    for (row, cpu_row, partitions) in SHAPES.into_iter().filter(|(row, ..)| is_meant(row)) {
+        rates.push(measure(&broker, row, cpu_row, partitions));
+    }
+    if let [few, many] = rates[..] {
+        println!("256 partitions over 8: {:.3}", many / few);
+    }
+}
+
+/// Measures one, keeps its rows, and gives its rate.
+fn measure(broker: &Broker, row: &'static str, cpu_row: &'static str, partitions: u32) -> f64 {
     let (mut drains, mut floors) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        floors.push(floor_round(&broker));
-        drains.push(drain_round(&broker));
+        floors.push(floor_round(broker, partitions));
+        drains.push(drain_round(broker, partitions));
     }
     let figures = |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
     let (rate, cpu) = (|round: &Round| round.rate, |round: &Round| round.cpu_us);
-    for (name, rounds) in [("floor", &floors), ("drain", &drains)] {
+    for (name, rounds) in [("floor", &floors), (row, &drains)] {
         let (rate, cpu) = (figures(rounds, rate), figures(rounds, cpu));
         println!("{name}: {rate:.0} records/s, {cpu:.2} us of processor time each");
     }
     let (value, floor) = (figures(&drains, rate), Some(figures(&floors, rate)));
     let (value_cpu, floor_cpu) = (figures(&drains, cpu), Some(figures(&floors, cpu)));
     record::keep(&[
-        Row { name: "drain", value, unit: "records/s", floor },
-        Row { name: "drain_cpu", value: value_cpu, unit: "us/record", floor: floor_cpu },
+        Row { name: row, value, unit: "records/s", floor },
+        Row { name: cpu_row, value: value_cpu, unit: "us/record", floor: floor_cpu },
     ]);
+    value
 }
 
 /// What a round showed.
@@ -63,8 +82,9 @@ struct Round {
 }
 
 /// One round of the drain: the buffer was filled by nobody's leave but the library's, then `tapi run` finds it full.
-fn drain_round(broker: &Broker) -> Round {
-    broker.make_anew(&[EVENTS, EVENTS_REJECTED], PARTITIONS);
+fn drain_round(broker: &Broker, partitions: u32) -> Round {
+    broker.make_anew(&[EVENTS, EVENTS_REJECTED], partitions);
+    broker.make_anew(&[EVENTS_INDEX], LANES);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
     fill(folder.path());
     let mut command = program::command("tapi");
@@ -82,7 +102,7 @@ fn drain_round(broker: &Broker) -> Round {
     program::wait_until("everything is acknowledged", LIMIT, || done() >= RECORDS);
     let (elapsed, used) = (begun.elapsed(), tapi.processor_time().saturating_sub(used));
     drop(tapi);
-    broker.check_events(PARTITIONS, RECORDS);
+    broker.check_events(partitions, RECORDS);
     let records = (RECORDS - first) as f64;
     Round { rate: records / elapsed.as_secs_f64(), cpu_us: used.as_secs_f64() * 1e6 / records }
 }
@@ -112,16 +132,16 @@ fn fill(data: &Path) {
 }
 
 /// One round of the floor, in a process of its own, which tells its figures.
-fn floor_round(broker: &Broker) -> Round {
-    broker.make_anew(&[EVENTS], PARTITIONS);
-    let figures = server::ask_once(&format!("floor {}", broker.address));
-    broker.check_events(PARTITIONS, RECORDS);
+fn floor_round(broker: &Broker, partitions: u32) -> Round {
+    broker.make_anew(&[EVENTS], partitions);
+    let figures = server::ask_once(&format!("floor {} {partitions}", broker.address));
+    broker.check_events(partitions, RECORDS);
     Round { rate: figures[0], cpu_us: figures[1] }
 }
 
 /// The floor: prints its rate and its processor time a record.
-fn floor(address: &str) {
-    let events = traffic::placed(RECORDS, PARTITIONS);
+fn floor(address: &str, partitions: u32) {
+    let events = traffic::placed(RECORDS, partitions);
     let cluster = ::kafka::Cluster::new("tapi", "primary", address, service::Properties::default());
     let sending = Sending::Together { linger_ms: LINGER_MS };
     let producer: Sender = cluster.sending(sending).create().expect("a producer");

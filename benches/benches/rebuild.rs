@@ -1,7 +1,7 @@
 //! Row `rebuild_read`: digests a second of `dedup-worker rebuild` over a filled `events.index`, beside a program that just
 //! reads that topic with rdkafka.
 //!
-//! One real broker, 8 partitions, 40 million digests over the window's 28 days. Both are whole processes, from their
+//! One real broker, 8 lanes, 40 million digests over the window's 28 days. Both are whole processes, from their
 //! start to their end, and take turns; the figures are medians. After the rebuilds ids are looked up in the index that
 //! was made: each known one must be known, each unknown one must not.
 
@@ -87,7 +87,7 @@ fn check(broker: &Broker, changelog: &Changelog, data: &Path) {
     println!("opening what was rebuilt: {:.0} ns an identity", begun.elapsed().as_secs_f64() * 1e9 / DIGESTS as f64);
     let is_known = |number| {
         let id = changelog::message_id(number);
-        let index = &indexes[changelog::partition(&id, PARTITIONS) as usize];
+        let index = &indexes[changelog::lane(&id, PARTITIONS) as usize];
         index.lookup(changelog::digest(&id)).expect("the index can be read").is_some()
     };
     for number in (0..DIGESTS).step_by(LOOKUPS_PERIOD) {

@@ -1,10 +1,10 @@
 //! Rows `takeover_10m_s` and `takeover_10m_old_index_s`: seconds from the moment in which the group gives a worker the
-//! partition of one that was killed with -9 to the first event that the new owner commits there.
+//! lane of one that was killed with -9 to the first event that the new owner commits there.
 //!
-//! One real broker, two partitions with 10 million identities each, over the window's 28 days; two workers with a
-//! partition each. In the first case the new owner has never had the partition, as a worker on another host: it replays
-//! the whole changelog. In the second it has an index of its own from an earlier time. Events are waiting in the
-//! partition; a repeat among them must not come out. Both have to stay below five seconds.
+//! One real broker, two lanes with 10 million identities each, over the window's 28 days; two workers with a lane each.
+//! Each topic has as many partitions. In the first case the new owner has never had the lane, as a worker on another
+//! host: it replays the whole changelog. In the second it has an index of its own from an earlier time. Events are
+//! waiting in the lane; a repeat among them must not come out. Both have to stay below five seconds.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ const TAKEOVER_MAX: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
 /// What a worker says when the group gives it partitions.
 const GIVEN: &str = "the group gives this worker partitions";
-const RUNNING: &str = "dedup_partitions_running";
+const RUNNING: &str = "dedup_lanes_running";
 
 fn main() {
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
@@ -89,8 +89,7 @@ impl Scene {
         self.wait_for(partition, &before);
         let given_before = given(heir).len();
         owner.kill();
-        let repeat =
-            (0..u64::MAX).map(changelog::message_id).find(|id| changelog::partition(id, PARTITIONS) == partition);
+        let repeat = (0..u64::MAX).map(changelog::message_id).find(|id| changelog::lane(id, PARTITIONS) == partition);
         let repeat = repeat.expect("an id of that partition");
         self.produce(&repeat, partition);
         let event = self.produce_new(partition);
@@ -109,7 +108,7 @@ impl Scene {
         loop {
             self.number += 1;
             let id = changelog::message_id(self.number);
-            if changelog::partition(&id, PARTITIONS) == partition {
+            if changelog::lane(&id, PARTITIONS) == partition {
                 self.produce(&id, partition);
                 return id;
             }

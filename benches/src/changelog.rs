@@ -1,11 +1,12 @@
-//! A topic `events.index` as a worker leaves it: for each partition a genesis, then batches over the window's days.
+//! A topic `events.index` as a worker leaves it: for each lane a genesis, then batches over the window's days.
 
 use rdkafka::producer::BaseRecord;
-use wire::changelog::{Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
-use wire::partition::partition_of;
+use wire::changelog::{
+    Chain, Genesis, Link, Moved, Output, checksum_of, encode_batch, encode_checkpoint, encode_genesis,
+};
 use wire::topic::EVENTS_INDEX;
 use wire::window::DAY_MS;
-use wire::{Bucket, Digest, DigestSeed, MessageId, PartitionCount, SourceId, Window};
+use wire::{Bucket, Digest, DigestSeed, LaneCount, MessageId, SourceId, Window};
 
 use crate::kafka::{self, Broker, Sender};
 use crate::record::now_ms;
@@ -21,11 +22,11 @@ const SEED: DigestSeed = DigestSeed(0x5eed);
 /// What was written.
 #[derive(Debug, Clone, Copy)]
 pub struct Changelog {
-    /// What each partition begins with.
+    /// What each lane begins with.
     pub genesis: Genesis,
-    /// Identities of all partitions.
+    /// Identities of all lanes.
     pub digests: u64,
-    /// Records of all partitions.
+    /// Records of all lanes.
     pub records: u64,
 }
 
@@ -34,13 +35,13 @@ pub fn message_id(number: u64) -> String {
     format!("{number:012}-ajs-next")
 }
 
-/// The partition of a messageId.
+/// The lane of a messageId.
 ///
 /// # Panics
-/// Where there are no partitions.
-pub fn partition(id: &str, partitions: u32) -> u32 {
+/// Where there are no lanes.
+pub fn lane(id: &str, lanes: u32) -> u32 {
     let id = MessageId::try_new(id.as_bytes()).expect("an id of an allowed length");
-    partition_of(id, PartitionCount::try_new(partitions).expect("at least one partition"))
+    LaneCount::try_new(lanes).expect("at least one lane").lane_of(id)
 }
 
 /// The digest of the identity with this messageId.
@@ -58,39 +59,44 @@ impl Changelog {
     ///
     /// # Panics
     /// Where the broker does not take them.
-    pub fn fill(broker: &Broker, partitions: u32, digests: u64) -> Self {
-        broker.make_anew(&[EVENTS_INDEX], partitions);
+    pub fn fill(broker: &Broker, lanes: u32, digests: u64) -> Self {
+        broker.make_anew(&[EVENTS_INDEX], lanes);
         let mut config = broker.client();
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "5");
         let producer = config.create().expect("a producer");
-        let partition_count = PartitionCount::try_new(partitions).expect("at least one partition");
         let window = Window::default();
         let first_ms = now_ms() - ((DAYS - 1) * DAY_MS).cast_signed();
-        let genesis = Genesis { partition_count, seed: SEED, window, created_ms: first_ms };
-        let mut filler =
-            Filler { producer, batches: vec![Vec::new(); partitions as usize], record: Vec::new(), records: 0 };
-        for partition in 0..partitions {
-            filler.send(partition, |record| encode_genesis(record, partition, &genesis));
+        let lane_count = LaneCount::try_new(lanes).expect("at least one lane");
+        let genesis = Genesis { lanes: lane_count, seed: SEED, window, created_ms: first_ms };
+        let mut filler = Filler {
+            producer,
+            batches: vec![Vec::new(); lanes as usize],
+            chains: vec![Chain::default(); lanes as usize],
+            record: Vec::new(),
+            records: 0,
+        };
+        for lane in 0..lanes {
+            filler.send(lane, |record, chain| encode_genesis(record, lane, chain, &genesis));
         }
         let mut clock_ms = first_ms;
         for number in 0..digests {
             let day_ms = first_ms + (number * DAYS / digests * DAY_MS).cast_signed();
             if day_ms != clock_ms {
-                (0..partitions).for_each(|partition| filler.batch(partition, clock_ms));
+                (0..lanes).for_each(|lane| filler.batch(lane, clock_ms));
                 clock_ms = day_ms;
             }
             let id = message_id(number);
-            let partition = partition(&id, partitions);
-            let batch = &mut filler.batches[partition as usize];
+            let lane = lane(&id, lanes);
+            let batch = &mut filler.batches[lane as usize];
             batch.push((digest(&id), window.at(clock_ms)));
             if batch.len() == BATCH {
-                filler.batch(partition, clock_ms);
+                filler.batch(lane, clock_ms);
             }
         }
-        for partition in 0..partitions {
-            filler.batch(partition, clock_ms);
+        for lane in 0..lanes {
+            filler.batch(lane, clock_ms);
             let checkpoint = wire::changelog::Checkpoint { genesis, positions: Vec::new(), clock_ms };
-            filler.send(partition, |record| encode_checkpoint(record, partition, &checkpoint));
+            filler.send(lane, |record, chain| encode_checkpoint(record, lane, chain, &checkpoint));
         }
         kafka::settle(&filler.producer);
         Self { genesis, digests, records: filler.records }
@@ -100,25 +106,33 @@ impl Changelog {
 struct Filler {
     producer: Sender,
     batches: Vec<Vec<(Digest, Bucket)>>,
+    /// What the next record of each lane names. No transaction leaves a mark between them.
+    chains: Vec<Chain>,
     record: Vec<u8>,
     records: u64,
 }
 
 impl Filler {
-    fn batch(&mut self, partition: u32, clock_ms: i64) {
-        let mut entries = std::mem::take(&mut self.batches[partition as usize]);
+    fn batch(&mut self, lane: u32, clock_ms: i64) {
+        let mut entries = std::mem::take(&mut self.batches[lane as usize]);
         if !entries.is_empty() {
-            let output = OutputRange::default();
-            self.send(partition, |record| encode_batch(record, partition, clock_ms, &[], output, &entries));
+            let moved = Moved { positions: &[], is_all: true };
+            self.send(lane, |record, chain| {
+                encode_batch(record, (lane, chain), clock_ms, moved, Output::None, &entries);
+            });
         }
         entries.clear();
-        self.batches[partition as usize] = entries;
+        self.batches[lane as usize] = entries;
     }
 
-    fn send(&mut self, partition: u32, encode: impl FnOnce(&mut Vec<u8>)) {
+    fn send(&mut self, lane: u32, encode: impl FnOnce(&mut Vec<u8>, Chain)) {
         self.record.clear();
-        encode(&mut self.record);
-        let record = BaseRecord::<(), _>::to(EVENTS_INDEX).partition(partition.cast_signed()).payload(&self.record);
+        let chain = &mut self.chains[lane as usize];
+        encode(&mut self.record, *chain);
+        let end = chain.before.map_or(0, |link| link.end) + 1;
+        // Each has all positions, which is none.
+        *chain = Chain { before: Some(Link { end, checksum: checksum_of(&self.record) }), checkpoint: Some(end) };
+        let record = BaseRecord::<(), _>::to(EVENTS_INDEX).partition(lane.cast_signed()).payload(&self.record);
         kafka::send(&self.producer, record);
         self.records += 1;
     }

@@ -178,6 +178,33 @@ pub fn reader(address: &str, topic: &str, partitions: impl Iterator<Item = u32>,
     consumer
 }
 
+/// A consumer of a topic from its end on, as it is once the consumer has found it, under `read_committed`.
+///
+/// # Panics
+/// Where it does not find the end of each partition.
+pub fn tail(address: &str, topic: &str, partitions: u32) -> BaseConsumer {
+    let mut config = client(address);
+    config
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("fetch.wait.max.ms", "100");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition.cast_signed(), Offset::End).expect("a partition");
+    }
+    consumer.assign(&list).expect("partitions are assigned");
+    let mut ends = 0;
+    while ends < partitions {
+        if let Err(KafkaError::PartitionEOF(_)) = consumer.poll(STALL).expect("the end of a partition") {
+            ends += 1;
+        }
+    }
+    consumer
+}
+
 /// An event as a record of `topic`.
 pub fn record_of<'a>(topic: &'a str, partition: u32, event: &'a Event) -> BaseRecord<'a, str, [u8]> {
     let received = event.received_at_ms.to_string();

@@ -31,6 +31,36 @@ pub fn processor_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 
+/// Threads of a process.
+///
+/// # Panics
+/// Where it does not run.
+pub fn threads(pid: u32) -> u64 {
+    status(pid, "Threads:")
+}
+
+/// Bytes of a process that are in memory.
+///
+/// # Panics
+/// Where it does not run.
+pub fn resident_bytes(pid: u32) -> u64 {
+    status(pid, "VmRSS:") * 1024
+}
+
+/// Descriptors that a process has open.
+///
+/// # Panics
+/// Where it does not run, or is somebody else's.
+pub fn descriptors(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count() as u64
+}
+
+fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in the status of {pid}"))
+}
+
 /// Processor time of this process so far.
 pub fn own_processor_time() -> Duration {
     processor_time(id())

@@ -44,7 +44,7 @@ impl Program {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let begun = Instant::now();
         let admin = loop {
-            if let Some(address) = ready(log) {
+            if let Some(address) = said(log, "admin") {
                 break address;
             }
             let ended = child.try_wait().expect("a child").is_some();
@@ -53,6 +53,20 @@ impl Program {
             thread::sleep(POLL);
         };
         Self { child, log: log.to_owned(), admin }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address that it says it listens on under this name, as `ingest=127.0.0.1:8080` in the line that says that it is
+    /// ready.
+    ///
+    /// # Panics
+    /// Where it says none.
+    pub fn address(&self, name: &str) -> SocketAddr {
+        said(&self.log, name).unwrap_or_else(|| panic!("no {name} in\n{}", self.log()))
     }
 
     /// Processor time so far.
@@ -92,11 +106,11 @@ impl Drop for Program {
     }
 }
 
-/// The address behind `admin=` in the line that says `ready`.
-fn ready(log: &Path) -> Option<SocketAddr> {
+/// The address behind a name and `=` in the line that says `ready`.
+fn said(log: &Path, name: &str) -> Option<SocketAddr> {
     let lines = BufReader::new(File::open(log).ok()?).lines().map_while(Result::ok);
     let line = lines.into_iter().find(|line| line.contains(" ready ") && line.contains("admin="))?;
-    line.split_whitespace().find_map(|word| word.strip_prefix("admin=")?.parse().ok())
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }
 
 /// Waits until `is_so`, looking every few milliseconds.

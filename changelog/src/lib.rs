@@ -24,8 +24,12 @@
 //! | a newer program wrote the state | `NewerFormat` | the same |
 //!
 //! A *log* is refused, by [`RestoreError`], where it holds records and no genesis, two geneses, a beginning inside the window
-//! although there is no state that knows what came before, a rebuild that was not finished, or a record that cannot be
-//! read. Nobody but a person can say what is to become of it.
+//! although there is no state that knows what came before, a rebuild that was not finished, a record that cannot be read,
+//! or a hole: a record that names another one before it than lies there, or a checkpoint that is none. Nobody but a person can
+//! say what is to become of it.
+//!
+//! A record has the positions that moved. So reading begins at the newest record before the state's mark that has all of
+//! them, which the record under the mark names.
 //!
 //! [`Positions`] say how far inputs have been read; the [`Clock`] says how far the window has moved.
 //!
@@ -35,10 +39,10 @@ mod clock;
 mod contradiction;
 mod log;
 mod mistrust;
+mod passage;
 mod positions;
 mod restore;
 mod state;
-pub mod unfinished;
 
 pub use clock::{Clock, InputId, Moved, Now, Reached};
 pub use contradiction::{Contradiction, News};
@@ -46,6 +50,6 @@ pub use log::{Log, LogId, Placed, Point, Start};
 pub use mistrust::Mistrust;
 pub use positions::Positions;
 pub use restore::{
-    Beginning, ErrorOf, Newest, Progress, RestoreError, Restored, Tell, each, first, genesis, newest, restore,
+    Beginning, ErrorOf, First, Newest, Progress, RestoreError, Restored, Tell, each, first, genesis, newest, restore,
 };
 pub use state::{Applied, Said, State, Undecodable};

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
-use wire::changelog::Position;
+use wire::changelog::Chain;
 
-use crate::unfinished::is_marked;
-use crate::{Applied, Clock, Log, Mistrust, Placed, Positions, Said, Start, State, Undecodable};
+use crate::passage::{Hole, Passage};
+use crate::{Applied, Clock, Log, Mistrust, Placed, Point, Positions, Said, Start, State, Undecodable};
 
 /// A state at the end of its log.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Restored<S> {
     pub state: S,
     /// How far the inputs have been read.
     pub positions: Positions,
+    /// What the next record of the log is to name.
+    pub chain: Chain,
     /// The window's clock at the newest record, milliseconds since the Unix epoch; `None` where there is only a genesis.
     pub clock_ms: Option<i64>,
     /// When the genesis was made, where it was among what was replayed, by whichever clock has it earlier.
@@ -110,6 +112,22 @@ pub enum RestoreError<L, S> {
         /// Its version.
         version: u8,
     },
+    /// An older program wrote a record, and this one does not read it.
+    #[error(
+        "was written by an older version of this program, in format {version}, at {at}, which is not read any more"
+    )]
+    Older {
+        /// Its offset.
+        at: u64,
+        /// Its version.
+        version: u8,
+    },
+    /// A record names another one before it than lies there, or a checkpoint that is none.
+    #[error("has a hole before {at}: that record does not follow the one before it")]
+    Hole {
+        /// Its offset.
+        at: u64,
+    },
     /// Whoever was told of the progress said so.
     #[error("stopped")]
     Stopped,
@@ -126,8 +144,10 @@ pub type Tell<'t> = &'t mut dyn FnMut(Progress) -> ControlFlow<()>;
 pub struct Newest {
     /// How far the inputs have been read.
     pub positions: Positions,
-    /// The window's clock, milliseconds since the Unix epoch.
+    /// The window's clock, milliseconds since the Unix epoch; of a genesis alone: when it was made.
     pub clock_ms: i64,
+    /// Whether the log is being made again from something else, or that was interrupted.
+    pub is_unfinished: bool,
 }
 
 /// Offsets before the end among which the newest record is looked for first: records and the marks of transactions,
@@ -153,40 +173,65 @@ pub fn genesis<L: Log, S: State>(log: &mut L) -> Result<Option<S::Genesis>, Erro
     Err(RestoreError::NoGenesis { from: bounds.start, to: bounds.end })
 }
 
+/// What the first record of a log says of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct First {
+    /// The window's clock, milliseconds since the Unix epoch; of the genesis: when it was made.
+    pub clock_ms: i64,
+    /// Whether nothing came before: it is the genesis, or the mark of a log that is made again.
+    pub is_beginning: bool,
+}
+
 /// What the first record says; `None` where there is none.
 ///
 /// # Errors
 /// [`RestoreError`].
-pub fn first<L: Log, S: State>(log: &mut L) -> Result<Option<Said<S::Genesis>>, ErrorOf<L, S>> {
+pub fn first<L: Log, S: State>(log: &mut L) -> Result<Option<First>, ErrorOf<L, S>> {
     let mut first = None;
     let _ = each::<L, S, RestoreError<_, _>>(log, Start::First, |_, record| {
-        first = Some(S::said(&record));
+        let Said { clock_ms, is_genesis, is_mark, .. } = S::said(&record);
+        first = Some(First { clock_ms, is_beginning: is_genesis || is_mark });
         Ok(ControlFlow::Break(()))
     })?;
     Ok(first)
 }
 
-/// What the newest record says; `None` where there is none.
+/// What the newest record says, and those before it back to the one that has every position; `None` where there is none.
 ///
 /// # Errors
 /// [`RestoreError`].
 pub fn newest<L: Log, S: State>(log: &mut L) -> Result<Option<Newest>, ErrorOf<L, S>> {
     let bounds = log.bounds().map_err(RestoreError::Log)?;
     let mut offsets = TAIL_OFFSETS;
-    loop {
+    let mut passage = loop {
         let from = bounds.end.saturating_sub(offsets).max(bounds.start);
         let start = if from == bounds.start { Start::First } else { Start::Before(from + 1) };
-        let mut newest = None;
-        let _ = each::<L, S, RestoreError<_, _>>(log, start, |_, record| {
-            let Said { clock_ms, positions, .. } = S::said(&record);
-            newest = Some(Newest { positions: Positions::from_record(&positions.unwrap_or_default()), clock_ms });
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if newest.is_some() || from == bounds.start {
-            return Ok(newest);
+        let passage = pass::<L, S>(log, start)?;
+        if passage.is_begun() || from == bounds.start {
+            break passage;
         }
         offsets *= 2;
+    };
+    if let Some(end) = passage.begins_at().filter(|end| *end > bounds.start) {
+        passage = pass::<L, S>(log, Start::Before(end))?;
     }
+    if !passage.is_begun() {
+        return Ok(None);
+    }
+    let Passage { clock_ms, begun_ms, is_unfinished, .. } = passage;
+    let positions = passage.into_positions().unwrap_or_default();
+    Ok(Some(Newest { positions, clock_ms: clock_ms.or(begun_ms).unwrap_or(0), is_unfinished }))
+}
+
+/// Reads to the end.
+fn pass<L: Log, S: State>(log: &mut L, start: Start) -> Result<Passage, ErrorOf<L, S>> {
+    let mut passage = Passage::default();
+    let _ = each::<L, S, RestoreError<_, _>>(log, start, |placed, record| {
+        let Placed { offset: at, .. } = placed;
+        passage.take(placed, &S::said(&record)).map_err(|Hole| RestoreError::Hole { at })?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(passage)
 }
 
 /// Brings the state in `dir` to the end of `log`, which began with `genesis`, or `kept`, which was there before a fault. A
@@ -262,27 +307,25 @@ impl<L: Log, S: State> Replay<'_, L, S> {
             self.reaches_back(bounds.start)?;
         }
         let from = mark.map_or(bounds.start, |mark| mark.next_offset);
+        let start = match mark {
+            None => Start::First,
+            Some(mark) => self.before(mark, start)?,
+        };
         let mut progress = Progress { from, offset: from, end: bounds.end, entries: 0 };
-        let (mut proof, mut records) = (mark, 0);
-        let (mut positions, mut clock_ms, mut begun_ms) = (Vec::<Position>::new(), None::<i64>, None::<i64>);
-        let Self { log, genesis, tell, .. } = self;
-        let end = each::<L, S, Failed<_, _>>(log, start, |Placed { offset, next, appended_ms }, record| {
-            if let Some(mark) = proof.take()
-                && (mark.next_offset, mark.checksum) != (next.next_offset, next.checksum)
-            {
-                return Err(Failed::Mistrust(Mistrust::OtherRecord));
-            }
+        let (mut passage, mut records) = (Passage::default(), 0);
+        let Self { log, genesis, tell, beginning, .. } = self;
+        let end = each::<L, S, Failed<_, _>>(log, start, |placed, record| {
+            let Placed { offset, next, .. } = placed;
             let said = S::said(&record);
             if let Some(found) = said.genesis.as_ref().filter(|found| found != genesis) {
                 let found = format!("{genesis:?} and {found:?}");
                 return Err(RestoreError::TwoGeneses { at: offset, found }.into());
             }
-            if said.is_genesis {
-                begun_ms = Some(appended_ms.map_or(said.clock_ms, |ms| ms.min(said.clock_ms)));
-            } else {
-                clock_ms = clock_ms.max(Some(said.clock_ms));
+            passage.take(placed, &said).map_err(|Hole| RestoreError::Hole { at: offset })?;
+            // What comes before the mark is read for its positions alone.
+            if mark.is_some_and(|mark| next.next_offset <= mark.next_offset) {
+                return Ok(ControlFlow::Continue(()));
             }
-            positions = said.positions.unwrap_or_default();
             if state.apply(offset, next, &record).map_err(Self::failed)? == Applied::Yes {
                 records += 1;
             }
@@ -292,14 +335,38 @@ impl<L: Log, S: State> Replay<'_, L, S> {
         if end.is_break() {
             return Err(RestoreError::Stopped.into());
         }
-        if proof.is_some() {
-            return Err(Failed::Mistrust(Mistrust::OtherRecord));
-        }
-        if is_marked(&positions) {
+        if passage.is_unfinished {
             return Err(RestoreError::Unfinished.into());
         }
-        let positions = Positions::from_record(&positions);
-        Ok(Restored { state, positions, clock_ms, begun_ms, thrown_away: None, records })
+        let Passage { chain, clock_ms, begun_ms, .. } = passage;
+        let positions = match (passage.into_positions(), *beginning) {
+            (Some(positions), _) => positions,
+            (None, Beginning::MayBeGone) => Positions::default(),
+            (None, Beginning::MustBeThere) => return Err(RestoreError::Hole { at: bounds.start }.into()),
+        };
+        Ok(Restored { state, positions, chain, clock_ms, begun_ms, thrown_away: None, records })
+    }
+
+    /// Demands that the record under the mark is the one that the state ends with, and says where reading begins: at the
+    /// newest record up to there that has every position.
+    fn before(&mut self, mark: Point, start: Start) -> Result<Start, Failed<L::Error, S::Error>> {
+        let mut found = None;
+        let _ = each::<L, S, Failed<_, _>>(self.log, start, |Placed { offset, next, .. }, record| {
+            if (mark.next_offset, mark.checksum) == (next.next_offset, next.checksum) {
+                let said = S::said(&record);
+                found =
+                    Some((offset, if said.has_all_positions { Some(next.next_offset) } else { said.chain.checkpoint }));
+            }
+            Ok(ControlFlow::Break(()))
+        })?;
+        let Some((at, checkpoint)) = found else { return Err(Failed::Mistrust(Mistrust::OtherRecord)) };
+        let begins = self.log.bounds().map_err(RestoreError::Log)?.start;
+        match (checkpoint, self.beginning) {
+            (Some(end), _) if end > begins => Ok(Start::Before(end)),
+            // Being made again: the newest record says so.
+            (None, _) | (_, Beginning::MayBeGone) => Ok(start),
+            (Some(_), Beginning::MustBeThere) => Err(RestoreError::Hole { at }.into()),
+        }
     }
 
     fn failed(error: S::Error) -> Failed<L::Error, S::Error> {
@@ -310,7 +377,7 @@ impl<L: Log, S: State> Replay<'_, L, S> {
     /// a checkpoint or a batch at the beginning; so does who cuts it, or makes it anew under a live owner.
     fn reaches_back(&mut self, at: u64) -> Result<(), ErrorOf<L, S>> {
         let first = first::<L, S>(self.log)?;
-        let Some(Said { clock_ms: begins_ms, is_genesis: false, .. }) = first else { return Ok(()) };
+        let Some(First { clock_ms: begins_ms, is_beginning: false }) = first else { return Ok(()) };
         let clock_ms = newest::<L, S>(self.log)?.map_or(begins_ms, |newest| newest.clock_ms);
         let window = S::window(self.genesis);
         if window.at(begins_ms) <= window.oldest(clock_ms) {
@@ -335,6 +402,7 @@ pub fn each<L: Log, S: State, E: From<ErrorOf<L, S>>>(
             Ok(record) => take(placed, record),
             Err(Undecodable::Damaged(why)) => Err(RestoreError::Damaged { at: placed.offset, why }.into()),
             Err(Undecodable::Newer(version)) => Err(RestoreError::Newer { at: placed.offset, version }.into()),
+            Err(Undecodable::Older(version)) => Err(RestoreError::Older { at: placed.offset, version }.into()),
         };
         if matches!(outcome, Ok(ControlFlow::Continue(()))) {
             ControlFlow::Continue(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use wire::Window;
-use wire::changelog::Position;
+use wire::changelog::{Chain, LogPositions};
 
 use crate::{LogId, Mistrust, Point};
 
@@ -18,17 +18,31 @@ pub enum Applied {
 
 /// What a record says beside what the state makes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said<G> {
+pub struct Said<'r, G> {
     /// The genesis, where the record is it or repeats it.
     pub genesis: Option<G>,
     /// Whether it is the genesis itself: nothing came before.
     pub is_genesis: bool,
+    /// Whether the log is being made again from here: what lies before counts no more.
+    pub is_mark: bool,
+    /// What lies before it.
+    pub chain: Chain,
     /// The window's clock, milliseconds since the Unix epoch; of the genesis: when it was made.
     pub clock_ms: i64,
-    /// How far the inputs had been read; `None` where it does not say.
-    pub positions: Option<Vec<Position>>,
+    /// How far the inputs had been read, where that had moved.
+    pub positions: &'r [LogPositions],
+    /// Whether these are all there are, so that reading may begin here. The first genesis has them all, which is none; one
+    /// behind a mark has not.
+    pub has_all_positions: bool,
     /// What it holds, counted for people.
     pub entries: u64,
+}
+
+impl<G> Said<'_, G> {
+    /// Whether a log that ends with this record was being made again, and that was not finished: a checkpoint ends it.
+    pub fn is_unfinished(&self) -> bool {
+        self.is_mark || (!self.has_all_positions && self.chain.checkpoint.is_none())
+    }
 }
 
 /// Why bytes of a log are no record.
@@ -38,6 +52,8 @@ pub enum Undecodable {
     Damaged(&'static str),
     /// A newer program wrote them, in this version of the format.
     Newer(u8),
+    /// An older program wrote them, in this version of the format, which is not read any more.
+    Older(u8),
 }
 
 /// Something that is made from a log, and can be made from it again.
@@ -76,14 +92,14 @@ pub trait State: Sized {
     fn decode(record: &[u8]) -> Result<Self::Record<'_>, Undecodable>;
 
     /// What a record says for everybody.
-    fn said(record: &Self::Record<'_>) -> Said<Self::Genesis>;
+    fn said<'s>(record: &'s Self::Record<'_>) -> Said<'s, Self::Genesis>;
 
     /// The end of what has been applied, durable or not; right after [`open`](Self::open), of what is durable. `None`:
     /// nothing yet.
     fn applied(&self) -> Option<Point>;
 
-    /// Applies the record at `offset`, after which the log stands at `next`. Records come in their order; one that has
-    /// been applied before is passed over.
+    /// Applies the record at `offset`, after which the log stands at `next`. Records come in their order, from
+    /// [`applied`](Self::applied) on; one that has been applied before is passed over.
     ///
     /// # Errors
     /// Where it cannot; it is not applied then.

@@ -2,6 +2,7 @@
 //!
 //! `dedup-worker.toml` beside this crate is the commented example; a test holds it to these structs.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use std::time::Duration;
 use kafka::Cluster;
 use ownership::Spec;
 use serde::{Deserialize, Serialize};
-use service::config::Unresolved;
+use service::config::{Unresolved, secret};
 use service::logging::Logging;
 use service::{Problem, Properties, Settings};
-use wire::Window;
-use wire::limits::CHANGELOG_ENTRIES_MAX;
+use wire::limits::{CHANGELOG_ENTRIES_MAX, LANES_MAX};
 use wire::topic::{EVENTS_RETENTION_MIN, Retention};
+use wire::{DigestSeed, LaneCount, Window};
 
 use crate::worker::batch::BatchLimits;
 use crate::worker::spec::spec;
@@ -23,6 +24,8 @@ use crate::worker::spec::spec;
 const PROGRAM: &str = "dedup-worker";
 /// Fewer open digests than one batch can bring would seal at every batch.
 const OPEN_DIGESTS_MIN: usize = 65_536;
+/// A shorter secret may be guessed, or is the name of one.
+const SEED_BYTES_MIN: usize = 16;
 /// Shortest session that a worker's thread can keep up on a busy machine. Brokers take none below 6,000 unless their
 /// `group.min.session.timeout.ms` says so.
 const SESSION_TIMEOUT_MS_MIN: u64 = 2_000;
@@ -35,7 +38,7 @@ const FORBIDDEN: [(&str, &str); 12] = [
     ("group.id", "set group"),
     ("session.timeout.ms", "set session_timeout_ms"),
     ("transaction.timeout.ms", "set transaction_timeout_ms"),
-    ("transactional.id", "it is the fence of a partition, the same for every worker"),
+    ("transactional.id", "it is the fence of a lane, the same for every worker"),
     ("isolation.level", "each reader has the one that it needs"),
     ("acks", "it is all"),
     ("enable.idempotence", "it is on"),
@@ -56,6 +59,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Logs on stderr.
     pub log: Logging,
+    /// What all workers have in common, whatever their hosts.
+    pub fleet: Fleet,
     /// The clusters.
     pub kafka: Kafka,
     /// Size of batches.
@@ -64,6 +69,21 @@ pub struct Config {
     pub index: Index,
     /// The window of a changelog that does not exist yet. An existing one keeps its own.
     pub window: NewWindow,
+}
+
+/// What all workers have in common.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// A secret that the seed of every lane's digests is made from, `file:PATH` and `env:NAME` standing for what is there.
+    /// Default empty: each lane of a new changelog has a random one. Never printed.
+    pub seed: String,
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Fleet").finish_non_exhaustive()
+    }
 }
 
 /// The clusters.
@@ -76,8 +96,11 @@ pub struct Kafka {
     pub secondary: String,
     /// Where output and changelog are. Default empty: the primary.
     pub output: String,
-    /// The group in which workers share the partitions. Default `dedup-worker`.
+    /// The group in which workers share the lanes. Default `dedup-worker`.
     pub group: String,
+    /// How many lanes there are. Default 0: as the changelog of lane 0 was begun, or, for a new one, as many as `events.index`
+    /// has partitions. One that differs from the changelog's is refused.
+    pub lanes: u32,
     /// Time after which a worker that went silent is replaced. Default 10,000; at least 2,000, and 6,000 where the
     /// brokers' `group.min.session.timeout.ms` is what it is by default.
     pub session_timeout_ms: u64,
@@ -85,7 +108,7 @@ pub struct Kafka {
     /// the same setting.
     pub events_retention_ms_min: u64,
     /// Longest life of a transaction. Default 30,000, from 5,000 to 60,000. A reader of the output waits so long for one that a
-    /// dead worker left open, if nobody takes the partition over before.
+    /// dead worker left open, if nobody takes the lane over before.
     pub transaction_timeout_ms: u64,
     /// Properties of librdkafka for every cluster: TLS, SASL and anything else. `file:PATH` and `env:NAME` stand for what
     /// is there. Default none. Never printed.
@@ -106,15 +129,13 @@ pub struct Batch {
     pub records_max: usize,
     /// Bytes of values at which a batch is full. Default 16 MiB.
     pub bytes_max: usize,
-    /// Time that a batch waits for more while no other is on its way. Default 20.
-    pub linger_ms: u64,
 }
 
 /// The index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Index {
-    /// Identities of one partition kept in memory before they are sealed into a sorted run on disk. Default as the
+    /// Identities of one lane kept in memory before they are sealed into a sorted run on disk. Default as the
     /// index's own; at least 65,536. More means fewer, larger runs and a longer replay after a crash.
     pub open_digests_max: usize,
 }
@@ -137,6 +158,7 @@ impl Default for Config {
             admin_listen: ([127, 0, 0, 1], 9091).into(),
             data: "./data/dedup".into(),
             log: Logging::default(),
+            fleet: Fleet::default(),
             kafka: Kafka::default(),
             batch: Batch::default(),
             index: Index::default(),
@@ -152,6 +174,7 @@ impl Default for Kafka {
             secondary: "127.0.0.1:29092".into(),
             output: String::new(),
             group: "dedup-worker".into(),
+            lanes: 0,
             session_timeout_ms: 10_000,
             events_retention_ms_min: EVENTS_RETENTION_MIN.as_millis() as u64,
             transaction_timeout_ms: 30_000,
@@ -165,7 +188,7 @@ impl Default for Kafka {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { records_max: 20_000, bytes_max: 16 << 20, linger_ms: 20 }
+        Self { records_max: 20_000, bytes_max: 16 << 20 }
     }
 }
 
@@ -190,7 +213,7 @@ impl Settings for Config {
     const PREFIX: &'static str = "DEDUP";
     const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG", crate::crash::VARIABLE];
     const SECRETS: &'static [&'static str] =
-        &["properties", "primary_properties", "secondary_properties", "output_properties"];
+        &["properties", "primary_properties", "secondary_properties", "output_properties", "seed"];
 
     fn problems(&self) -> Vec<Problem> {
         let Self { kafka, batch, .. } = self;
@@ -203,6 +226,14 @@ impl Settings for Config {
         check(kafka.primary.is_empty(), "kafka.primary", "must name a broker".into());
         check(kafka.primary == kafka.secondary, "kafka.secondary", "is the primary; leave it empty for none".into());
         check(kafka.group.is_empty(), "kafka.group", "must have a name".into());
+        check(
+            kafka.lanes > LANES_MAX,
+            "kafka.lanes",
+            format!("must be from 1 to {LANES_MAX}, or 0 for what the changelog says"),
+        );
+        let seed = &self.fleet.seed;
+        let is_short = !seed.is_empty() && seed.len() < SEED_BYTES_MIN;
+        check(is_short, "fleet.seed", format!("must have at least {SEED_BYTES_MIN} characters, or be empty"));
         for (key, properties) in [
             ("kafka.properties", &kafka.properties),
             ("kafka.primary_properties", &kafka.primary_properties),
@@ -242,6 +273,7 @@ impl Config {
         for properties in [properties, primary_properties, secondary_properties, output_properties] {
             *properties = properties.resolved()?;
         }
+        self.fleet.seed = secret("fleet.seed", &self.fleet.seed)?;
         Ok(self)
     }
 
@@ -271,6 +303,17 @@ impl Config {
         inputs
     }
 
+    /// How many lanes there are to be, where that was given.
+    pub fn lanes(&self) -> Option<LaneCount> {
+        LaneCount::try_new(self.kafka.lanes)
+    }
+
+    /// The seed that every lane is to have, where one was given.
+    pub fn seed(&self) -> Option<DigestSeed> {
+        let secret = self.fleet.seed.as_bytes();
+        (!secret.is_empty()).then(|| DigestSeed::of_secret(secret))
+    }
+
     /// The window of a new changelog; `None` where its lengths are out of bounds.
     pub fn window(&self) -> Option<Window> {
         let NewWindow { bucket_s, promised_buckets, margin_buckets } = self.window;
@@ -290,8 +333,8 @@ impl Config {
 
     /// Size of batches.
     pub fn limits(&self) -> BatchLimits {
-        let Batch { records_max, bytes_max, linger_ms } = self.batch;
-        BatchLimits { records_max, bytes_max, linger: Duration::from_millis(linger_ms) }
+        let Batch { records_max, bytes_max } = self.batch;
+        BatchLimits { records_max, bytes_max }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps between which a crash makes a difference, in the order in which a partition meets them. Tests
+//! The steps between which a crash makes a difference, in the order in which a lane meets them. Tests
 //! [kill or stop](service::crash) the program at each.
 
 use ownership::Step;

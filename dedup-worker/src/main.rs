@@ -24,7 +24,7 @@ const AFTER_HELP: &str = "\
 Every setting has a default; a TOML file changes it, and an environment variable overrides both:
 DEDUP_ and the key in upper case, as DEDUP_KAFKA_PRIMARY=kafka1:9092 or DEDUP_DATA=/var/lib/dedup.
 
-  dedup-worker run                     share the partitions with every other worker that runs
+  dedup-worker run                     share the lanes with every other worker that runs
   dedup-worker run --shadow            decide and count beside them, publish nothing
   dedup-worker lookup web 0f3c-77      is this id known, since when, where is its event
   dedup-worker rebuild                 throw the index away and make it again from the changelog
@@ -50,10 +50,13 @@ enum Command {
         /// output. For the latter workers may run.
         #[arg(long, value_enum, default_value_t = From::EventsIndex)]
         from: From,
+        /// One lane only, by its number.
+        #[arg(long, value_name = "NUMBER")]
+        lane: Option<u32>,
     },
     /// Compare the index with the changelog and print what differs. The worker must not be running.
     Verify {
-        /// Print every difference; else the first ones of each partition, and how many there are.
+        /// Print every difference; else the first ones of each lane, and how many there are.
         #[arg(long)]
         all: bool,
     },
@@ -63,8 +66,11 @@ enum Command {
         source: String,
         /// The messageId.
         message_id: String,
+        /// Print the event, too.
+        #[arg(long)]
+        show: bool,
     },
-    /// Print who works, and how far each partition is behind on each input.
+    /// Print who works, and how far each lane is behind on each input.
     Status,
     /// Check the settings and print those in force, with where each came from. Properties of clusters are not shown.
     CheckConfig,
@@ -83,10 +89,10 @@ fn main() -> ExitCode {
     let file = config.as_deref();
     let run = || match command {
         Command::Run { shadow, begin_anew } => command::run(file, RunOptions { shadow, begin_anew }),
-        Command::Rebuild { from: From::EventsIndex } => command::rebuild(file, command::From::Changelog),
-        Command::Rebuild { from: From::EventsDeduped } => command::rebuild(file, command::From::Output),
+        Command::Rebuild { from: From::EventsIndex, lane } => command::rebuild(file, command::From::Changelog, lane),
+        Command::Rebuild { from: From::EventsDeduped, lane } => command::rebuild(file, command::From::Output, lane),
         Command::Verify { all } => command::verify(file, all),
-        Command::Lookup { source, message_id } => command::lookup(file, &source, &message_id),
+        Command::Lookup { source, message_id, show } => command::lookup(file, &source, &message_id, show),
         Command::Status => command::status(file),
         Command::CheckConfig => command::check_config(file),
     };

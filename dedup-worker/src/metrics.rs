@@ -65,35 +65,35 @@ impl Collector for WorkerMetrics {
             ("dedup_duplicate_events", "Events that had been written before.", &counters.duplicates),
             ("dedup_rejected_records", "Records set aside.", &counters.rejected),
             ("dedup_batches", "Transactions committed.", &counters.batches),
-            ("dedup_faults", "Times that a partition was begun again after a fault.", &board.counts.faults),
-            ("dedup_takeovers", "Partitions taken over.", &board.counts.takeovers),
+            ("dedup_faults", "Times that a lane was begun again after a fault.", &board.counts.faults),
+            ("dedup_takeovers", "Lanes taken over.", &board.counts.takeovers),
             ("dedup_replayed_records", "Changelog records replayed at takeovers.", &board.counts.replayed),
             ("dedup_indexes_thrown_away", "Indexes made again.", &board.counts.thrown_away),
         ] {
             out.counter(name, help, counter.load(Relaxed))?;
         }
-        let partitions = self.0.partitions();
+        let seen = self.0.lanes();
         let lanes = board.lanes();
         let count = |is: fn(&Standing) -> bool| lanes.iter().filter(|(_, seen)| is(&seen.standing)).count() as u64;
-        out.gauge("dedup_partitions", "Partitions that this worker should own.", lanes.len() as u64)?;
+        out.gauge("dedup_lanes", "Lanes that this worker should own.", lanes.len() as u64)?;
         let running = count(|standing| *standing == Standing::Running);
-        out.gauge("dedup_partitions_running", "Partitions through which records flow.", running)?;
-        out.gauges("dedup_partitions_refused", "Partitions that wait for somebody to put something right.", |rows| {
+        out.gauge("dedup_lanes_running", "Lanes through which records flow.", running)?;
+        out.gauges("dedup_lanes_refused", "Lanes that wait for somebody to put something right.", |rows| {
             rows.gauge([("by", "log")], count(|standing| matches!(standing, Standing::RefusedByLog(_))))?;
             rows.gauge([("by", "here")], count(|standing| matches!(standing, Standing::RefusedHere(_))))
         })?;
         let turned = lanes.iter().map(|(_, seen)| seen.turned.elapsed().as_secs()).max();
-        out.gauge("dedup_partitions_turn_age_seconds", "Since the slowest loop came round.", turned.unwrap_or(0))?;
+        out.gauge("dedup_lanes_turn_age_seconds", "Since the slowest loop came round.", turned.unwrap_or(0))?;
         dedup::metrics::encode(&self.0.index(), &mut out)?;
         // An input goes by the name of its cluster.
         let inputs = || self.1.iter().enumerate().map(|(place, watch)| ([("cluster", watch.cluster().name())], place));
-        let lags = |place: usize| partitions.iter().filter_map(move |(_, seen)| seen.lags[place]);
+        let lags = |place: usize| seen.iter().filter_map(move |(_, seen)| seen.lags[place]);
         out.gauges("dedup_input_lag_records", "Records not read yet.", |rows| {
             inputs().try_for_each(|(labels, place)| {
                 rows.gauge(labels, lags(place).map(|(records, _)| records).sum::<u64>())
             })
         })?;
-        out.gauges("dedup_input_lag_seconds", "Age of the oldest partition's place.", |rows| {
+        out.gauges("dedup_input_lag_seconds", "Age of the place of the lane that is furthest behind.", |rows| {
             inputs().try_for_each(|(labels, place)| {
                 rows.gauge(labels, lags(place).map(|(_, behind_ms)| behind_ms).max().unwrap_or(0) / 1000)
             })
@@ -155,11 +155,11 @@ impl Admin for WorkerAdmin {
         }
         sections.push(inputs);
         sections.push(dedup::metrics::section(&self.figures.index()));
-        let mut partitions = Section::new("partitions");
+        let mut rows = Section::new("lanes");
         for (lane, seen) in self.board.lanes() {
-            partitions = partitions.row(lane.to_string(), self.describe(lane, &seen));
+            rows = rows.row(lane.to_string(), self.describe(lane, &seen));
         }
-        sections.push(partitions);
+        sections.push(rows);
         sections
     }
 }
@@ -175,7 +175,7 @@ fn input(state: &InputState) -> String {
 
 impl WorkerAdmin {
     fn line(&self, lane: u32, seen: &ownership::Seen) -> String {
-        format!("partition {lane}: {}, since {} s", self.describe(lane, seen), seen.since.elapsed().as_secs())
+        format!("lane {lane}: {}, since {} s", self.describe(lane, seen), seen.since.elapsed().as_secs())
     }
 
     fn describe(&self, lane: u32, seen: &ownership::Seen) -> String {
@@ -193,7 +193,7 @@ impl WorkerAdmin {
                 format!("hanging, its loop has not come round for {} s", seen.turned.elapsed().as_secs())
             }
             Standing::Running => {
-                let figures = self.figures.partitions().into_iter().find(|(partition, _)| *partition == lane);
+                let figures = self.figures.lanes().into_iter().find(|(other, _)| *other == lane);
                 figures.map_or_else(String::new, |(_, figures)| figured(&figures))
             }
         }
@@ -236,15 +236,15 @@ mod tests {
     #[test]
     fn every_standing_can_be_told() {
         let (board, figures) = (Arc::new(Board::default()), Arc::new(Figures::default()));
-        let (place, partition) = (board.enter(3), figures.enter(3));
+        let (place, held) = (board.enter(3), figures.enter(3));
         let admin = admin(&board, &figures, &[]);
         assert!(admin.not_ready().is_empty());
-        partition.lag_is(0, 7, 2_500);
+        held.lag_is(0, 7, 2_500);
         place.is(Standing::Running);
         let rows = admin.status().pop().unwrap().rows;
         assert_eq!(rows, [("3".to_owned(), "0 identities, behind by 7 (2 s) and -".to_owned())]);
         place.is(Standing::Failing("no room".into(), Duration::from_millis(100)));
-        assert_eq!(admin.not_ready(), ["partition 3: failing, next try within 100 ms: no room, since 0 s"]);
+        assert_eq!(admin.not_ready(), ["lane 3: failing, next try within 100 ms: no room, since 0 s"]);
         assert!(admin.metrics().contains("dedup_published_events_total 0"));
     }
 
@@ -254,23 +254,23 @@ mod tests {
         let place = board.enter(3);
         let admin = admin(&board, &figures, &[]);
         place.is(Standing::RefusedByLog("is damaged".into()));
-        let line = ["partition 3: refused: is damaged, since 0 s"];
+        let line = ["lane 3: refused: is damaged, since 0 s"];
         assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&[][..], &line.map(String::from)[..]));
-        assert!(admin.metrics().contains("dedup_partitions_refused{by=\"log\"} 1"), "{}", admin.metrics());
+        assert!(admin.metrics().contains("dedup_lanes_refused{by=\"log\"} 1"), "{}", admin.metrics());
         place.is(Standing::RefusedHere("is damaged".into()));
         assert_eq!((admin.not_ready().as_slice(), admin.parts().as_slice()), (&line.map(String::from)[..], &[][..]));
     }
 
     #[test]
-    fn an_input_is_a_label_and_the_index_is_the_sum_of_the_partitions() {
+    fn an_input_is_a_label_and_the_index_is_the_sum_of_the_lanes() {
         let figures = Arc::new(Figures::default());
         let watches = ["primary", "secondary"].map(|name| {
             Watch::new(Cluster::new("test", name, "127.0.0.1:1", Properties::default()), Retention::default())
         });
-        for (partition, behind_ms) in [(3, 2_500), (4, 9_000)] {
-            let partition = figures.enter(partition);
-            partition.lag_is(1, 7, behind_ms);
-            partition.index_is(dedup::Stats { open_digests: 5, ..dedup::Stats::default() }, 0);
+        for (lane, behind_ms) in [(3, 2_500), (4, 9_000)] {
+            let held = figures.enter(lane);
+            held.lag_is(1, 7, behind_ms);
+            held.index_is(dedup::Stats { open_digests: 5, ..dedup::Stats::default() }, 0);
         }
         let admin = admin(&Arc::default(), &figures, &watches);
         let metrics = admin.metrics();

@@ -10,7 +10,7 @@ use wire::topic::{REPLICAS, Retention, judge};
 use crate::{Judgement, TopicSettings};
 
 /// The identity and size of one topic, and with it of its cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicFacts {
     /// The id of the cluster it is on; empty where the brokers do not tell.
     pub cluster_id: String,
@@ -20,12 +20,17 @@ pub struct TopicFacts {
     pub partition_count: u32,
     /// Fewest replicas of one of them.
     pub replicas_min: u32,
+    /// Those of its partitions that nobody led when this was told, ascending.
+    pub leaderless: Vec<u32>,
 }
 
 impl TopicFacts {
-    /// Whether two looks, or two lacks of one, mean the same log with the same partitions.
+    /// Whether two looks, or two lacks of one, mean the same log: the same topic of the same cluster. It may have grown by
+    /// partitions meanwhile.
     pub fn is_same_log(one: Option<&Self>, other: Option<&Self>) -> bool {
-        let log = |facts: &Self| (facts.cluster_id.clone(), facts.topic_id, facts.partition_count);
+        fn log(facts: &TopicFacts) -> (&str, [u8; 16]) {
+            (&facts.cluster_id, facts.topic_id)
+        }
         one.map(log) == other.map(log)
     }
 }
@@ -45,14 +50,17 @@ impl Facts {
         self.topics.values().next().map(|topic| topic.cluster_id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// Enters which topics there are now. What is known of their settings stays, but for those of a topic that is gone,
-    /// or another one by the same name.
-    pub(crate) fn enter(&mut self, topics: BTreeMap<&'static str, TopicFacts>) {
-        self.settings.retain(|name, _| match (self.topics.get(name), topics.get(name)) {
-            (Some(was), Some(is)) => was.topic_id == is.topic_id,
-            _ => false,
-        });
+    /// Enters which topics there are now, and tells whether any of them was not there before. What is known of their
+    /// settings stays, but for those of a topic that is gone, or another one by the same name.
+    pub(crate) fn enter(&mut self, topics: BTreeMap<&'static str, TopicFacts>) -> bool {
+        let was_there = |name: &&'static str| {
+            let (was, is) = (self.topics.get(name), topics.get(name));
+            is.is_some() && TopicFacts::is_same_log(was, is)
+        };
+        self.settings.retain(|name, _| was_there(name));
+        let is_new = !topics.keys().all(was_there);
         self.topics = topics;
+        is_new
     }
 
     /// Judges the topics that are there by [the table](wire::topic::RULES) of what they must be set to.
@@ -86,21 +94,44 @@ pub struct Watermarks {
 mod tests {
     use super::*;
 
+    fn topic(id: u8, partition_count: u32) -> TopicFacts {
+        TopicFacts { cluster_id: "c".into(), topic_id: [id; 16], partition_count, ..TopicFacts::default() }
+    }
+
     #[test]
     fn settings_stay_with_the_topic_that_has_them() {
-        let topic = |id, partition_count| TopicFacts {
-            cluster_id: "c".into(),
-            topic_id: [id; 16],
-            partition_count,
-            replicas_min: 3,
-        };
         let told = ["grown", "remade", "gone"].map(|name| (name, TopicSettings::default()));
         let mut facts = Facts {
             topics: [("grown", topic(1, 8)), ("remade", topic(2, 8)), ("gone", topic(3, 8))].into(),
             settings: told.into(),
         };
-        facts.enter([("grown", topic(1, 16)), ("remade", topic(4, 8)), ("new", topic(5, 8))].into());
+        let is_new = facts.enter([("grown", topic(1, 16)), ("remade", topic(4, 8)), ("new", topic(5, 8))].into());
+        assert!(is_new);
         assert_eq!(facts.settings.keys().collect::<Vec<_>>(), [&"grown"]);
         assert_eq!(facts.topics.len(), 3);
+    }
+
+    #[test]
+    fn a_topic_is_new_when_it_appears_or_is_another_one_and_not_when_it_changes_its_size_or_leaders() {
+        let mut facts = Facts::default();
+        assert!(facts.enter([("one", topic(1, 8))].into()));
+        let grown = TopicFacts { leaderless: vec![3], replicas_min: 2, ..topic(1, 16) };
+        assert!(!facts.enter([("one", grown)].into()));
+        assert_eq!((facts.topics["one"].partition_count, facts.topics["one"].leaderless.len()), (16, 1));
+        assert!(facts.enter([("one", topic(1, 16)), ("another", topic(2, 8))].into()));
+        assert!(!facts.enter([("one", topic(1, 16))].into()), "one is gone");
+        assert!(facts.enter([("one", topic(3, 16))].into()));
+        assert!(!facts.enter(BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_log_is_the_same_however_many_partitions_it_has() {
+        let grown = TopicFacts { leaderless: vec![0], ..topic(1, 16) };
+        assert!(TopicFacts::is_same_log(Some(&topic(1, 8)), Some(&grown)));
+        assert!(!TopicFacts::is_same_log(Some(&topic(1, 8)), Some(&topic(2, 8))));
+        let elsewhere = TopicFacts { cluster_id: "d".into(), ..topic(1, 8) };
+        assert!(!TopicFacts::is_same_log(Some(&topic(1, 8)), Some(&elsewhere)));
+        assert!(!TopicFacts::is_same_log(Some(&topic(1, 8)), None));
+        assert!(TopicFacts::is_same_log(None, None));
     }
 }

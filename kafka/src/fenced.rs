@@ -1,7 +1,7 @@
-//! The transactional producer of one partition, and with it the fence.
+//! The transactional producer of one lane, and with it the fence.
 //!
 //! Whoever last asked for a transactional id may commit; everybody who had it before is refused. There is one fixed id
-//! for each partition, so there is one owner, whatever any group says.
+//! for each lane, so there is one owner, whatever any group says.
 //!
 //! One thread owns it, and a commit consumes it: it comes back from a confirmed commit alone. librdkafka can be asked again
 //! for a commit that has timed out, but the answer to the first question may then be taken for the answer to a later one: it
@@ -17,6 +17,9 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 
 use crate::{Cluster, Failure, Headers, Producer, Record, Report};
+
+/// Between two looks at the partitions: those that a topic has grown by are written to 10 s after they were seen.
+const METADATA_MS: &str = "5000";
 
 /// Longest wait for acknowledgements between two looks at the clock.
 const WAIT: Duration = Duration::from_millis(100);
@@ -51,18 +54,16 @@ pub struct Outgoing<'a> {
     pub headers: Headers<'a>,
 }
 
-/// Where the records since [`Fenced::begin`] went.
+/// Where the changelog record since [`Fenced::begin`] went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delivered {
-    /// First offset of the output records and the offset behind their last; both 0 where there were none.
-    pub output: (u64, u64),
     /// Offset of the newest changelog record.
     pub changelog: Option<u64>,
     /// When that was appended, by the broker's clock, milliseconds since the Unix epoch.
     pub changelog_appended_ms: Option<i64>,
 }
 
-/// The one that may write for a partition, as long as nobody took it over.
+/// The one that may write for a lane, as long as nobody took it over.
 ///
 /// Behind a failure it is to be dropped: nothing that was lent to it is read any more, and it refuses everything.
 #[derive(Debug)]
@@ -87,7 +88,6 @@ struct Line {
     /// When the transaction that was begun last is over.
     deadline: Instant,
     outstanding: usize,
-    output: Option<(u64, u64)>,
     changelog: Option<u64>,
     changelog_appended_ms: Option<i64>,
     failure: Option<RDKafkaErrorCode>,
@@ -109,6 +109,7 @@ impl Prepared {
             .set("message.timeout.ms", &timeout_ms)
             .set("acks", "all")
             .set("linger.ms", LINGER_MS)
+            .set("topic.metadata.refresh.interval.ms", METADATA_MS)
             .set("queue.buffering.max.messages", "200000");
         // librdkafka makes no producer that could wait longer for an answer than its transaction lives.
         let socket_ms = config.get("socket.timeout.ms").and_then(|ms| ms.parse::<u128>().ok());
@@ -161,11 +162,7 @@ impl Fenced {
         let mut lent = Lent::to(&mut self.line);
         outgoing.into_iter().try_for_each(|outgoing| lent.lend(&outgoing))?;
         let line = lent.settle()?;
-        Ok(Delivered {
-            output: line.output.unwrap_or_default(),
-            changelog: line.changelog,
-            changelog_appended_ms: line.changelog_appended_ms,
-        })
+        Ok(Delivered { changelog: line.changelog, changelog_appended_ms: line.changelog_appended_ms })
     }
 
     /// Commits, and gives the producer back. It is asked for once, with the time that the transaction has left; who has no
@@ -196,7 +193,6 @@ impl Line {
             client: Some(client),
             deadline: Instant::now(),
             outstanding: 0,
-            output: None,
             changelog: None,
             changelog_appended_ms: None,
             failure: None,
@@ -205,7 +201,7 @@ impl Line {
     }
 
     fn begin(&mut self, deadline: Instant) {
-        (self.outstanding, self.output, self.changelog, self.failure) = (0, None, None, None);
+        (self.outstanding, self.changelog, self.failure) = (0, None, None);
         (self.changelog_appended_ms, self.deadline) = (None, deadline);
     }
 
@@ -242,11 +238,7 @@ impl Line {
             return;
         }
         let Ok(offset) = u64::try_from(offset) else { return };
-        if token == Kind::Output as usize {
-            // One partition, one producer: acknowledgements come in the order of the offsets.
-            let (first, _) = self.output.unwrap_or((offset, 0));
-            self.output = Some((first, offset + 1));
-        } else if token == Kind::Changelog as usize {
+        if token == Kind::Changelog as usize {
             (self.changelog, self.changelog_appended_ms) = (Some(offset), appended_ms);
         }
     }

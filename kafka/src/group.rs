@@ -1,6 +1,7 @@
-//! The consumer group over the changelog's partitions: who should own what. It is a hint; the fence is the authority.
+//! The consumer group over the changelog's partitions, each a lane: who should own what. It is a hint; the fence is the
+//! authority.
 //!
-//! Nothing is read through it. Its thread does nothing but poll, so a partition that restores for an hour does not cost
+//! Nothing is read through it. Its thread does nothing but poll, so a lane that restores for an hour does not cost
 //! the worker its membership.
 
 use std::sync::Arc;

@@ -36,7 +36,13 @@ mod tests {
     use crate::{Facts, TopicFacts, TopicSettings};
 
     fn topic(replicas_min: u32) -> TopicFacts {
-        TopicFacts { cluster_id: "c".into(), topic_id: [1; 16], partition_count: 8, replicas_min }
+        TopicFacts {
+            cluster_id: "c".into(),
+            topic_id: [1; 16],
+            partition_count: 8,
+            replicas_min,
+            ..TopicFacts::default()
+        }
     }
 
     fn settings(pairs: &[(&str, &str)]) -> TopicSettings {

@@ -8,7 +8,7 @@
 //! | [`Reader`] | many partitions with one client, each into the [`Queue`] of whoever wants it; each [`Message`] as it came |
 //! | [`LogReader`] | one partition, read in its order to an end |
 //! | [`Group`] | a membership: who should own which partition |
-//! | [`Probe`] | questions: ends of a partition, topics by their ids, members of a group |
+//! | [`Probe`] | questions: ends of partitions and their offsets at a time, topics by their ids, members of a group |
 //! | [`Watch`] | looks at a cluster again and again, and tells what it saw |
 //!
 //! # The producer
@@ -43,12 +43,14 @@ mod judgement;
 mod log_reader;
 mod members;
 mod message;
+mod offsets;
 mod probe;
 mod producer;
 mod queue;
 mod reader;
 mod record;
 mod records;
+mod request;
 mod settings;
 mod topics;
 mod watch;

@@ -1,4 +1,4 @@
-//! Who is in the group of workers, and which partitions the group has given to whom.
+//! Who is in the group of workers, and which partitions of `events.index`, each a lane, the group has given to whom.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub struct Member {
     pub id: String,
     /// The address that it came from.
     pub host: String,
-    /// Partitions that it should own.
+    /// Partitions of [`EVENTS_INDEX`], and so lanes, that it should own.
     pub partitions: Vec<u32>,
 }
 

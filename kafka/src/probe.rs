@@ -1,24 +1,28 @@
 //! A client that asks and reads nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
-use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use rdkafka::Offset;
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::complaint::Asking;
 use crate::handle::{Handle, text};
-use crate::{Cluster, Failure, TopicFacts, Watermarks};
+use crate::offsets::Offsets;
+use crate::request::{Request, array, error};
+use crate::{Cluster, Failure, Isolation, TopicFacts, Watermarks};
 
-const NO_ERROR: rd::rd_kafka_resp_err_t = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+/// Times that somebody is asked who leads what: the broker that librdkafka chooses may be a frozen one.
+const LEADERS_ASKED: u32 = 3;
 
 /// A client that asks and reads nothing.
 pub struct Probe {
     client: BaseConsumer<Asking>,
+    isolation: Isolation,
     timeout: Duration,
 }
 
@@ -29,7 +33,7 @@ impl Probe {
     /// # Errors
     /// Where librdkafka does not take the cluster's properties.
     pub fn new(cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
-        Self::seeing("read_uncommitted", cluster, timeout)
+        Self::seeing(Isolation::Uncommitted, cluster, timeout)
     }
 
     /// The same, to which a log ends where its first open transaction begins: what lies before can be read without waiting.
@@ -37,14 +41,14 @@ impl Probe {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn committed(cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
-        Self::seeing("read_committed", cluster, timeout)
+        Self::seeing(Isolation::Committed, cluster, timeout)
     }
 
-    fn seeing(isolation: &str, cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
+    fn seeing(isolation: Isolation, cluster: &Cluster, timeout: Duration) -> Result<Self, Failure> {
         let mut config = cluster.config();
-        config.set("isolation.level", isolation);
+        config.set("isolation.level", isolation.name());
         let client = config.create_with_context(Asking::default()).map_err(Failure::of("make a client"))?;
-        Ok(Self { client, timeout })
+        Ok(Self { client, isolation, timeout })
     }
 
     /// The facts of a topic, asked now.
@@ -52,9 +56,17 @@ impl Probe {
     /// # Errors
     /// Where the cluster does not answer or has no such topic.
     pub fn topic(&self, topic: &'static str) -> Result<TopicFacts, Failure> {
-        self.answers(topic, self.timeout)?;
-        let facts = self.topics(&[topic])?.remove(topic);
+        let facts = self.find(topic)?;
         facts.ok_or_else(|| Failure::new("describe a topic", format!("{topic}: there is no such topic")))
+    }
+
+    /// The same, `None` where the cluster has no such topic.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer, or does not tell.
+    pub fn find(&self, topic: &'static str) -> Result<Option<TopicFacts>, Failure> {
+        self.answers(topic, self.timeout)?;
+        Ok(self.topics(&[topic])?.remove(topic))
     }
 
     /// Whether the cluster answers within `timeout`, asked about a topic that need not be there.
@@ -101,6 +113,85 @@ impl Probe {
         Ok(Watermarks { low: low.max(0) as u64, high: high.max(0) as u64 })
     }
 
+    /// How far some partitions reach, asked now: two requests to each broker that leads any, however many they are.
+    ///
+    /// What nobody tells is missing: of a partition that is not there or has no leader, of one whose leader answers with an
+    /// error, or not in time. The others are there all the same. Where brokers are silent it takes twice the probe's time
+    /// at most.
+    ///
+    /// # Errors
+    /// Where no broker can be reached, or it is not known who leads any of them.
+    pub fn ends(
+        &self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, Watermarks>, Failure> {
+        let partitions: BTreeSet<u32> = partitions.into_iter().collect();
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let silence = self.find_leaders(topic)?;
+        let ask = |of: Offset| self.offsets(topic, partitions.iter().map(|partition| (*partition, of)));
+        // Both are on their way together, so a silent broker costs its time once.
+        let (low, high) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+        let low = low.answer().map_err(|failure| silence.unwrap_or(failure))?;
+        let high = high.answer()?;
+        let marks = |(partition, low): (u32, i64)| {
+            let (low, high) = (u64::try_from(low).ok()?, u64::try_from(*high.get(&partition)?).ok()?);
+            Some((partition, Watermarks { low, high }))
+        };
+        Ok(low.into_iter().filter_map(marks).collect())
+    }
+
+    /// The offset of the first record of a partition that was appended at `time_ms` or later; `None` where there is none
+    /// yet. Marks of transactions count as records.
+    ///
+    /// # Errors
+    /// Where the partition's leader does not tell.
+    pub fn offset_at(&self, topic: &str, partition: u32, time_ms: i64) -> Result<Option<u64>, Failure> {
+        let found = self.offsets_at(topic, &[(partition, time_ms)])?.remove(&partition);
+        let silence = || format!("nothing is told of partition {partition} of {topic}");
+        found.ok_or_else(|| Failure::new("ask for the offset of a time", silence()))
+    }
+
+    /// The same of some partitions, each with its own time, in one request to each broker that leads any. Of a partition
+    /// that is named twice the last time counts. What nobody tells is missing, as it is from [`ends`](Self::ends).
+    ///
+    /// # Errors
+    /// As [`ends`](Self::ends).
+    pub fn offsets_at(&self, topic: &str, times_ms: &[(u32, i64)]) -> Result<BTreeMap<u32, Option<u64>>, Failure> {
+        let times_ms: BTreeMap<u32, i64> = times_ms.iter().copied().collect();
+        if times_ms.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let silence = self.find_leaders(topic)?;
+        // Below zero they would mean the ends of the log.
+        let times_ms = times_ms.into_iter().map(|(partition, ms)| (partition, Offset::Offset(ms.max(0))));
+        let found = self.offsets(topic, times_ms)?.answer().map_err(|failure| silence.unwrap_or(failure))?;
+        Ok(found.into_iter().map(|(partition, offset)| (partition, u64::try_from(offset).ok())).collect())
+    }
+
+    fn offsets(&self, topic: &str, partitions: impl Iterator<Item = (u32, Offset)>) -> Result<Offsets<'_>, Failure> {
+        Offsets::ask(&self.client, topic, partitions, self.isolation, self.timeout)
+    }
+
+    /// Lets the client learn who leads the partitions of a topic now. What it knew may be old: to a partition that has been
+    /// added since, or has changed its leader, it would send no request, or to the wrong broker. Where nobody answers it
+    /// has to do with that all the same, and the silence is given back, in case it is not enough.
+    fn find_leaders(&self, topic: &str) -> Result<Option<Failure>, Failure> {
+        let mut silence = None;
+        for _ in 0..LEADERS_ASKED {
+            // Half of the time, so that with what follows it is not more than twice.
+            silence = self.answers(topic, self.timeout / (2 * LEADERS_ASKED)).err();
+            match silence {
+                None => break,
+                Some(silence) if self.is_unreachable() => return Err(silence),
+                Some(_) => {}
+            }
+        }
+        Ok(silence)
+    }
+
     /// The client itself, for other questions.
     pub(crate) fn client(&self) -> &BaseConsumer<Asking> {
         &self.client
@@ -113,40 +204,29 @@ impl Probe {
         let names: Vec<CString> =
             topics.iter().map(|name| CString::new(*name)).collect::<Result<_, _>>().map_err(|_| fail("a zero byte"))?;
         let mut list: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-        let client = self.client.client().native_ptr();
-        let timeout_ms = self.timeout.as_millis() as i32;
-        // SAFETY: `client` lives as long as `self`, the names as long as this call, which copies them. Every object made
-        // here is owned by a `Handle`, which destroys it once, in the reverse order of their making; what the event
-        // lends is read before the event goes.
+        let kind = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let request = Request::new(&self.client, kind, OPERATION, self.timeout)?;
+        let (client, options, queue) = request.parts();
+        // SAFETY: the request's parts live as long as it does, the names as long as this call, which copies them. What is
+        // made here is owned by a `Handle`, which destroys it once; what the event lends is read before the event goes.
         unsafe {
             let asked = rd::rd_kafka_TopicCollection_of_topic_names(list.as_mut_ptr(), list.len());
             let asked = Handle::new(asked, rd::rd_kafka_TopicCollection_destroy).ok_or_else(|| fail("no memory"))?;
-            let operation = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-            let options = rd::rd_kafka_AdminOptions_new(client, operation);
-            let options = Handle::new(options, rd::rd_kafka_AdminOptions_destroy).ok_or_else(|| fail("no memory"))?;
-            let limit = rd::rd_kafka_AdminOptions_set_request_timeout(options.get(), timeout_ms, ptr::null_mut(), 0);
-            if limit != NO_ERROR {
-                return Err(fail("its time limit was refused"));
-            }
-            let queue = Handle::new(rd::rd_kafka_queue_new(client), rd::rd_kafka_queue_destroy);
-            let queue = queue.ok_or_else(|| fail("no memory"))?;
-            rd::rd_kafka_DescribeTopics(client, asked.get(), options.get(), queue.get());
-            let event = rd::rd_kafka_queue_poll(queue.get(), timeout_ms);
-            let event = Handle::new(event, rd::rd_kafka_event_destroy).ok_or_else(|| fail("no answer"))?;
-            if rd::rd_kafka_event_error(event.get()) != NO_ERROR {
-                return Err(fail(&text(rd::rd_kafka_event_error_string(event.get()))));
+            rd::rd_kafka_DescribeTopics(client, asked.get(), options, queue);
+            let event = request.answer(self.timeout)?;
+            if let Some((_, detail)) = error(&event) {
+                return Err(fail(&detail));
             }
             let result = rd::rd_kafka_event_DescribeTopics_result(event.get());
             let mut count = 0;
             let first = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
             let mut found = BTreeMap::new();
-            for place in 0..count {
-                let description = *first.add(place);
-                let name = text(rd::rd_kafka_TopicDescription_name(description));
+            for description in array(first, count) {
+                let name = text(rd::rd_kafka_TopicDescription_name(*description));
                 let Some(topic) = topics.iter().find(|topic| **topic == name) else { continue };
-                let error = rd::rd_kafka_TopicDescription_error(description);
+                let error = rd::rd_kafka_TopicDescription_error(*description);
                 match RDKafkaErrorCode::from(rd::rd_kafka_error_code(error)) {
-                    RDKafkaErrorCode::NoError => drop(found.insert(*topic, facts(description))),
+                    RDKafkaErrorCode::NoError => drop(found.insert(*topic, facts(*description))),
                     RDKafkaErrorCode::UnknownTopicOrPartition => {}
                     _ => return Err(fail(&format!("{topic}: {}", text(rd::rd_kafka_error_string(error))))),
                 }
@@ -162,21 +242,34 @@ impl Probe {
 /// It is alive.
 #[expect(unsafe_code, reason = "descriptions are librdkafka's")]
 unsafe fn facts(description: *const rd::rd_kafka_TopicDescription_t) -> TopicFacts {
-    let mut partition_count = 0;
+    let mut count = 0;
     // SAFETY: the caller gives a description that is alive, and with it what it lends, which is read at once.
     unsafe {
         let id = rd::rd_kafka_TopicDescription_topic_id(description);
         let mut topic_id = [0; 16];
         topic_id[..8].copy_from_slice(&rd::rd_kafka_Uuid_most_significant_bits(id).to_be_bytes());
         topic_id[8..].copy_from_slice(&rd::rd_kafka_Uuid_least_significant_bits(id).to_be_bytes());
-        let partitions = rd::rd_kafka_TopicDescription_partitions(description, &raw mut partition_count);
-        let replicas = (0..partition_count).map(|place| {
+        let partitions = rd::rd_kafka_TopicDescription_partitions(description, &raw mut count);
+        let partitions = array(partitions, count);
+        let replicas = partitions.iter().map(|partition| {
             let mut count = 0;
-            rd::rd_kafka_TopicPartitionInfo_replicas(*partitions.add(place), &raw mut count);
+            rd::rd_kafka_TopicPartitionInfo_replicas(*partition, &raw mut count);
             count as u32
         });
-        let replicas_min = replicas.min().unwrap_or(0);
-        TopicFacts { cluster_id: String::new(), topic_id, partition_count: partition_count as u32, replicas_min }
+        let is_led = |partition| {
+            let leader = rd::rd_kafka_TopicPartitionInfo_leader(partition);
+            !leader.is_null() && rd::rd_kafka_Node_id(leader) >= 0
+        };
+        let leaderless = partitions.iter().filter(|partition| !is_led(**partition));
+        let number = |partition| u32::try_from(rd::rd_kafka_TopicPartitionInfo_partition(partition)).ok();
+        let leaderless: BTreeSet<u32> = leaderless.filter_map(|partition| number(*partition)).collect();
+        TopicFacts {
+            cluster_id: String::new(),
+            topic_id,
+            partition_count: partitions.len() as u32,
+            replicas_min: replicas.min().unwrap_or(0),
+            leaderless: leaderless.into_iter().collect(),
+        }
     }
 }
 

@@ -41,6 +41,18 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Which partition it is of.
+    pub fn partition(&self) -> u32 {
+        match self {
+            Self::Record(record) => record.partition(),
+            Self::End { partition, .. } | Self::OutOfRange { partition } | Self::Trouble { partition, .. } => {
+                *partition
+            }
+        }
+    }
+}
+
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {

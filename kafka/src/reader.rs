@@ -57,6 +57,16 @@ pub enum Isolation {
     Uncommitted,
 }
 
+impl Isolation {
+    /// What librdkafka calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        }
+    }
+}
+
 /// How much is fetched ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ahead {
@@ -117,10 +127,7 @@ impl Reader {
         }
         let Ahead { queue_kib, partition_bytes, answer_bytes } = ahead;
         config
-            .set(
-                "isolation.level",
-                if isolation == Isolation::Committed { "read_committed" } else { "read_uncommitted" },
-            )
+            .set("isolation.level", isolation.name())
             .set("queued.max.messages.kbytes", queue_kib.to_string())
             // By bytes alone a queue of tiny records would grow past all bounds.
             .set("queued.min.messages", "4000")

@@ -18,7 +18,7 @@ const QUESTIONS_MAX: u32 = 10;
 /// Time for the questions to a cluster that has just answered.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Between two looks at a cluster that answers: topics are made anew, and partitions added.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Between two readings of the topics' settings, unless a topic has appeared or is another one.
 const SETTINGS_PERIOD: Duration = Duration::from_mins(1);
 /// Between two looks at whether somebody is in a hurry.
@@ -133,9 +133,8 @@ impl Looker {
         answer.map_err(|failure| failure.to_string())?;
         let topics = self.probe.topics(self.topics).map_err(|failure| failure.to_string())?;
         let is_due = self.settings_read.is_none_or(|read| read.elapsed() >= SETTINGS_PERIOD);
-        let has_changed = topics != self.last.topics;
-        self.last.enter(topics);
-        if is_due || has_changed {
+        let is_new = self.last.enter(topics);
+        if is_due || is_new {
             let names: Vec<&'static str> = self.last.topics.keys().copied().collect();
             match TopicSettings::ask(&self.cluster, &names, ANSWER) {
                 Ok(settings) => {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use kafka::Failure;
 use service::Shutdown;
+use wire::changelog::Chain;
 
 use crate::board::Place;
 use crate::line::Line;
@@ -19,6 +20,10 @@ use crate::{Batch, Committed, Fault, Gathered, Spec, Step, Work};
 const TEND: Duration = Duration::from_secs(1);
 /// Longest wait, and so until a stop is seen at the latest.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Time from a commit to the next transaction where work has come in meanwhile: what comes in this time goes with it. A
+/// transaction costs the broker as much as a few hundred records.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the publishing thread is to write, each in a transaction of its own.
 enum Order<B> {
@@ -39,6 +44,8 @@ pub(crate) struct Held<'h, W: Work> {
     pub(crate) place: &'h Place,
     /// Batches committed so far.
     pub(crate) committed: &'h mut u64,
+    /// What the next record of the log is to name.
+    pub(crate) chain: Chain,
 }
 
 impl<W: Work> Held<'_, W> {
@@ -53,7 +60,8 @@ impl<W: Work> Held<'_, W> {
             // An order that fails takes the way to the log along.
             scope.spawn(move || publish(line, &to_publish, &published));
             let (batch, now) = (Some(W::Batch::default()), Instant::now());
-            Run { held: self, orders, done, in_flight: false, spare: batch, tended: now }.run()
+            let (in_flight, is_loaded) = (false, false);
+            Run { held: self, orders, done, in_flight, spare: batch, tended: now, is_loaded, quiet_until: now }.run()
         })
     }
 }
@@ -84,6 +92,10 @@ struct Run<'h, W: Work> {
     /// `None` while both batches are in use.
     spare: Option<W::Batch>,
     tended: Instant,
+    /// Whether there was something to do while the last transaction was on its way.
+    is_loaded: bool,
+    /// Until then what has come in waits for more.
+    quiet_until: Instant,
 }
 
 impl<W: Work> Run<'_, W> {
@@ -95,15 +107,22 @@ impl<W: Work> Run<'_, W> {
                 self.held.place.turned();
                 self.held.work.tend(self.held.state, self.in_flight)?;
             }
-            match self.held.work.gather(self.held.state, &mut batch, self.in_flight)? {
+            let quiet = self.quiet_until.saturating_duration_since(Instant::now());
+            let is_busy = self.in_flight || !quiet.is_zero();
+            match self.held.work.gather(self.held.state, &mut batch, is_busy)? {
                 Gathered::Ready => {
                     (self.held.spec.at)(Step::Decided);
                     self.finish()?;
                     let next = self.spare.take().unwrap_or_default();
+                    self.is_loaded = false;
                     self.order(Order::Batch(std::mem::replace(&mut batch, next)))?;
                 }
                 Gathered::Checkpoint => self.checkpoint()?,
-                Gathered::Wait(time) => self.wait(time.min(WAIT_MAX))?,
+                Gathered::Wait(time) => {
+                    self.is_loaded |= self.in_flight && !batch.is_empty();
+                    let limit = if quiet.is_zero() { WAIT_MAX } else { quiet.min(WAIT_MAX) };
+                    self.wait(time.min(limit))?;
+                }
             }
         }
         // What was gathered and not handed over is gathered again by whoever comes next.
@@ -130,7 +149,7 @@ impl<W: Work> Run<'_, W> {
     fn checkpoint(&mut self) -> Result<(), Fault> {
         self.finish()?;
         let mut record = Vec::new();
-        self.held.work.checkpoint(&mut record);
+        self.held.work.checkpoint(self.held.chain, &mut record);
         self.order(Order::Checkpoint(record))?;
         self.finish()
     }
@@ -146,10 +165,13 @@ impl<W: Work> Run<'_, W> {
 
     fn done(&mut self, outcome: Done<W::Batch>) -> Result<(), Fault> {
         self.in_flight = false;
-        let Held { work, state, committed, spec, .. } = &mut self.held;
-        match outcome? {
-            (Order::Checkpoint(_), at) => work.checkpointed(state, at),
-            (Order::Batch(mut batch), at) => {
+        let (order, at) = outcome?;
+        let Held { work, state, committed, spec, chain, .. } = &mut self.held;
+        *chain = at.chain;
+        match order {
+            Order::Checkpoint(_) => work.checkpointed(state, at),
+            Order::Batch(mut batch) => {
+                self.quiet_until = Instant::now() + if self.is_loaded { PAUSE } else { Duration::ZERO };
                 work.committed(state, &mut batch, at)?;
                 **committed += 1;
                 (spec.at)(Step::Applied);

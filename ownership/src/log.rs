@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use changelog::{LogId, Placed, Point, RestoreError, Start};
 use kafka::{Isolation, LogReader, Read, TopicFacts, Watermarks};
+use wire::changelog::checksum_of;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{Fault, Spec};
@@ -57,6 +58,7 @@ impl Log<'_> {
             RestoreError::BeginsInsideWindow { .. } => {
                 Fault::RefusedByLog(format!("{}, or {remedy_beginning}", self.lost(&error.to_string())))
             }
+            RestoreError::Older { .. } => Fault::RefusedByLog(format!("{topic} {lane} {error}; {remedy}")),
             RestoreError::Newer { .. } | RestoreError::TwoGeneses { .. } => {
                 Fault::RefusedByLog(format!("{topic} {lane} {error}"))
             }
@@ -107,8 +109,7 @@ impl changelog::Log for Log<'_> {
                         return Err(Fault::RefusedByLog(self.lost(&why)));
                     }
                     reached = offset + 1;
-                    let checksum = bytes.last_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                    let next = Point { next_offset: reached, leader_epoch: -1, checksum };
+                    let next = Point { next_offset: reached, leader_epoch: -1, checksum: checksum_of(bytes) };
                     let placed = Placed { offset, next, appended_ms: Some(message.appended_ms()) };
                     if each(placed, bytes).is_break() {
                         return Ok(());

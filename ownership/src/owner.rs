@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use changelog::{Beginning, Progress, RestoreError, Restored, State as _, newest, unfinished};
+use changelog::{Beginning, Progress, RestoreError, Restored, State as _, newest};
 use crossbeam_channel::Receiver;
 use kafka::{Prepared, Probe, TopicFacts};
 use service::Shutdown;
@@ -137,12 +137,12 @@ impl<W: Work> Owner<'_, W> {
         let (genesis, mut restored);
         (genesis, restored, line) = self.restore(line, known)?;
         (spec.at)(Step::Restored);
-        let records = restored.records;
+        let (records, chain) = (restored.records, restored.chain);
         self.replayed(&mut restored);
         self.work.restored(genesis, &mut restored)?;
         let state = self.state.insert(restored.state);
         let mut record = Vec::new();
-        self.work.checkpoint(&mut record);
+        self.work.checkpoint(chain, &mut record);
         let at: Committed;
         (line, at) = line.record(&record)?;
         self.work.checkpointed(state, at)?;
@@ -158,6 +158,7 @@ impl<W: Work> Owner<'_, W> {
             woken: &self.woken,
             place: &self.place,
             committed: &mut self.committed,
+            chain: at.chain,
         };
         held.run(line)?;
         if let Some(state) = self.state.take() {
@@ -215,7 +216,7 @@ impl<W: Work> Owner<'_, W> {
         };
         if log.marks.high < end {
             let newest = newest::<_, W::State>(&mut log).map_err(|error| log.refused(error, W::fault))?;
-            let is_unfinished = newest.is_some_and(|newest| unfinished::is_marked(newest.positions.as_slice()));
+            let is_unfinished = newest.is_some_and(|newest| newest.is_unfinished);
             return if is_unfinished { Err(log.refused(RestoreError::Unfinished, W::fault)) } else { Ok(None) };
         }
         let kept = self.state.take();
@@ -244,7 +245,7 @@ impl<W: Work> Owner<'_, W> {
             genesis
         };
         let restored = self.replay(&mut log, &genesis, kept)?;
-        line.ends_at(log.marks.high);
+        line.ends_at(log.marks.high, restored.chain);
         Ok((genesis, restored, line))
     }
 

@@ -62,9 +62,7 @@ pub enum Step {
     Checkpointed,
     /// A batch is gathered; it is not handed over.
     Decided,
-    /// The outputs are acknowledged; the log's record is not sent.
-    Produced,
-    /// Everything is acknowledged; the commit is not asked for.
+    /// The outputs and the log's record are acknowledged; the commit is not asked for.
     BeforeCommit,
     /// The commit is confirmed; the state does not know.
     Committed,
@@ -74,7 +72,7 @@ pub enum Step {
 
 impl Step {
     /// All of them, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Fencing,
         Self::Fenced,
         Self::Confirmed,
@@ -83,7 +81,6 @@ impl Step {
         Self::Restored,
         Self::Checkpointed,
         Self::Decided,
-        Self::Produced,
         Self::BeforeCommit,
         Self::Committed,
         Self::Applied,
@@ -100,7 +97,6 @@ impl Step {
             Self::Restored => "restored",
             Self::Checkpointed => "checkpointed",
             Self::Decided => "decided",
-            Self::Produced => "produced",
             Self::BeforeCommit => "before-commit",
             Self::Committed => "committed",
             Self::Applied => "applied",

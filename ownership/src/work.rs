@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use changelog::{Restored, State};
-use kafka::{Delivered, Outgoing, Probe};
+use kafka::{Outgoing, Probe};
+use wire::changelog::Chain;
 
 use crate::{Committed, Fault};
 
@@ -36,7 +37,7 @@ pub trait Work: Send + 'static {
     /// Where it is not.
     fn accept(&self, genesis: &GenesisOf<Self>) -> Result<(), Fault>;
 
-    /// Appends the genesis as a record of the log.
+    /// Appends the genesis as the first record of the log.
     fn genesis(&self, genesis: &GenesisOf<Self>, record: &mut Vec<u8>);
 
     /// The state is at the log's end, behind the fence. Must not wait.
@@ -45,14 +46,16 @@ pub trait Work: Send + 'static {
     /// Where it cannot be worked with.
     fn restored(&mut self, genesis: GenesisOf<Self>, restored: &mut Restored<Self::State>) -> Result<(), Fault>;
 
-    /// Adds to the batch what there is to do; called again and again. Must not wait.
+    /// Adds to the batch what there is to do; called again and again. Must not wait. While it `is_busy` nothing is sent anyway,
+    /// but a full batch: one that is not waits for more, and any other goes at once.
     ///
     /// # Errors
     /// [`Fault`]: everything that is not committed is discarded.
     fn gather(&mut self, state: &mut Self::State, batch: &mut Self::Batch, is_busy: bool) -> Result<Gathered, Fault>;
 
-    /// Appends a checkpoint of everything that is committed, as a record of the log. Nothing is on its way meanwhile.
-    fn checkpoint(&mut self, record: &mut Vec<u8>);
+    /// Appends a checkpoint of everything that is committed, as a record of the log behind those of `chain`. Nothing is on
+    /// its way meanwhile.
+    fn checkpoint(&mut self, chain: Chain, record: &mut Vec<u8>);
 
     /// The checkpoint is committed.
     ///
@@ -82,8 +85,14 @@ pub trait Batch: Default + Send + 'static {
     /// What is written elsewhere; may be nothing. Called on the publishing thread.
     fn outputs(&self) -> impl Iterator<Item = Outgoing<'_>>;
 
-    /// Appends the record of the log; `delivered` says where the outputs went.
-    fn record(&self, delivered: &Delivered, record: &mut Vec<u8>);
+    /// Appends the record of the log, behind those of `chain`. It is sent together with the outputs.
+    fn record(&self, chain: Chain, record: &mut Vec<u8>);
+
+    /// Whether that record has every position, so that reading may begin at it.
+    fn has_all_positions(&self) -> bool;
+
+    /// Whether nothing was gathered into it.
+    fn is_empty(&self) -> bool;
 
     /// Empties it, for the next one.
     fn clear(&mut self);

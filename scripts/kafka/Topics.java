@@ -20,11 +20,11 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 /**
  * Creates Turnstile's topics on a cluster where they are missing, all in one start of the JVM:
- * {@code java -cp 'JARS/*' Topics.java topics.tsv HOST:PORT PARTITIONS TOPIC...}
+ * {@code java -cp 'JARS/*' Topics.java topics.tsv HOST:PORT LANES PARTITIONS TOPIC...}
  *
  * <p>The file says what a new topic is given, and what one that is there must have. What is there already is never
- * changed. Another number of partitions is an error, because it would send an event and its duplicate to different
- * places; a setting that is not as it must be is only said, because it may have been made for a trial.
+ * changed. A number of partitions that the lanes cannot be served with is an error, one that has grown by a multiple of
+ * them is said; a setting that is not as it must be is only said, because it may have been made for a trial.
  */
 final class Topics {
     static final int ANSWER_MS_MAX = 30_000;
@@ -44,20 +44,47 @@ final class Topics {
         }
     }
 
+    /** How many partitions the topics have: events.index one for each lane, the others a multiple of the lanes. */
+    record Counts(int lanes, int partitions) {
+        int of(String topic) {
+            return topic.equals("events.index") ? lanes : partitions;
+        }
+
+        /** Why a topic must not have so many; empty where it may. */
+        Optional<String> refusal(String topic, int found) {
+            String has = topic + " has " + found + " partitions";
+            int beyond = found % lanes;
+            return switch (topic) {
+                case "events.index" -> found == lanes ? Optional.empty() : Optional.of(has + ", not " + lanes
+                    + ": each is a lane, and how many there are is settled when the first of them is begun; say --lanes "
+                    + found + " if it was begun with as many");
+                // What was set aside has no lane.
+                case "events.rejected" -> Optional.empty();
+                default -> found < lanes ? Optional.of(has + " and there are " + lanes
+                        + " lanes: some have none; add partitions, up to a multiple of " + lanes)
+                    : beyond > 0 ? Optional.of(has + ", no multiple of the " + lanes + " lanes: those from "
+                        + (found - beyond) + " on get no records; add partitions, up to " + (found - beyond + lanes))
+                    : found < partitions ? Optional.of(has + ", not " + partitions + ": each of the " + lanes
+                        + " lanes has " + found / lanes + " of them; add partitions, or say --partitions " + found)
+                    : Optional.empty();
+            };
+        }
+    }
+
     public static void main(String[] words) throws Exception {
-        if (words.length < 4) {
-            System.err.println("usage: Topics FILE HOST:PORT PARTITIONS TOPIC...");
+        if (words.length < 5) {
+            System.err.println("usage: Topics FILE HOST:PORT LANES PARTITIONS TOPIC...");
             System.exit(2);
         }
-        int partitions = Integer.parseInt(words[2]);
-        Map<String, List<Rule>> wanted = rules(Path.of(words[0]), List.of(words).subList(3, words.length));
+        Counts counts = new Counts(Integer.parseInt(words[2]), Integer.parseInt(words[3]));
+        Map<String, List<Rule>> wanted = rules(Path.of(words[0]), List.of(words).subList(4, words.length));
         Map<String, Object> client = Map.of(
             AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, words[1],
             AdminClientConfig.DEFAULT_API_TIMEOUT_MS_CONFIG, ANSWER_MS_MAX);
         boolean good = false;
         try (Admin admin = Admin.create(client)) {
-            create(admin, wanted, partitions);
-            good = compare(admin, wanted, partitions);
+            create(admin, wanted, counts);
+            good = compare(admin, wanted, counts);
         } catch (ExecutionException error) {
             System.err.println("the topics of " + words[1] + ": " + error.getCause().getMessage());
         }
@@ -79,21 +106,21 @@ final class Topics {
         return wanted;
     }
 
-    static void create(Admin admin, Map<String, List<Rule>> wanted, int partitions) throws Exception {
+    static void create(Admin admin, Map<String, List<Rule>> wanted, Counts counts) throws Exception {
         var present = admin.listTopics().names().get();
         List<NewTopic> missing = new ArrayList<>();
         wanted.forEach((topic, rules) -> {
             if (!present.contains(topic)) {
                 Map<String, String> settings = new TreeMap<>();
                 rules.forEach(rule -> settings.put(rule.setting(), rule.given()));
-                missing.add(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(settings));
+                missing.add(new NewTopic(topic, Optional.of(counts.of(topic)), Optional.empty()).configs(settings));
             }
         });
         var results = admin.createTopics(missing).values();
         for (NewTopic topic : missing) {
             try {
                 results.get(topic.name()).get();
-                System.out.println("created " + topic.name() + " with " + partitions + " partitions, "
+                System.out.println("created " + topic.name() + " with " + topic.numPartitions() + " partitions, "
                     + topic.configs());
             } catch (ExecutionException error) {
                 if (!(error.getCause() instanceof TopicExistsException)) {
@@ -104,12 +131,17 @@ final class Topics {
     }
 
     /** Waits until every partition has a leader, then says what is not as it must be. */
-    static boolean compare(Admin admin, Map<String, List<Rule>> wanted, int partitions) throws Exception {
+    static boolean compare(Admin admin, Map<String, List<Rule>> wanted, Counts counts) throws Exception {
         boolean good = true;
         for (TopicDescription topic : described(admin, wanted).values()) {
-            if (topic.partitions().size() != partitions) {
-                System.err.println(topic.name() + " has " + topic.partitions().size() + " partitions, not " + partitions);
+            int found = topic.partitions().size();
+            Optional<String> refusal = counts.refusal(topic.name(), found);
+            if (refusal.isPresent()) {
+                System.err.println(refusal.get());
                 good = false;
+            } else if (found > counts.of(topic.name())) {
+                System.out.println(topic.name() + " has " + found + " partitions, more than " + counts.of(topic.name())
+                    + ": it has grown, and is left as it is");
             }
         }
         List<ConfigResource> resources = wanted.keySet().stream()

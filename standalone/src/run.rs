@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ingest::{Live, Metrics};
 use service::{AdminServer, DataDir, Failure, Shutdown};
 use wire::changelog::Genesis;
-use wire::{DigestSeed, PartitionCount, Window};
+use wire::{DigestSeed, LaneCount, Window};
 
 use crate::admin::TurnstileAdmin;
 use crate::config::Config;
@@ -76,10 +76,5 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
 /// The genesis of a ledger that does not exist yet.
 pub(crate) fn new_genesis() -> Result<Genesis, Failure> {
     let seed = getrandom::u64().map_err(Failure::failed)?;
-    Ok(Genesis {
-        partition_count: PartitionCount::ONE,
-        seed: DigestSeed(seed),
-        window: Window::default(),
-        created_ms: now_ms(),
-    })
+    Ok(Genesis { lanes: LaneCount::ONE, seed: DigestSeed(seed), window: Window::default(), created_ms: now_ms() })
 }

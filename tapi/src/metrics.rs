@@ -85,14 +85,17 @@ impl Collector for ForwardMetrics {
 }
 
 pub(crate) fn section(snapshot: &Snapshot) -> Section {
-    let partitions = snapshot.partitions.map_or("not known yet".into(), |count| count.to_string());
+    let lanes = match snapshot.lanes.known() {
+        Some(lanes) => lanes.get().to_string(),
+        None => format!("not known, so nothing is drained: {}", snapshot.lanes.why_not().unwrap_or_default()),
+    };
     let target = match (snapshot.target, snapshot.pin) {
         (Some(target), Some(_)) => format!("{target}, pinned"),
         (Some(target), None) => target.to_string(),
         (None, Some(pin)) => format!("nowhere; pinned to the {pin}, which cannot be used"),
         (None, None) => "nowhere; events stay in the local buffer".into(),
     };
-    let mut section = Section::new("drain to Kafka").row("records go to", target).row("partitions", partitions);
+    let mut section = Section::new("drain to Kafka").row("records go to", target).row("lanes", lanes);
     for (cluster, of) in Cluster::BOTH.into_iter().zip(&snapshot.clusters) {
         let state = of.standing.why_unusable().unwrap_or_else(|| of.breaker.name().into());
         section = section.row(cluster.name(), state).row(

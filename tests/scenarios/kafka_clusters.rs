@@ -1,5 +1,6 @@
 //! Goal: the Kafka that other scenarios break is real, set up as the programs want it, and breaks only as they say.
-//! Fault: one broker killed with -9 right after it acknowledged, the other one frozen; a port that somebody else holds.
+//! Fault: one broker killed with -9 right after it acknowledged, the other one frozen; a port that somebody else holds;
+//! topics that have grown, or that the lanes do not divide.
 //! Oracle: Kafka's own console tools; its metadata answer; `wire`'s partition function against Kafka's partitioner, and its
 //! rules of topics against what the broker says of them.
 
@@ -12,7 +13,8 @@ use wire::partition::partition_of;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Finding, REPLICAS, Retention, TOPICS, judge};
 use wire::{MessageId, PartitionCount};
 
-const PARTITIONS: u32 = 8;
+/// What `make kafka` gives each topic but `events.index`.
+const PARTITIONS: u32 = 16;
 const RECORDS: usize = 200;
 
 #[test]
@@ -25,17 +27,16 @@ fn two_clusters_start_answer_and_keep_their_records() {
     assert_ne!(ids[0], ids[1], "two clusters with one id cannot be told apart");
 
     let topics = [EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED];
-    let said = primary.create_topics(&topics, PARTITIONS).expect("topics");
+    let said = primary.create_topics(&topics, &[]).expect("topics");
     assert_eq!(said.lines().count(), topics.len(), "{said}");
-    for (topic, days) in [(EVENTS, 7), (EVENTS_DEDUPED, 39), (EVENTS_INDEX, 39)] {
-        let line = said.lines().find(|line| line.starts_with(&format!("created {topic} "))).expect("the topic's line");
+    for (topic, partitions, days) in [(EVENTS, 16, 7), (EVENTS_DEDUPED, 16, 39), (EVENTS_INDEX, 4, 39)] {
+        let made = format!("created {topic} with {partitions} partitions, ");
+        let line = said.lines().find(|line| line.starts_with(&made)).expect("the topic's line");
         let retention_ms = days * 24 * 60 * 60 * 1000_u64;
         assert!(line.contains(&format!("retention.ms={retention_ms}}}")), "{line}");
     }
-    assert_eq!(primary.create_topics(&topics, PARTITIONS).expect("topics"), "", "made, and made as they should be");
-    let refusal = primary.create_topics(&topics, PARTITIONS + 1).expect_err("another partition count");
-    assert!(refusal.contains("events has 8 partitions, not 9"), "{refusal}");
-    secondary.create_topics(&[EVENTS, EVENTS_REJECTED], PARTITIONS).expect("topics");
+    assert_eq!(primary.create_topics(&topics, &[]).expect("topics"), "", "made, and made as they should be");
+    secondary.create_topics(&[EVENTS, EVENTS_REJECTED], &[]).expect("topics");
 
     let records: Vec<(String, String)> = (0..RECORDS).map(|n| (format!("id-{n}"), format!("{{\"n\":{n}}}"))).collect();
     primary.produce(EVENTS, &records);
@@ -74,7 +75,7 @@ fn topics_are_made_as_the_programs_want_them_and_judged_in_their_words() {
     let scene = Scene::begin();
     let mut cluster = Cluster::new(&scene, "one");
     cluster.start();
-    cluster.create_topics(&TOPICS, PARTITIONS).expect("topics");
+    cluster.create_topics(&TOPICS, &[]).expect("topics");
     for topic in TOPICS {
         let settings = topic::settings(cluster.address, topic);
         let mut found: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -86,12 +87,41 @@ fn topics_are_made_as_the_programs_want_them_and_judged_in_their_words() {
 
     // Kept for ever, which is fine, but bounded in bytes, which is not.
     let wrong = ("retention.bytes", "1000000");
-    topic::make_anew(cluster.address, &[EVENTS], PARTITIONS, &[wrong]);
-    let said = cluster.create_topics(&[EVENTS], PARTITIONS).expect("it is there, and left as it is");
+    topic::make_anew(cluster.address, &[EVENTS], &[wrong]);
+    let said = cluster.create_topics(&[EVENTS], &[]).expect("it is there, and left as it is");
     let findings: Vec<_> = judge(EVENTS, &[wrong], Retention::default()).iter().map(Finding::to_string).collect();
     assert_eq!(said, format!("{}; left as it is\n", findings.join("\n")));
     let settings = topic::settings(cluster.address, EVENTS);
     assert!(settings.iter().any(|(name, value)| (name.as_str(), value.as_str()) == wrong), "{settings:?}");
+    cluster.stop();
+}
+
+/// A topic may have grown, in steps that the lanes divide; whatever else has another number is refused, with the reason.
+#[test]
+fn partitions_are_judged_by_the_lanes() {
+    let scene = Scene::begin();
+    let mut cluster = Cluster::new(&scene, "one");
+    cluster.start();
+    let topics =
+        |lanes: &str, partitions: &str| cluster.create_topics(&TOPICS, &["--lanes", lanes, "--partitions", partitions]);
+    topics("4", "8").expect("topics");
+    topic::add_partitions(cluster.address, EVENTS, 16);
+    // What was set aside has no lane.
+    topic::add_partitions(cluster.address, EVENTS_REJECTED, 9);
+    let said = topics("4", "8").expect("one topic has grown, and is fine");
+    assert!(said.contains("events has 16 partitions, more than 8: it has grown, and is left as it is\n"), "{said}");
+    let said = topics("4", "16").expect_err("less than was asked for");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("events.deduped has 8 partitions, not 16: each of the 4 lanes has 2 of them"), "{said}");
+    topic::add_partitions(cluster.address, EVENTS_DEDUPED, 18);
+    let said = topics("4", "16").expect_err("no multiple of the lanes");
+    let expected = "events.deduped has 18 partitions, no multiple of the 4 lanes: those from 16 on get no records";
+    assert!(said.contains(expected) && said.contains("up to 20"), "{said}");
+    let said = topics("32", "32").expect_err("fewer than lanes");
+    assert!(said.contains("events has 16 partitions and there are 32 lanes: some have none"), "{said}");
+    assert!(said.contains("events.index has 4 partitions, not 32: each is a lane"), "{said}");
+    let said = topics("4", "18").expect_err("wrong usage");
+    assert!(said.contains("--partitions 18 is no multiple of the 4 lanes") && said.contains("--lanes L"), "{said}");
     cluster.stop();
 }
 

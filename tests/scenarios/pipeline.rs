@@ -12,7 +12,7 @@ use tests::load::{self, Load};
 use tests::{Program, Scene, chaos, wait};
 use wire::topic::EVENTS_DEDUPED;
 
-/// A start of a program, and what two workers take to share the partitions.
+/// A start of a program, and what two workers take to share the lanes.
 const LIMIT: Duration = Duration::from_mins(2);
 const SETTLE: Duration = Duration::from_secs(3);
 

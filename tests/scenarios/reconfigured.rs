@@ -1,13 +1,13 @@
 //! Goal: clusters that change their roles or their shape under a running system lose and double nothing.
 //! Fault: primary and secondary swapped in the configuration of `tapi` and workers; partitions added to the topic of one
-//! cluster while everything runs.
+//! cluster, the other one and the output while everything runs.
 //! Oracle: `loadtest verify` over `events.deduped`, old events sent again; what the programs say of the numbers.
 
 use std::time::Duration;
 
 use tests::load::Load;
-use tests::{Output, PARTITIONS, Pipeline, Scene, chaos, http, topic};
-use wire::topic::EVENTS;
+use tests::{LANES, Output, PARTITIONS, Pipeline, Scene, chaos, http, topic};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
 
 /// Events a second.
 const RATE: u32 = 4_000;
@@ -72,41 +72,88 @@ fn primary_and_secondary_swapped_in_the_configuration_lose_and_double_nothing() 
     pipeline.stop();
 }
 
+/// Repeats across each change lie in other partitions than what they repeat, on clusters that differ, and a tapi that knows
+/// nothing of it for a while goes on as before.
 #[test]
-fn partitions_added_to_one_cluster_take_it_out_of_use_until_somebody_puts_it_right() {
+fn topics_that_grow_one_after_the_other_lose_and_double_nothing() {
     let scene = Scene::begin();
-    let pipeline = Pipeline::start(&scene, Output::Primary, 2);
-    let (more, primary) = (PARTITIONS + 4, pipeline.kafka.primary.address);
-    let first = load(&scene, 0, 12, 30);
-    let mut client = first.start_at(pipeline.tapi.ingest);
-    pipeline.acknowledges("primary", f64::from(RATE));
-    topic::add_partitions(primary, EVENTS, more as usize);
-    let left = pipeline.acknowledges("secondary", 0.0);
-    pipeline.tapi.says(&format!("has {more} partitions"));
-    let said = pipeline.tapi.printed();
-    let refusal = said.lines().find(|line| line.contains(&format!("has {more} partitions"))).expect("it was said");
-    assert!(refusal.contains(&PARTITIONS.to_string()), "both numbers: {refusal}");
-    let unfit = format!("events has {more} partitions on the primary cluster and {PARTITIONS} everywhere else");
-    for worker in &pipeline.workers {
-        worker.says(&unfit);
+    let mut pipeline = Pipeline::start(&scene, Output::Primary, 2);
+    let (primary, secondary) = (pipeline.kafka.primary.address, pipeline.kafka.secondary.address);
+    let more = 2 * PARTITIONS;
+    let first = load(&scene, 0, 4, 20);
+    first.start_at(pipeline.tapi.ingest).succeed(LIMIT);
+    let mut loads = vec![first];
+    let pin = |to: &str| {
+        let answer = http::post(pipeline.tapi.admin, &format!("/kafka/pin?cluster={to}"), "", b"").expect("an answer");
+        assert_eq!(answer.status, 200);
+    };
+    let beyond = |brokers, topic: &str| {
+        let mut count = 0_u64;
+        topic::read(brokers, topic, |partition, _, _| count += u64::from(partition >= PARTITIONS));
+        count
+    };
+    for (n, (brokers, topic, name)) in (1..).zip([
+        (primary, EVENTS, "primary"),
+        (secondary, EVENTS, "secondary"),
+        (primary, EVENTS_DEDUPED, "primary"),
+    ]) {
+        pin(name);
+        let next = load(&scene, n, 26, 40);
+        let mut client = next.start_at(pipeline.tapi.ingest);
+        topic::add_partitions(brokers, topic, more as usize);
+        // What was sent before is sent again: it has other partitions by now, and is known all the same.
+        let again = loads[loads.len() - 1].again(&format!("again-{n}"));
+        again.start_at(pipeline.tapi.ingest).succeed(LIMIT);
+        client.succeed(LIMIT);
+        loads.extend([again, next]);
+        pipeline.caught_up();
+        assert!(beyond(brokers, topic) > 0, "{topic} on the {name} cluster has grown, and nothing is written there");
     }
-    client.succeed(LIMIT);
-    pipeline.tapi.drained();
+    let verdict = pipeline.verify(&scene, &loads);
+    scene.say(format_args!("{} records in both clusters: {verdict}", pipeline.records()));
 
-    // What nobody reads any more is copied to the other cluster, and the topic made as it was.
-    let mut beyond = 0;
-    topic::read(primary, EVENTS, |partition, _, _| beyond += u32::from(partition >= PARTITIONS));
-    assert_eq!(beyond, 0, "records in partitions that no repeat of theirs lies in");
-    let copied = topic::copy(primary, pipeline.kafka.secondary.address, EVENTS);
-    topic::make_anew(primary, &[EVENTS], PARTITIONS, &[]);
-    let second = load(&scene, 1, 8, 20);
-    let before = pipeline.acknowledged("primary");
-    let mut client = second.start_at(pipeline.tapi.ingest);
-    let back = pipeline.acknowledges("primary", before + 100.0);
-    client.succeed(LIMIT);
-    let verdict = pipeline.verify(&scene, &[first, second]);
-    scene.say(format_args!(
-        "left {left:?} after the partitions were added, used again {back:?} after they were right, {copied} records copied: {verdict}"
-    ));
+    // Everything known can be made again right afterwards, from what has grown.
+    for worker in &mut pipeline.workers {
+        assert!(worker.stop().success());
+    }
+    let rebuilt = pipeline.workers[0].command(&["rebuild"]).expect("a rebuild");
+    assert!(rebuilt.contains("identities"), "{rebuilt}");
+    let verified = pipeline.workers[0].command(&["verify"]).expect("no difference");
+    assert!(verified.contains("0 differences"), "{verified}");
+    let rebuilt = pipeline.workers[0].command(&["rebuild", "--from", "events.deduped"]).expect("a rebuild");
+    assert!(rebuilt.contains(&format!("of {LANES} lanes")), "{rebuilt}");
+    pipeline.workers.iter_mut().for_each(|worker| worker.start());
+    let last = loads[loads.len() - 1].again("last");
+    last.start_at(pipeline.tapi.ingest).succeed(LIMIT);
+    loads.push(last);
+    pipeline.verify(&scene, &loads);
+    pipeline.stop();
+}
+
+/// 20 partitions and lanes that do not divide them: the last ones are not written to, and that is said.
+#[test]
+fn partitions_that_are_no_multiple_of_the_lanes_are_used_as_far_as_they_are() {
+    let scene = Scene::begin();
+    let mut pipeline = Pipeline::new(&scene, Output::Primary);
+    let (primary, secondary) = (pipeline.kafka.primary.address, pipeline.kafka.secondary.address);
+    pipeline.lanes = 8;
+    for cluster in [primary, secondary] {
+        topic::make_anew_of(cluster, EVENTS_INDEX, pipeline.lanes);
+    }
+    topic::make_anew_of(primary, EVENTS, 20);
+    topic::make_anew_of(secondary, EVENTS, 16);
+    pipeline.tapi.start();
+    pipeline.add_worker(&scene).start();
+    let load = load(&scene, 0, 4, 20);
+    load.start_at(pipeline.tapi.ingest).succeed(LIMIT);
+    pipeline.tapi.says("its partitions are no multiple of the lanes");
+    pipeline.workers[0].says("events has no multiple of the lanes as partitions");
+    let (mut written, mut beyond) = (0_u64, 0_u64);
+    topic::read(primary, EVENTS, |partition, _, _| {
+        written += 1;
+        beyond += u64::from(partition >= 16);
+    });
+    assert!(written > 0 && beyond == 0, "{beyond} of {written} records behind the last multiple of the lanes");
+    pipeline.verify(&scene, &[load]);
     pipeline.stop();
 }

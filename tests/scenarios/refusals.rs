@@ -1,12 +1,12 @@
 //! Goal: what cannot be sent, or must not, is refused by name and holds up nothing else.
-//! Fault: records that are too large for the brokers, a topic that is missing, partition counts that differ, both
-//! clusters the same.
+//! Fault: records that are too large for the brokers, a topic that is missing, fewer partitions than lanes, both clusters
+//! the same, another number of lanes than before.
 //! Oracle: both clusters' `events` read to their ends; the quarantine's count; exit codes and what was printed.
 
 use std::collections::HashSet;
 
 use rand::Rng as _;
-use tests::{Kafka, PARTITIONS, Scene, Tapi, http, topic};
+use tests::{Kafka, LANES, Scene, Tapi, http, topic};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
 #[test]
@@ -14,7 +14,7 @@ fn records_that_no_cluster_takes_are_set_aside_and_hold_up_nobody() {
     let scene = Scene::begin();
     let kafka = Kafka::shared();
     for cluster in [&kafka.primary, &kafka.secondary] {
-        topic::make_anew(cluster.address, &[EVENTS], PARTITIONS, &[("max.message.bytes", "4000")]);
+        topic::make_anew(cluster.address, &[EVENTS], &[("max.message.bytes", "4000")]);
         // No topic for what is set aside.
         topic::delete(cluster.address, &[EVENTS_REJECTED]);
     }
@@ -52,12 +52,12 @@ fn records_that_no_cluster_takes_are_set_aside_and_hold_up_nobody() {
 fn clusters_that_must_not_be_used_together_are_refused_by_name() {
     let scene = Scene::begin();
     let kafka = Kafka::shared();
-    topic::make_anew(kafka.secondary.address, &[EVENTS], 6, &[]);
+    topic::make_anew_of(kafka.secondary.address, EVENTS, LANES - 1);
 
     let mut wrong = Tapi::new(&scene, &kafka);
     assert_eq!(wrong.refuses().code(), Some(1));
     let said = wrong.printed();
-    assert!(said.contains("has 8 partitions, that of the other cluster 6"), "{said}");
+    assert!(said.contains("has 3 partitions") && said.contains("4 lanes"), "{said}");
 
     // "localhost" and "127.0.0.1" are one cluster.
     let again = format!("localhost:{}", kafka.primary.address.port());
@@ -65,7 +65,7 @@ fn clusters_that_must_not_be_used_together_are_refused_by_name() {
     assert_eq!(same.refuses().code(), Some(1));
     assert!(same.printed().contains("are the same cluster"), "{}", same.printed());
 
-    // Alone, each of them could be used; the one that was there first is remembered.
+    // The number of lanes is remembered with the first record that was acknowledged.
     let mut alone = Tapi::new(&scene, &kafka).set("TAPI_KAFKA_SECONDARY", "");
     alone.start();
     let event = r#"{"userId":"u","event":"e","messageId":"m-1"}"#;
@@ -81,8 +81,8 @@ fn clusters_that_must_not_be_used_together_are_refused_by_name() {
     assert_eq!([pin("/kafka/pin?cluster=secondary"), pin("/kafka/pin")], [400, 400]);
     assert!(alone.stop().success());
 
-    let mut changed = alone.set("TAPI_KAFKA_PRIMARY", kafka.secondary.address);
+    let mut changed = alone.set("TAPI_KAFKA_LANES", 8);
     assert_eq!(changed.refuses().code(), Some(1));
     let said = changed.printed();
-    assert!(said.contains("has 6 partitions, but the data directory has always used 8"), "{said}");
+    assert!(said.contains("kafka.lanes says 8 lanes") && said.contains("says 4"), "both numbers: {said}");
 }

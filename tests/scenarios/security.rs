@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tests::load::{self, Load};
 use tests::secure::{Authority, SecureKafka, USER};
-use tests::{PARTITIONS, Program, Scene, Server, Tapi, Worker, chaos, http, topic, wait};
+use tests::{LANES, Program, Scene, Server, Tapi, Worker, chaos, http, topic, wait};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 /// Longest wait for a load, and for what it brings.
@@ -27,7 +27,7 @@ fn clusters_behind_tls_and_passwords_are_used_by_every_program_and_no_secret_is_
     let secure = SecureKafka::start(&scene, &authority, SCRAM, PLAIN);
     for cluster in [&secure.kafka.primary, &secure.kafka.secondary] {
         let topics = [EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED];
-        topic::make_anew(cluster.address, &topics, PARTITIONS, &[]);
+        topic::make_anew(cluster.address, &topics, &[]);
     }
     let files = scene.folder().join("secrets");
     fs::create_dir_all(&files).expect("a folder");
@@ -57,7 +57,7 @@ fn clusters_behind_tls_and_passwords_are_used_by_every_program_and_no_secret_is_
     flows("secondary");
     client.succeed(LIMIT);
     tapi.drained();
-    wait::until("the worker reads all that waits", LIMIT, || worker.sees_nothing_wait().then_some(()));
+    wait::until("the worker reads all that waits", LIMIT, || worker.sees_nothing_wait(LANES).then_some(()));
     let output = format!("kafka://{}/{EVENTS_DEDUPED}", secure.primary);
     let properties = door.properties();
     let mut words = vec!["--output", &output];

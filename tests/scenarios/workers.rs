@@ -1,5 +1,5 @@
 //! Goal: workers come, go, die and sleep, and each event still comes out once.
-//! Fault: workers added, stopped and killed with -9 under load; one frozen until another has taken its partitions, then
+//! Fault: workers added, stopped and killed with -9 under load; one frozen until another has taken its lanes, then
 //! thawed; an index deleted while its worker is away.
 //! Oracle: `loadtest verify` over `events.deduped`, with the same events sent again where memory was lost.
 
@@ -29,7 +29,7 @@ fn workers_added_removed_and_killed_under_load_lose_and_double_nothing() {
     let rounds = if chaos() { 6 } else { 1 };
     let mut loads = Vec::new();
     for round in 0..rounds {
-        pipeline.shared("one worker", |shares| shares.last() == Some(&tests::PARTITIONS));
+        pipeline.shared("one worker", |shares| shares.last() == Some(&tests::LANES));
         // Longer than all that happens in a round; what it sends after that is drained all the same.
         let load = load(&scene, round, 15);
         let mut client = load.start_at(pipeline.tapi.ingest);
@@ -41,9 +41,9 @@ fn workers_added_removed_and_killed_under_load_lose_and_double_nothing() {
         assert!(pipeline.workers[oldest].stop().success(), "a worker that was stopped");
         let left = pipeline.shared("two workers", |shares| shares[oldest + 1..].iter().all(|share| *share > 0));
         pipeline.workers[oldest + 1].kill();
-        let replaced = pipeline.shared("one worker", |shares| shares.last() == Some(&tests::PARTITIONS));
+        let replaced = pipeline.shared("one worker", |shares| shares.last() == Some(&tests::LANES));
         scene.say(format_args!(
-            "the partitions are shared {joined:?} after two workers joined, {left:?} after one left, {replaced:?} after one was killed"
+            "the lanes are shared {joined:?} after two workers joined, {left:?} after one left, {replaced:?} after one was killed"
         ));
         client.succeed(LIMIT);
         loads.push(load);

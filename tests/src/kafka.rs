@@ -191,16 +191,18 @@ impl Cluster {
         assert_eq!(status.code(), Some(TERMINATED), "an orderly stop of Kafka");
     }
 
-    /// Creates those topics that are missing, with the settings that production needs; gives what it said.
+    /// Creates those topics that are missing, with the settings that production needs, and with the lanes and partitions
+    /// that `make kafka` gives them unless `options` of the script say otherwise; gives what it said.
     ///
     /// # Errors
-    /// What it said, when a topic is not ours or has another number of partitions.
+    /// What it said, when a topic is not ours or has a number of partitions that does not suit the lanes.
     ///
     /// # Panics
     /// Where the script cannot be started.
-    pub fn create_topics(&self, topics: &[&str], partitions: u32) -> Result<String, String> {
+    pub fn create_topics(&self, topics: &[&str], options: &[&str]) -> Result<String, String> {
         let output = script("topics")
-            .args(["--port", &self.address.port().to_string(), "--partitions", &partitions.to_string()])
+            .args(["--port", &self.address.port().to_string()])
+            .args(options)
             .args(topics)
             .output()
             .expect("the script can be started");

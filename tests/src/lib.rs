@@ -31,7 +31,7 @@ pub mod wait;
 mod worker;
 
 pub use kafka::{Cluster, Consumed};
-pub use pair::{Kafka, PARTITIONS, Shared};
+pub use pair::{Kafka, LANES, PARTITIONS, Shared};
 pub use pipeline::{Output, Pipeline};
 pub use program::Program;
 pub use scene::{Scene, chaos};

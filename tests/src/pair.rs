@@ -14,8 +14,10 @@ use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use crate::scene::scenes;
 use crate::{Cluster, Scene, topic};
 
-/// Partitions of every topic.
-pub const PARTITIONS: u32 = 8;
+/// Lanes, and so partitions of `events.index`.
+pub const LANES: u32 = 4;
+/// Partitions of every other topic.
+pub const PARTITIONS: u32 = 16;
 
 /// A third of the default, so that a restart takes 7 s instead of 13.
 const SESSION_MS: u32 = 3_000;
@@ -75,7 +77,7 @@ impl Kafka {
         kafka.both(Cluster::answered);
         for cluster in [&kafka.primary, &kafka.secondary] {
             let topics = [EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED];
-            topic::make_anew(cluster.address, &topics, PARTITIONS, &[]);
+            topic::make_anew(cluster.address, &topics, &[]);
         }
         Shared(Some(kafka))
     }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use wire::topic::{EVENTS, EVENTS_DEDUPED};
 
 use crate::load::{self, Load, Verdict};
-use crate::pair::{PARTITIONS, Shared};
+use crate::pair::{LANES, Shared};
 use crate::{Kafka, Scene, Tapi, Worker, topic, wait};
 
-/// Longest wait for workers to share the partitions, or to read all that waits; on a busy machine.
+/// Longest wait for workers to share the lanes, or to read all that waits; on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 /// Once nothing waits to be read, only what must not come could still come.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub tapi: Tapi,
     /// Every worker that was ever made.
     pub workers: Vec<Worker>,
+    /// Lanes that workers share.
+    pub lanes: u32,
     output: Output,
 }
 
@@ -45,7 +47,7 @@ impl Pipeline {
     pub fn new(scene: &Scene, output: Output) -> Self {
         let kafka = Kafka::shared();
         let tapi = Tapi::new(scene, &kafka).set("TAPI_KAFKA_BREAKER_PAUSE_MS", BREAKER_PAUSE_MS);
-        Self { kafka, tapi, workers: Vec::new(), output }
+        Self { kafka, tapi, workers: Vec::new(), lanes: LANES, output }
     }
 
     /// The same with `tapi` and so many workers at work.
@@ -98,28 +100,26 @@ impl Pipeline {
         begun.elapsed()
     }
 
-    /// Waits until the workers share all partitions as `is_right` wants: how many each of those that answer has.
+    /// Waits until the workers share all lanes as `is_right` wants: how many each of those that answer has.
     ///
     /// # Panics
     /// When they do not.
     pub fn shared(&self, what: &str, is_right: impl Fn(&[u32]) -> bool) -> Duration {
         let begun = Instant::now();
         wait::until(what, LIMIT, || {
-            let partitions: Vec<u32> = self.workers.iter().map(Worker::partitions).collect();
-            (partitions.iter().sum::<u32>() == PARTITIONS && is_right(&partitions)).then_some(())
+            let lanes: Vec<u32> = self.workers.iter().map(Worker::lanes).collect();
+            (lanes.iter().sum::<u32>() == self.lanes && is_right(&lanes)).then_some(())
         });
         begun.elapsed()
     }
 
-    /// Waits until one worker has all partitions, while another one, frozen, cannot be asked.
+    /// Waits until one worker has all lanes, while another one, frozen, cannot be asked.
     ///
     /// # Panics
     /// When it does not get them.
     pub fn taken_over(&self, by: usize) -> Duration {
         let begun = Instant::now();
-        wait::until("a frozen worker is replaced", LIMIT, || {
-            (self.workers[by].partitions() == PARTITIONS).then_some(())
-        });
+        wait::until("a frozen worker is replaced", LIMIT, || (self.workers[by].lanes() == self.lanes).then_some(()));
         begun.elapsed()
     }
 
@@ -129,10 +129,10 @@ impl Pipeline {
     /// When they do not.
     pub fn caught_up(&self) {
         self.tapi.drained();
-        self.shared("every partition has a worker", |_| true);
+        self.shared("every lane has a worker", |_| true);
         // What a worker says of itself is a second old, and nothing while it opens an input; Kafka knows better.
         let worker = self.workers.last().expect("a worker");
-        wait::until("the workers read all that waits", LIMIT, || worker.sees_nothing_wait().then_some(()));
+        wait::until("the workers read all that waits", LIMIT, || worker.sees_nothing_wait(self.lanes).then_some(()));
     }
 
     /// Demands that each acknowledged event of all `loads` came out once, its payload unchanged, and nothing else did.

@@ -12,10 +12,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, Resourc
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use wire::topic::EVENTS_INDEX;
 
+use crate::pair::{LANES, PARTITIONS};
 use crate::wait;
 
 /// Longer than any answer of a healthy broker.
@@ -26,7 +27,19 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 ///
 /// # Panics
 /// Where the cluster does not answer.
-pub fn make_anew(brokers: SocketAddr, topics: &[&str], partitions: u32, settings: &[(&str, &str)]) {
+pub fn make_anew(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)]) {
+    make(brokers, topics, settings, |topic| if topic == EVENTS_INDEX { LANES } else { PARTITIONS });
+}
+
+/// The same of one topic, with so many partitions.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn make_anew_of(brokers: SocketAddr, topic: &str, partitions: u32) {
+    make(brokers, &[topic], &[], |_| partitions);
+}
+
+fn make(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)], count_of: impl Fn(&str) -> u32) {
     delete(brokers, topics);
     let (admin, options) = (admin(brokers), AdminOptions::new());
     let mut missing = topics.to_vec();
@@ -35,7 +48,7 @@ pub fn make_anew(brokers: SocketAddr, topics: &[&str], partitions: u32, settings
         let new: Vec<_> = missing
             .iter()
             .map(|topic| {
-                let topic = NewTopic::new(topic, partitions.cast_signed(), TopicReplication::Fixed(1))
+                let topic = NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(1))
                     .set("message.timestamp.type", "LogAppendTime")
                     .set("retention.ms", "-1");
                 settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
@@ -52,7 +65,7 @@ pub fn make_anew(brokers: SocketAddr, topics: &[&str], partitions: u32, settings
         Some(metadata.topics().first()?.partitions().len())
     };
     wait::until("the broker knows the topics", ANSWER_LIMIT, || {
-        topics.iter().all(|topic| count(topic) == Some(partitions as usize)).then_some(())
+        topics.iter().all(|topic| count(topic) == Some(count_of(topic) as usize)).then_some(())
     });
 }
 
@@ -104,33 +117,6 @@ pub fn read(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(u32, &[u8], 
         let (key, value) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
         visit(record.partition().unsigned_abs(), key, value);
     });
-}
-
-/// Copies every record of a topic to the same partition of the same topic of another cluster, headers included: what an
-/// operator does with records that nobody reads where they are.
-///
-/// # Panics
-/// When they cannot be read, or are not acknowledged.
-pub fn copy(from: SocketAddr, to: SocketAddr, topic: &str) -> u64 {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", to.to_string())
-        .set("enable.idempotence", "true")
-        .set("queue.buffering.max.messages", "0")
-        .create()
-        .expect("a producer");
-    let mut records = 0;
-    each(from, topic, |record| {
-        let headers = record.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
-        let copy = BaseRecord::to(topic)
-            .partition(record.partition())
-            .key(record.key().unwrap_or_default())
-            .payload(record.payload().unwrap_or_default())
-            .headers(headers);
-        producer.send(copy).map_err(|(error, _)| error).expect("room for a record");
-        records += 1;
-    });
-    producer.flush(ANSWER_LIMIT).expect("every record is acknowledged");
-    records
 }
 
 fn each(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(&BorrowedMessage<'_>)) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::server::Server;
 use crate::turnstile::free_address;
-use crate::{Kafka, PARTITIONS, Scene};
+use crate::{Kafka, Scene};
 
 /// The shortest that brokers allow: a worker that died is replaced after it.
 const SESSION_TIMEOUT_MS: u32 = 6_000;
@@ -44,14 +44,14 @@ impl Worker {
         self
     }
 
-    /// Partitions through which records flow; none where it does not answer.
-    pub fn partitions(&self) -> u32 {
-        self.metrics().ok().and_then(|metrics| metrics.sum("dedup_partitions_running")).map_or(0, |count| count as u32)
+    /// Lanes through which records flow; none where it does not answer.
+    pub fn lanes(&self) -> u32 {
+        self.metrics().ok().and_then(|metrics| metrics.sum("dedup_lanes_running")).map_or(0, |count| count as u32)
     }
 
-    /// Whether `dedup-worker status`, with its settings, shows every partition, and none with records to be read.
-    pub fn sees_nothing_wait(&self) -> bool {
-        self.command(&["status"]).is_ok_and(|status| nothing_waits(&status))
+    /// Whether `dedup-worker status`, with its settings, shows every lane, and none with records to be read.
+    pub fn sees_nothing_wait(&self, lanes: u32) -> bool {
+        self.command(&["status"]).is_ok_and(|status| nothing_waits(&status, lanes))
     }
 
     /// The folder of its index.
@@ -74,28 +74,29 @@ impl DerefMut for Worker {
     }
 }
 
-/// Whether a status shows every partition, and none with records to be read from either input.
-fn nothing_waits(status: &str) -> bool {
+/// Whether a status shows every lane, and none with records to be read from either input.
+fn nothing_waits(status: &str, lanes: u32) -> bool {
     let rows = status.lines().filter(|line| line.split_whitespace().next().is_some_and(|n| n.parse::<u32>().is_ok()));
     let all: Vec<bool> = rows.map(|row| row.split_whitespace().rev().take(2).all(|lag| lag == "0")).collect();
-    all.len() == PARTITIONS as usize && all.iter().all(|is_read| *is_read)
+    all.len() == lanes as usize && all.iter().all(|is_read| *is_read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LANES;
 
     #[test]
     fn what_waits_is_read_off_the_status() {
-        let row = |n: u32, lags: &str| format!("{n:>9}      #1          24        0 h           0 s  {lags}\n");
+        let row = |n: u32, lags: &str| format!("{n:>5}      #1          24        0 h           0 s  {lags}\n");
         let all = |last: &str| {
-            let first: String = (0..PARTITIONS - 1).map(|n| row(n, "0  0")).collect();
-            nothing_waits(&format!("group g: 1 workers\n{first}{}worker: ready\n", row(PARTITIONS - 1, last)))
+            let first: String = (0..LANES - 1).map(|n| row(n, "0  0")).collect();
+            nothing_waits(&format!("group g: 1 workers\n{first}{}worker: ready\n", row(LANES - 1, last)), LANES)
         };
         assert!(all("0                 0"));
         for waits in ["12 (3 s)  0", "0  12", "0  away", "away  0"] {
             assert!(!all(waits), "{waits}");
         }
-        assert!(!nothing_waits(&row(0, "0  0")), "partitions are missing");
+        assert!(!nothing_waits(&row(0, "0  0"), LANES), "lanes are missing");
     }
 }

@@ -23,6 +23,9 @@ pub enum DecodeError {
     /// A field holds a value outside its bounds.
     #[error("field {0} is outside its bounds")]
     Field(&'static str),
+    /// Lanes that were split, of which this program knows nothing.
+    #[error("record is of lanes that were split, which this program does not know")]
+    Split,
     /// There are bytes behind the last field.
     #[error("bytes follow the last field")]
     Trailing,
@@ -38,6 +41,7 @@ impl DecodeError {
             Self::Kind(_) => "its kind is unknown",
             Self::Checksum => "its checksum does not match its bytes",
             Self::Field(_) => "a field is outside its bounds",
+            Self::Split => "it is of lanes that were split, which this program does not know",
             Self::Trailing => "bytes follow its last field",
         }
     }

@@ -3,7 +3,7 @@
 //! The source is part of the identity so that one customer cannot silence another's event by sending its id first. It
 //! is the source's stable id, not its write key, so rotating a key changes nothing.
 
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::limits::{MESSAGE_ID_BYTES_MAX, SOURCE_BYTES_MAX};
 
@@ -43,9 +43,22 @@ impl<'a> MessageId<'a> {
 }
 
 /// The random seed of all digests of one index. It is made once, at the first start, and kept in the changelog's
-/// genesis: without it nobody outside can construct two ids that collide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// genesis: without it nobody outside can construct two ids that collide. It is never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DigestSeed(pub u64);
+
+impl DigestSeed {
+    /// The seed that stands for a secret: XXH3-64 of its bytes.
+    pub fn of_secret(secret: &[u8]) -> Self {
+        Self(xxh3_64(secret))
+    }
+}
+
+impl std::fmt::Debug for DigestSeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DigestSeed(..)")
+    }
+}
 
 /// What the index keeps of an event's identity: XXH3-128 over the length-prefixed source and messageId.
 ///

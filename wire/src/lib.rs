@@ -1,7 +1,7 @@
 //! What must be the same everywhere.
 //!
 //! Every part of Turnstile that writes or reads bytes another part will read or write compiles against this crate: the
-//! identity of an event and its [`Digest`], the Kafka [`partition`], the [`envelope`] that the local buffer carries,
+//! identity of an event and its [`Digest`], its lane and [`partition`], the [`envelope`] that the local buffer carries,
 //! the [`changelog`] that is the truth behind the dedup index, the [`window`] and its buckets, the [`limits`], and the
 //! [`topic`]s with what each has to be set to. There is no I/O here, no clock and no random source: all of them come in
 //! as values.
@@ -19,5 +19,5 @@ pub mod window;
 
 pub use codec::DecodeError;
 pub use identity::{Digest, DigestSeed, MessageId, SourceId};
-pub use partition::PartitionCount;
+pub use partition::{LaneCount, PartitionCount};
 pub use window::{Bucket, Window};

@@ -25,5 +25,12 @@ pub const RECORD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Digests of one changelog record, so that the record stays below Kafka's default `max.message.bytes` of 1 MiB.
 pub const CHANGELOG_ENTRIES_MAX: usize = 40_000;
 
-/// Inputs that one changelog record can name.
-pub const POSITIONS_MAX: usize = 16;
+/// Input logs that one changelog record can name.
+pub const POSITION_LOGS_MAX: usize = 16;
+
+/// Partitions of one input log that one changelog record can name. With every log full a record of nothing else has
+/// 395 kB.
+pub const POSITION_PARTITIONS_MAX: usize = 1_024;
+
+/// Lanes: partitions of the changelog's topic that are used.
+pub const LANES_MAX: u32 = 4_096;

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, proptest};
-use wire::changelog::{OutputRange, Record, encode_batch, record_bytes};
+use wire::changelog::{Chain, Framed, Moved, Output, Record, encode_batch, record_bytes};
 use wire::envelope::Envelope;
 use wire::{Bucket, Digest};
 
@@ -10,7 +10,7 @@ proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in vec(any::<u8>(), 0..200)) {
         let _ = Envelope::decode(&bytes);
-        let _ = Record::decode(&bytes);
+        let _ = Framed::decode(&bytes);
         let _ = record_bytes(&bytes);
     }
 
@@ -22,14 +22,15 @@ proptest! {
     ) {
         let entries: Vec<_> = entries.into_iter().map(|(digest, bucket)| (Digest(digest), Bucket(bucket))).collect();
         let mut bytes = Vec::new();
-        encode_batch(&mut bytes, 1, 2, &[], OutputRange::default(), &entries);
-        let decoded = match Record::decode(&bytes) {
-            Ok((1, Record::Batch(batch))) => batch.entries.iter().collect::<Vec<_>>(),
+        let moved = Moved { positions: &[], is_all: true };
+        encode_batch(&mut bytes, (1, Chain::default()), 2, moved, Output::None, &entries);
+        let decoded = match Framed::decode(&bytes) {
+            Ok(Framed { lane: 1, record: Record::Batch(batch), .. }) => batch.entries.iter().collect::<Vec<_>>(),
             other => panic!("not the batch that was written: {other:?}"),
         };
         prop_assert!(decoded == entries);
         let at = at.index(bytes.len());
         bytes[at] ^= flip;
-        prop_assert!(Record::decode(&bytes).is_err());
+        prop_assert!(Framed::decode(&bytes).is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! Holds `WIRE.md` to the code: every block of annotated bytes there is what the encoders write for the values below.
 
 use wire::changelog::{
-    Checkpoint, Genesis, OutputRange, Position, Record, encode_batch, encode_checkpoint, encode_genesis,
+    Chain, Checkpoint, FileRange, Framed, Genesis, Link, LogPositions, Mark, Moved, Output, Position, Record,
+    encode_batch, encode_checkpoint, encode_genesis, encode_mark,
 };
 use wire::envelope::{Envelope, begin_event, begin_rejected};
 use wire::topic::{RULES, Retention, Rule};
-use wire::{Bucket, Digest, DigestSeed, MessageId, PartitionCount, SourceId, Window, partition};
+use wire::{Bucket, Digest, DigestSeed, LaneCount, MessageId, SourceId, Window, partition};
 
 const DOCUMENT: &str = include_str!("../WIRE.md");
 
@@ -40,15 +41,20 @@ fn message_id() -> MessageId<'static> {
 
 fn genesis() -> Genesis {
     Genesis {
-        partition_count: PartitionCount::try_new(8).unwrap(),
+        lanes: LaneCount::try_new(8).unwrap(),
         seed: DigestSeed(0x0102_0304_0506_0708),
         window: Window::default(),
         created_ms: 1_700_000_000_000,
     }
 }
 
-fn positions() -> Vec<Position> {
-    vec![Position { cluster_id: b"c1".to_vec(), topic_id: [0xaa; 16], leader_epoch: 5, next_offset: 1_000 }]
+fn positions() -> Vec<LogPositions> {
+    let position = Position { partition: 11, leader_epoch: 5, next_offset: 1_000, appended_ms: 1_700_000_000_400 };
+    vec![LogPositions { cluster_id: b"c1".to_vec(), topic_id: [0xaa; 16], partitions: vec![position] }]
+}
+
+fn chain() -> Chain {
+    Chain { before: Some(Link { end: 70, checksum: 0x0102_0304_0506_0708 }), checkpoint: Some(64) }
 }
 
 #[test]
@@ -67,22 +73,35 @@ fn envelopes_are_as_documented() {
 
 #[test]
 fn changelog_records_are_as_documented() {
+    let decoded =
+        |name| Framed::decode(&documented(name)).map(|framed| (framed.lane, framed.chain, framed.record)).is_ok();
     let mut bytes = Vec::new();
-    encode_genesis(&mut bytes, 3, &genesis());
+    encode_genesis(&mut bytes, 3, Chain::default(), &genesis());
     assert_documented("genesis", &bytes);
-    assert_eq!(Record::decode(&documented("genesis")), Ok((3, Record::Genesis(genesis()))));
 
     let mut bytes = Vec::new();
     let entries = [(Digest(1), Bucket(19_675)), (Digest(2), Bucket(19_675)), (Digest(3), Bucket(19_676))];
-    let output = OutputRange { log: 0, start: 70, end: 73 };
-    encode_batch(&mut bytes, 3, 1_700_000_000_500, &positions(), output, &entries);
+    let moved = Moved { positions: &positions(), is_all: false };
+    encode_batch(&mut bytes, (3, chain()), 1_700_000_000_500, moved, Output::Partition(19), &entries);
     assert_documented("batch", &bytes);
 
     let mut bytes = Vec::new();
+    let output = Output::File(FileRange { file: 7, start: 70, end: 73 });
+    let moved = Moved { positions: &[], is_all: true };
+    encode_batch(&mut bytes, (0, chain()), 1_700_000_000_500, moved, output, &[]);
+    assert_documented("batch-standalone", &bytes);
+
+    let mut bytes = Vec::new();
     let checkpoint = Checkpoint { genesis: genesis(), positions: positions(), clock_ms: 1_700_000_000_500 };
-    encode_checkpoint(&mut bytes, 3, &checkpoint);
+    encode_checkpoint(&mut bytes, 3, chain(), &checkpoint);
     assert_documented("checkpoint", &bytes);
-    assert_eq!(Record::decode(&documented("checkpoint")), Ok((3, Record::Checkpoint(checkpoint))));
+    let framed = Framed { lane: 3, chain: chain(), record: Record::Checkpoint(checkpoint) };
+    assert_eq!(Framed::decode(&documented("checkpoint")), Ok(framed));
+
+    let mut bytes = Vec::new();
+    encode_mark(&mut bytes, 3, &Mark { rebuild: [0xbb; 16], created_ms: 1_700_000_000_000 });
+    assert_documented("mark", &bytes);
+    assert!(["genesis", "batch", "batch-standalone", "checkpoint", "mark"].into_iter().all(decoded));
 }
 
 #[test]
@@ -104,7 +123,9 @@ fn limits_are_as_documented() {
         ("SOURCE_BYTES_MAX", SOURCE_BYTES_MAX),
         ("RECORD_BYTES_MAX", RECORD_BYTES_MAX),
         ("CHANGELOG_ENTRIES_MAX", CHANGELOG_ENTRIES_MAX),
-        ("POSITIONS_MAX", POSITIONS_MAX),
+        ("POSITION_LOGS_MAX", POSITION_LOGS_MAX),
+        ("POSITION_PARTITIONS_MAX", POSITION_PARTITIONS_MAX),
+        ("LANES_MAX", LANES_MAX as usize),
     ] {
         let row = format!("| `{name}` | {value} |");
         assert!(DOCUMENT.contains(&row), "WIRE.md lacks the row {row}");

@@ -11,6 +11,8 @@ pub enum Form {
     Empty,
     /// It holds records, and neither a genesis nor a checkpoint.
     WithoutGenesis,
+    /// It is made again in its place, behind a mark.
+    Mark,
 }
 
 /// Makes logs of one kind, one at a time.
@@ -22,7 +24,7 @@ pub trait Bench {
     where
         Self: 'b;
 
-    /// Begins another log, with nothing in it. Returns the partition that its records have to name.
+    /// Begins another log, with nothing in it. Returns the lane that its records have to name.
     fn begin(&mut self) -> u32;
 
     /// Commits records behind those that are there.

@@ -1,11 +1,12 @@
 //! One case: a log of its own, and the place of a state.
 
+use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use changelog::{Beginning, Log as _, Mistrust, Point, Positions, Progress, RestoreError, Restored, State, restore};
+use changelog::{Beginning, Log, Mistrust, Point, Positions, Progress, RestoreError, Restored, Start, State, restore};
 use tempfile::TempDir;
-use wire::changelog::Position;
+use wire::changelog::{Chain, Link, LogPositions, Position};
 
 use crate::{BEGUN_MS, Bench, Content, Memory, Reached, Subject};
 
@@ -18,7 +19,9 @@ const SEED: u64 = 1;
 pub(crate) struct Scene<'s, S: Subject, B: Bench> {
     pub(crate) bench: &'s mut B,
     pub(crate) genesis: GenesisOf<S>,
-    partition: u32,
+    lane: u32,
+    /// Whether anything was appended: some logs make their own beginning where there is none.
+    is_begun: bool,
     folder: TempDir,
 }
 
@@ -40,13 +43,24 @@ pub(crate) fn clock_ms(number: u64) -> i64 {
 }
 
 /// Where the inputs stand at a number.
-pub(crate) fn positions(number: u64) -> Vec<Position> {
-    let cluster_id = b"a cluster".to_vec();
-    vec![Position { cluster_id, topic_id: [7; 16], leader_epoch: 2, next_offset: number * 100 }]
+pub(crate) fn positions(number: u64) -> Vec<LogPositions> {
+    of_partition(0, number)
+}
+
+/// Where one partition of the input stands at a number.
+pub(crate) fn of_partition(partition: u32, number: u64) -> Vec<LogPositions> {
+    let position = Position { partition, leader_epoch: 2, next_offset: number * 100, appended_ms: clock_ms(number) };
+    vec![LogPositions { cluster_id: b"a cluster".to_vec(), topic_id: [7; 16], partitions: vec![position] }]
 }
 
 pub(crate) fn reached(number: u64) -> Reached {
-    Reached { clock_ms: clock_ms(number), positions: positions(number) }
+    Reached { clock_ms: clock_ms(number), positions: positions(number), has_all_positions: true }
+}
+
+/// A batch that has the position of one partition, and not those of the others.
+pub(crate) fn moved<G>(number: u64, partition: u32) -> Content<G> {
+    let positions = of_partition(partition, number);
+    Content::Batch(number, Reached { clock_ms: clock_ms(number), positions, has_all_positions: false })
 }
 
 pub(crate) fn batch<G>(number: u64) -> Content<G> {
@@ -57,8 +71,8 @@ impl<'s, S: Subject, B: Bench> Scene<'s, S, B> {
     /// With an empty log.
     pub(crate) fn new(name: &str, bench: &'s mut B) -> Self {
         println!("{name}");
-        let partition = bench.begin();
-        Self { bench, genesis: S::genesis(SEED), partition, folder: TempDir::new().unwrap() }
+        let lane = bench.begin();
+        Self { bench, genesis: S::genesis(SEED), lane, is_begun: false, folder: TempDir::new().unwrap() }
     }
 
     /// With the log that most cases begin with: a genesis, the numbers 1 and 2; a checkpoint and the number 3.
@@ -73,14 +87,29 @@ impl<'s, S: Subject, B: Bench> Scene<'s, S, B> {
         Content::Checkpoint(self.genesis.clone(), reached(number))
     }
 
-    pub(crate) fn encode(&self, content: &Content<GenesisOf<S>>) -> Vec<u8> {
-        S::encode(self.partition, content)
+    /// A record behind those of this log.
+    pub(crate) fn encode(&self, behind: &mut impl Log<Error: Debug>, content: &Content<GenesisOf<S>>) -> Vec<u8> {
+        S::encode(self.lane, chain::<S>(behind), content)
     }
 
-    /// Commits them.
+    /// A record behind those of the log.
+    pub(crate) fn next(&mut self, content: &Content<GenesisOf<S>>) -> Vec<u8> {
+        let chain = if self.is_begun { chain::<S>(&mut self.bench.log()) } else { Chain::default() };
+        S::encode(self.lane, chain, content)
+    }
+
+    /// A record behind whatever is named.
+    pub(crate) fn encode_behind(&self, chain: Chain, content: &Content<GenesisOf<S>>) -> Vec<u8> {
+        S::encode(self.lane, chain, content)
+    }
+
+    /// Commits them, one after the other.
     pub(crate) fn append(&mut self, contents: &[Content<GenesisOf<S>>]) {
-        let records: Vec<_> = contents.iter().map(|content| self.encode(content)).collect();
-        self.bench.append(&records);
+        for content in contents {
+            let record = self.next(content);
+            self.bench.append(&[record]);
+            self.is_begun = true;
+        }
     }
 
     /// Where the state is.
@@ -159,6 +188,28 @@ impl<K> Outcome<K> {
     }
 }
 
+/// What the next record of a log is to name; what cannot be read of it is passed over.
+pub(crate) fn chain<S: Subject>(log: &mut impl Log<Error: Debug>) -> Chain {
+    let mut chain = Chain::default();
+    let read = log.read(Start::First, &mut |placed, bytes| {
+        let Point { next_offset: end, checksum, .. } = placed.next;
+        chain.before = Some(Link { end, checksum });
+        if let Ok(record) = S::State::decode(bytes) {
+            let said = S::State::said(&record);
+            if said.is_mark {
+                chain.checkpoint = None;
+            }
+            if said.has_all_positions {
+                chain.checkpoint = Some(end);
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    // One that looks for the ends of records does not get past one that cannot be read.
+    let _ = read;
+    chain
+}
+
 pub(crate) fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
@@ -176,7 +227,7 @@ pub(crate) fn outcome<S: Subject>(restored: &Restored<S::State>) -> Outcome<S::K
     }
 }
 
-pub(crate) fn closed<S: Subject, L: std::fmt::Debug, E: std::fmt::Debug>(
+pub(crate) fn closed<S: Subject, L: Debug, E: Debug>(
     restored: Result<Restored<S::State>, RestoreError<L, E>>,
 ) -> Outcome<S::Known> {
     match restored {

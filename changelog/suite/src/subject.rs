@@ -5,7 +5,7 @@ use std::path::Path;
 
 use changelog::State;
 use wire::Window;
-use wire::changelog::Position;
+use wire::changelog::{Chain, LogPositions};
 
 /// When every genesis was made, milliseconds since the Unix epoch; a whole bucket.
 pub const BEGUN_MS: i64 = 1_700_000_000_000;
@@ -24,7 +24,9 @@ pub struct Reached {
     /// The window's clock, milliseconds since the Unix epoch.
     pub clock_ms: i64,
     /// How far the inputs have been read.
-    pub positions: Vec<Position>,
+    pub positions: Vec<LogPositions>,
+    /// Whether these are all there are.
+    pub has_all_positions: bool,
 }
 
 /// What is in a record.
@@ -36,6 +38,8 @@ pub enum Content<G> {
     Checkpoint(G, Reached),
     /// One number.
     Batch(u64, Reached),
+    /// The log is made again from here.
+    Mark,
 }
 
 /// A kind of state, and its records: each batch holds one number, from 1 to 20.
@@ -51,10 +55,10 @@ pub trait Subject {
     /// A genesis with this seed, with [`window`], made at [`BEGUN_MS`].
     fn genesis(seed: u64) -> <Self::State as State>::Genesis;
 
-    /// A record of this partition in version 1 of the format.
-    fn encode(partition: u32, content: &Content<<Self::State as State>::Genesis>) -> Vec<u8>;
+    /// A record of this lane, behind those of the chain.
+    fn encode(lane: u32, chain: Chain, content: &Content<<Self::State as State>::Genesis>) -> Vec<u8>;
 
-    /// Makes a record one of version 2.
+    /// Makes a record one of a newer version of the format.
     fn make_newer(record: &mut [u8]);
 
     /// What the state knows.

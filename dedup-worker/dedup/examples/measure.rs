@@ -9,7 +9,7 @@ use std::time::Instant;
 use changelog::{LogId, Point};
 use dedup::{Candidate, Index, Options, Verdict};
 use wire::changelog::Genesis;
-use wire::{Digest, DigestSeed, PartitionCount, Window};
+use wire::{Digest, DigestSeed, LaneCount, Window};
 
 const BATCH: u64 = 10_000;
 const DAYS: u64 = 30;
@@ -24,8 +24,7 @@ fn main() {
     let dir = arguments.next().map_or_else(|| std::env::temp_dir().join("turnstile-measure"), PathBuf::from);
     Index::destroy(&dir).expect("an index or nothing");
 
-    let genesis =
-        Genesis { partition_count: PartitionCount::ONE, seed: DigestSeed(7), window: Window::default(), created_ms: 0 };
+    let genesis = Genesis { lanes: LaneCount::ONE, seed: DigestSeed(7), window: Window::default(), created_ms: 0 };
     let open = || Index::open(&dir, &genesis, LogId([1; 16]), &options).expect("the index opens");
     let mut index = Loop { partition: open(), offset: 0, candidates: Vec::new(), verdicts: Vec::new(), decide_s: 0.0 };
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// What the owner of a partition does about an [`IndexError`].
+/// What the owner of a lane does about an [`IndexError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Remedy {
     /// Nothing is wrong with what is stored, and nothing was changed: call again later, after `maintain`.
@@ -54,7 +54,7 @@ pub enum IndexError {
     /// Bytes that were written are not the bytes that were read.
     #[error("the index is damaged: {0}")]
     Damaged(String),
-    /// The directory holds the index of another changelog, or one made with another seed, window or partition count.
+    /// The directory holds the index of another changelog, or one made with another seed, window or number of lanes.
     #[error("the directory belongs to another index: its {field} is {found}, not {expected}")]
     Foreign {
         /// Whether it is another log, or the same one under another genesis.

@@ -31,7 +31,7 @@ const IDENTITY_BYTES: usize = 64;
 /// Its facts behind magic and version, in their order, with their bytes.
 const FIELDS: [(&str, usize); 7] = [
     ("log id", 16),
-    ("partition count", 4),
+    ("lanes", 4),
     ("digest seed", 8),
     ("bucket span", 8),
     ("promised buckets", 4),
@@ -154,7 +154,7 @@ fn identity(genesis: &Genesis, log_id: LogId) -> [u8; IDENTITY_BYTES] {
     put(&VERSION.to_le_bytes());
     put(&[0; 2]);
     put(&log_id.0);
-    put(&genesis.partition_count.get().to_le_bytes());
+    put(&genesis.lanes.get().to_le_bytes());
     put(&genesis.seed.0.to_le_bytes());
     put(&genesis.window.bucket_ms().to_le_bytes());
     put(&genesis.window.promised_buckets().to_le_bytes());
@@ -204,7 +204,7 @@ fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> I
 
 #[cfg(test)]
 mod tests {
-    use wire::{DigestSeed, PartitionCount, Window};
+    use wire::{DigestSeed, LaneCount, Window};
 
     use super::*;
 
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_document() {
         let genesis = Genesis {
-            partition_count: PartitionCount::try_new(8).unwrap(),
+            lanes: LaneCount::try_new(8).unwrap(),
             seed: DigestSeed(9),
             window: Window::try_new(1000, 4, 1).unwrap(),
             created_ms: -2,

@@ -48,7 +48,7 @@ pub enum Replay {
     Covered,
 }
 
-/// The dedup index of one partition.
+/// The dedup index of one lane.
 ///
 /// The changelog is the truth and this is its cache: [`decide`](Self::decide) gives verdicts, the caller writes output
 /// and changelog, [`commit`](Self::commit) says that they are there. After anything but a confirmed commit the caller

@@ -38,11 +38,11 @@
 //! ```
 //! use changelog::{LogId, Point};
 //! use dedup::{Candidate, Index, Options, Verdict};
-//! # use wire::{Digest, DigestSeed, PartitionCount, Window, changelog::Genesis};
+//! # use wire::{Digest, DigestSeed, LaneCount, Window, changelog::Genesis};
 //! # let dir = tempfile::TempDir::new().unwrap();
 //! # let dir = dir.path();
 //! # let seed = DigestSeed(1);
-//! # let genesis = Genesis { partition_count: PartitionCount::ONE, seed, window: Window::default(), created_ms: 0 };
+//! # let genesis = Genesis { lanes: LaneCount::ONE, seed, window: Window::default(), created_ms: 0 };
 //! let mut index = Index::open(dir, &genesis, LogId(*b"id of this log.."), &Options::default())?;
 //! // Replay the changelog from `index.replay_from()` with `index.replay(..)`, then:
 //! let now = 1_790_000_000_000;

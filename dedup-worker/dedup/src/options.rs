@@ -1,6 +1,6 @@
 //! What can be set on an index.
 
-/// Settings of one partition's index. The defaults serve a partition of up to some ten million events a day.
+/// Settings of one lane's index. The defaults serve a lane of up to some ten million events a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Digests in memory at which they are sealed into a run, at least 1; 2,097,152 by default. Each takes 19 bytes of

@@ -1,4 +1,4 @@
-//! All sealed runs of a partition, with the filters in front of them.
+//! All sealed runs of a lane, with the filters in front of them.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use changelog::{Applied, LogId, Mistrust, Point, Said, State, Undecodable};
-use wire::changelog::{Genesis, Record, VERSION};
+use wire::changelog::{Batch, Checkpoint, Framed, Genesis, Record, VERSION};
 use wire::{DecodeError, Window};
 
 use crate::index::Replay;
@@ -13,7 +13,7 @@ impl State for Index {
     type Genesis = Genesis;
     type Settings = Options;
     type Error = IndexError;
-    type Record<'r> = Record<'r>;
+    type Record<'r> = Framed<'r>;
 
     fn open(dir: &Path, log: LogId, genesis: &Genesis, settings: &Options) -> Result<Self, IndexError> {
         Self::open(dir, genesis, log, settings)
@@ -42,28 +42,55 @@ impl State for Index {
         genesis.window
     }
 
-    fn decode(record: &[u8]) -> Result<Record<'_>, Undecodable> {
-        Record::decode(record).map(|(_, record)| record).map_err(|error| match error {
+    fn decode(record: &[u8]) -> Result<Framed<'_>, Undecodable> {
+        Framed::decode(record).map_err(|error| match error {
             DecodeError::Version(version) if version > VERSION => Undecodable::Newer(version),
+            DecodeError::Version(version) => Undecodable::Older(version),
+            DecodeError::Split => Undecodable::Newer(VERSION),
             error => Undecodable::Damaged(error.reason()),
         })
     }
 
-    fn said(record: &Record<'_>) -> Said<Genesis> {
-        let (genesis, is_genesis, clock_ms, positions, entries) = match record {
-            Record::Genesis(genesis) => (Some(*genesis), true, genesis.created_ms, None, 0),
-            Record::Checkpoint(found) => (Some(found.genesis), false, found.clock_ms, Some(&found.positions), 0),
-            Record::Batch(batch) => (None, false, batch.clock_ms, Some(&batch.positions), batch.entries.len() as u64),
+    fn said<'s>(framed: &'s Framed<'_>) -> Said<'s, Genesis> {
+        let Framed { chain, record, .. } = framed;
+        let said = Said {
+            genesis: None,
+            is_genesis: false,
+            is_mark: false,
+            chain: *chain,
+            clock_ms: 0,
+            positions: &[],
+            has_all_positions: false,
+            entries: 0,
         };
-        Said { genesis, is_genesis, clock_ms, positions: positions.cloned(), entries }
+        match record {
+            Record::Genesis(genesis) => Said {
+                genesis: Some(*genesis),
+                is_genesis: true,
+                clock_ms: genesis.created_ms,
+                has_all_positions: chain.before.is_none(),
+                ..said
+            },
+            Record::Checkpoint(Checkpoint { genesis, positions, clock_ms }) => {
+                Said { genesis: Some(*genesis), clock_ms: *clock_ms, positions, has_all_positions: true, ..said }
+            }
+            Record::Batch(Batch { clock_ms, positions, has_all_positions, entries, .. }) => Said {
+                clock_ms: *clock_ms,
+                positions,
+                has_all_positions: *has_all_positions,
+                entries: entries.len() as u64,
+                ..said
+            },
+            Record::Mark(mark) => Said { is_mark: true, clock_ms: mark.created_ms, ..said },
+        }
     }
 
     fn applied(&self) -> Option<Point> {
         self.applied()
     }
 
-    fn apply(&mut self, offset: u64, next: Point, record: &Record<'_>) -> Result<Applied, IndexError> {
-        let clock_ms = match record {
+    fn apply(&mut self, offset: u64, next: Point, framed: &Framed<'_>) -> Result<Applied, IndexError> {
+        let clock_ms = match &framed.record {
             Record::Batch(batch) => {
                 let replay = self.replay(offset, next, batch)?;
                 self.maintain(batch.clock_ms)?;
@@ -71,6 +98,7 @@ impl State for Index {
             }
             Record::Genesis(genesis) => genesis.created_ms,
             Record::Checkpoint(checkpoint) => checkpoint.clock_ms,
+            Record::Mark(mark) => mark.created_ms,
         };
         if self.applied().is_some_and(|point| next.next_offset <= point.next_offset) {
             return Ok(Applied::Covered);

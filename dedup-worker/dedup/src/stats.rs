@@ -2,7 +2,7 @@
 
 use std::iter::Sum;
 
-/// Figures of one partition's index. Those that count things done start at 0 with every open.
+/// Figures of one lane's index. Those that count things done start at 0 with every open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Identities in sealed runs, expired ones whose run is still there included.
@@ -89,7 +89,7 @@ impl Stats {
     }
 }
 
-/// The figures of all partitions of a process.
+/// The figures of all lanes of a process.
 impl Sum for Stats {
     fn sum<I: Iterator<Item = Self>>(stats: I) -> Self {
         stats.fold(Self::default(), Self::plus)

@@ -6,7 +6,7 @@ use dedup::{Index, IndexError};
 use wire::changelog::Batch;
 use wire::{Bucket, Digest};
 
-/// Differences printed for one partition where not all are asked for; more are only counted.
+/// Differences printed for one lane where not all are asked for; more are only counted.
 const PRINTED_MAX: u64 = 20;
 
 /// An identity as the changelog has it.
@@ -20,7 +20,7 @@ struct Known {
 /// A comparison on its way. It holds the entries of one run.
 pub(super) struct Audit<'a> {
     index: &'a Index,
-    partition: u32,
+    lane: u32,
     /// First offset that the changelog still has.
     low: u64,
     /// Older buckets are not missed where their run was dropped.
@@ -37,11 +37,11 @@ pub(super) struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    /// Of the index of `partition`, whose changelog begins at `low`, at a clock at which `oldest` is kept. Prints `all`
+    /// Of the index of `lane`, whose changelog begins at `low`, at a clock at which `oldest` is kept. Prints `all`
     /// differences or the first of them.
-    pub(super) fn new(index: &'a Index, partition: u32, low: u64, oldest: Bucket, all: bool) -> Self {
+    pub(super) fn new(index: &'a Index, lane: u32, low: u64, oldest: Bucket, all: bool) -> Self {
         let (runs, known, printed_max) = (index.runs(), Vec::new(), if all { u64::MAX } else { PRINTED_MAX });
-        Self { index, partition, low, oldest, runs, place: 0, known, printed_max, compared: 0, differences: 0 }
+        Self { index, lane, low, oldest, runs, place: 0, known, printed_max, compared: 0, differences: 0 }
     }
 
     /// Takes the changelog's next batch.
@@ -108,9 +108,9 @@ impl<'a> Audit<'a> {
     fn differ(&mut self, digest: &Digest, what: std::fmt::Arguments<'_>) {
         self.differences += 1;
         if self.differences <= self.printed_max {
-            println!("partition {}: {:032x}, {what}", self.partition, digest.0);
+            println!("lane {}: {:032x}, {what}", self.lane, digest.0);
         } else if self.differences == self.printed_max + 1 {
-            println!("partition {}: and more; --all prints each", self.partition);
+            println!("lane {}: and more; --all prints each", self.lane);
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::info;
 /// Between two lines in the log.
 const LINE_PERIOD: Duration = Duration::from_secs(10);
 
-/// One bar over all partitions.
+/// One bar over all lanes.
 pub(super) struct Bar {
     bar: ProgressBar,
     said: Mutex<Instant>,
@@ -38,8 +38,13 @@ impl Bar {
     /// `progress` has come on since `before`.
     pub(super) fn advance(&self, before: &mut Progress, progress: Progress) {
         let from = before.offset.max(progress.from);
-        self.bar.inc(progress.offset.saturating_sub(from));
+        self.inc(progress.offset.saturating_sub(from));
         *before = progress;
+    }
+
+    /// So many more were read.
+    pub(super) fn inc(&self, records: u64) {
+        self.bar.inc(records);
         if self.bar.is_hidden() {
             self.log();
         }

@@ -1,5 +1,6 @@
 //! What the binary does, one file a command.
 
+mod appended;
 mod audit;
 mod bar;
 mod host;
@@ -13,9 +14,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dedup::Index;
-use ownership::Log;
+use ownership::{Log, never};
 use service::Failure;
+use wire::LaneCount;
 use wire::changelog::Genesis;
+use wire::limits::LANES_MAX;
+use wire::topic::EVENTS_INDEX;
 
 pub use lookup::lookup;
 pub use rebuild::{From, rebuild};
@@ -66,6 +70,35 @@ fn probe(config: &Config) -> Result<Probe, Failure> {
 
 fn facts(probe: &Probe, topic: &'static str) -> Result<TopicFacts, Failure> {
     probe.topic(topic).map_err(Failure::failed)
+}
+
+/// How many lanes there are: what the first changelog that says so was begun with; else what the settings say; else as many as
+/// `events.index` has partitions.
+///
+/// # Errors
+/// Where the settings say something else than the changelog.
+fn lanes(config: &Config, index: &TopicFacts) -> Result<LaneCount, Failure> {
+    // What an open transaction has begun says nothing yet.
+    let probe = Probe::committed(&config.output(), TIMEOUT).map_err(Failure::failed)?;
+    let spec = config.spec();
+    let ends = probe.ends(EVENTS_INDEX, 0..index.partition_count).map_err(Failure::failed)?;
+    let begun = ends.into_iter().find_map(|(lane, marks)| {
+        let mut log = Log { spec: &spec, facts: index, lane, marks, is_stopped: &never };
+        // One that cannot be read is its lane's own fault, and said there.
+        changelog::genesis::<_, Index>(&mut log).ok().flatten().map(|genesis| genesis.lanes)
+    });
+    match (begun, config.lanes()) {
+        (Some(begun), Some(given)) if begun != given => Err(Failure::usage(format!(
+            "kafka.lanes is {}, and {EVENTS_INDEX} was begun with {}; leave it out, or give what it was begun with",
+            given.get(),
+            begun.get()
+        ))),
+        (Some(lanes), _) | (None, Some(lanes)) => Ok(lanes),
+        (None, None) => {
+            let none = || Failure::failed(format!("{EVENTS_INDEX} has no partitions, or more than {LANES_MAX}"));
+            LaneCount::try_new(index.partition_count).ok_or_else(none)
+        }
+    }
 }
 
 /// What a changelog began with; `None` where it is empty.

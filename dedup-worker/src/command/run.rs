@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use changelog::Beginning;
-use kafka::{Facts, Judgement, Probe, TopicSettings};
+use kafka::{Facts, Judgement, Probe, TopicFacts, TopicSettings};
 use ownership::{Board, Owners, Spec};
 use service::{Failure, Shutdown};
 use tracing::{info, warn};
-use wire::PartitionCount;
-use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+use wire::LaneCount;
+use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
-use super::{TIMEOUT, begin, host, now_ms};
+use super::{TIMEOUT, begin, host, lanes, now_ms};
 use crate::config::Config;
 use crate::metrics::WorkerAdmin;
 use crate::worker::figures::Figures;
 use crate::worker::lane::Lane;
 use crate::worker::output::Output;
 use crate::worker::plan::Plan;
-use crate::worker::watch::Watch;
+use crate::worker::watch::{InputState, Watch};
 
 /// Pause before an output cluster that does not answer is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -34,12 +34,12 @@ pub struct RunOptions {
     pub begin_anew: bool,
 }
 
-/// Works until SIGTERM or SIGINT, then lets its partitions go in good order.
+/// Works until SIGTERM or SIGINT, then lets its lanes go in good order.
 ///
 /// When it has an admin port, it prints one line: `dedup-worker ready admin=ADDRESS`.
 ///
 /// # Errors
-/// Wrong settings, clusters that do not fit together, a port that is taken. A partition that must not be worked on ends
+/// Wrong settings, clusters that do not fit together, a port that is taken. A lane that must not be worked on ends
 /// nothing: it is refused, said, and looked at again.
 pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let config = begin(file)?;
@@ -60,20 +60,22 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
 
     let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
     let _looking = looking.map_err(Failure::failed)?;
-    let Some((partition_count, judgement)) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
-    let _watching = output.begin(judgement).map_err(Failure::failed)?;
+    let Some(Met { lanes, judgement, deduped }) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
+    let _watching = output.begin(judgement, deduped).map_err(Failure::failed)?;
     let mut group = config.kafka.group.clone();
     if options.shadow {
         group.push_str(".shadow");
     }
     let plan = Plan {
         output: config.output(),
+        outputs: output,
         watches,
         data,
         options: config.index_options(),
         limits: config.limits(),
         window: config.window().unwrap_or_default(),
-        partition_count,
+        lanes,
+        seed: config.seed(),
         is_shadow: options.shadow,
         may_begin_anew: options.begin_anew,
         wall_ms: now_ms,
@@ -81,7 +83,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let beginning = if options.begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
     let spec = Spec { group, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..config.spec() };
     let plan = Arc::new(plan);
-    let make = move |partition, waker| Lane::new(&plan, partition, waker, &figures);
+    let make = move |lane, waker| Lane::new(&plan, lane, waker, &figures);
     // For as long as the process runs.
     let spec: &'static Spec = Box::leak(Box::new(spec));
     let owners = Owners::start(spec, board, Box::new(make)).map_err(Failure::failed)?;
@@ -91,13 +93,17 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the output cluster, asks every input once, and sees that all have the same number of partitions: how many, and
-/// what is to be said of the output's topics. `None` where it was told to stop meanwhile.
-fn meet(
-    config: &Config,
-    watches: &[Arc<Watch>],
-    stop: &Shutdown,
-) -> Result<Option<(PartitionCount, Judgement)>, Failure> {
+/// What was found of the clusters.
+struct Met {
+    lanes: LaneCount,
+    /// What is to be said of the output's topics.
+    judgement: Judgement,
+    deduped: TopicFacts,
+}
+
+/// Waits for the output cluster, asks every input once, and sees that each topic has partitions for every lane. `None` where it
+/// was told to stop meanwhile.
+fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Option<Met>, Failure> {
     let output = Probe::new(&config.output(), TIMEOUT).map_err(Failure::failed)?;
     let mut has_said = false;
     let index = loop {
@@ -113,26 +119,31 @@ fn meet(
             }
         }
     };
-    let count = index.partition_count;
+    let lanes = lanes(config, &index)?;
     let deduped = output.topic(EVENTS_DEDUPED).map_err(Failure::failed)?;
     let rejected = output.topic(EVENTS_REJECTED).map_err(Failure::failed)?;
-    if deduped.partition_count != count {
-        let found = deduped.partition_count;
-        return Err(disagree(EVENTS_DEDUPED, "output", found, count));
+    for (topic, count) in [(EVENTS_INDEX, index.partition_count), (EVENTS_DEDUPED, deduped.partition_count)] {
+        if lanes.usable(count).is_none() {
+            let lanes = lanes.get();
+            return Err(Failure::failed(format!(
+                "{topic} on the output cluster has {count} partitions and there are {lanes} lanes; give it {lanes} or a multiple \
+                 of it"
+            )));
+        }
     }
-    let topics = [(EVENTS_INDEX, index), (EVENTS_DEDUPED, deduped), (EVENTS_REJECTED, rejected)];
+    let topics = [(EVENTS_INDEX, index), (EVENTS_DEDUPED, deduped.clone()), (EVENTS_REJECTED, rejected)];
     let judgement = Facts { topics: topics.into(), settings: settings(config) }.judge(config.retention());
     judgement.warnings().iter().for_each(|warning| warn!(cluster = "output", "{warning}"));
     unless_refused("output", &judgement)?;
     for watch in watches {
         watch.first(TIMEOUT);
-        if let Some(facts) = watch.facts() {
-            if facts.partition_count != count {
-                return Err(disagree(EVENTS, watch.cluster().name(), facts.partition_count, count));
-            }
+        watch.expect(lanes);
+        if let InputState::Unfit(why) = watch.state() {
+            return Err(Failure::failed(why));
+        }
+        if watch.facts().is_some() {
             unless_refused(watch.cluster().name(), &watch.judgement())?;
         }
-        watch.expect(count);
     }
     if let [first, second] = watches
         && let (Some(first), Some(second)) = (first.facts(), second.facts())
@@ -140,8 +151,7 @@ fn meet(
     {
         return Err(Failure::usage(format!("primary and secondary are the same cluster, {}", first.cluster_id)));
     }
-    let none = || Failure::failed(format!("{EVENTS_INDEX} has no partitions"));
-    PartitionCount::try_new(count).map(|count| Some((count, judgement))).ok_or_else(none)
+    Ok(Some(Met { lanes, judgement, deduped }))
 }
 
 /// What the topics of the output are set to; nothing where that is not told.
@@ -155,11 +165,4 @@ fn settings(config: &Config) -> BTreeMap<&'static str, TopicSettings> {
 fn unless_refused(cluster: &str, judgement: &Judgement) -> Result<(), Failure> {
     let reasons = judgement.refusal();
     reasons.map_or(Ok(()), |reasons| Err(Failure::failed(format!("on the {cluster} cluster: {reasons}"))))
-}
-
-fn disagree(topic: &str, cluster: &str, found: u32, expected: u32) -> Failure {
-    Failure::failed(format!(
-        "{topic} on the {cluster} cluster has {found} partitions and {EVENTS_INDEX} has {expected}; an event and its \
-         repeat would lie in different partitions"
-    ))
 }

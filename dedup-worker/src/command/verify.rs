@@ -7,17 +7,17 @@ use changelog::{Log as _, Placed, Progress, RestoreError, Start, each, newest};
 use dedup::{Index, Options};
 use ownership::{Log, never};
 use service::Failure;
-use wire::changelog::Record;
+use wire::changelog::{Framed, Record};
 use wire::topic::EVENTS_INDEX;
 
 use super::audit::Audit;
 use super::bar::Bar;
-use super::{begin, facts, genesis, host, probe};
+use super::{begin, facts, genesis, host, lanes, probe};
 use crate::worker::spec::index_dir;
 use crate::worker::spec::refused;
 
 /// Compares each sealed run of the index in this data folder with the part of the changelog that it covers, both ways:
-/// what is missing, and what nobody ever published. Prints `all` differences, or the first of each partition and their
+/// what is missing, and what nobody ever published. Prints `all` differences, or the first of each lane and their
 /// number. The worker whose folder it is must not be running.
 ///
 /// # Errors
@@ -26,8 +26,9 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
     let config = begin(file)?;
     let (spec, probe) = (config.spec(), probe(&config)?);
     let facts = facts(&probe, EVENTS_INDEX)?;
-    let has_index = |partition| index_dir(&config.data, partition).exists();
-    if !(0..facts.partition_count).any(has_index) {
+    let has_index = |lane| index_dir(&config.data, lane).exists();
+    let lane_count = lanes(&config, &facts)?.get();
+    if !(0..lane_count).any(has_index) {
         let data = config.data.display();
         return Err(Failure::usage(format!(
             "there is no index in {data}; DEDUP_DATA or the key data names the folder"
@@ -35,17 +36,17 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
     }
     let _held = host::lock(&config.data)?;
     let bar = Bar::new();
-    let (mut partitions, mut compared, mut differences) = (0_u64, 0_u64, 0_u64);
-    for partition in 0..facts.partition_count {
-        let dir = index_dir(&config.data, partition);
-        if !has_index(partition) {
+    let (mut indexes, mut compared, mut differences) = (0_u64, 0_u64, 0_u64);
+    for lane in 0..lane_count {
+        let dir = index_dir(&config.data, lane);
+        if !has_index(lane) {
             continue;
         }
-        let marks = probe.watermarks(EVENTS_INDEX, partition).map_err(Failure::failed)?;
-        let mut changelog = Log { spec: &spec, facts: &facts, lane: partition, marks, is_stopped: &never };
+        let marks = probe.watermarks(EVENTS_INDEX, lane).map_err(Failure::failed)?;
+        let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
         let genesis = genesis(&mut changelog)?;
         let Some(genesis) = genesis else {
-            println!("partition {partition}: there is an index, but the changelog is empty");
+            println!("lane {lane}: there is an index, but the changelog is empty");
             differences += 1;
             continue;
         };
@@ -53,7 +54,7 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         // Its runs are read one by one anyway.
         let options = Options { is_asked: false, ..config.index_options() };
         let index = Index::open(&dir, &genesis, id, &options).map_err(Failure::failed)?;
-        partitions += 1;
+        indexes += 1;
         let covered = index.replay_from().map_or(0, |point| point.next_offset);
         bar.expect(covered.saturating_sub(marks.low));
         // What has expired may be gone.
@@ -61,14 +62,14 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         let fail = |error| Failure::failed(refused(&asked, error));
         let newest = newest::<_, Index>(&mut changelog).map_err(fail)?;
         let clock_ms = newest.map_or(genesis.created_ms, |newest| newest.clock_ms);
-        let mut audit = Audit::new(&index, partition, marks.low, genesis.window.oldest(clock_ms), all);
+        let mut audit = Audit::new(&index, lane, marks.low, genesis.window.oldest(clock_ms), all);
         let mut before = Progress::default();
         let read =
             each::<_, Index, RestoreError<_, _>>(&mut changelog, Start::First, |Placed { offset, .. }, record| {
                 if offset >= covered {
                     return Ok(ControlFlow::Break(()));
                 }
-                if let Record::Batch(batch) = record {
+                if let Framed { record: Record::Batch(batch), .. } = record {
                     audit.enter(offset, &batch).map_err(RestoreError::State)?;
                 }
                 bar.advance(&mut before, Progress { from: marks.low, offset: offset + 1, end: covered, entries: 0 });
@@ -80,7 +81,7 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         compared += audit.compared;
     }
     bar.finish();
-    println!("{compared} identities of {partitions} partitions compared, {differences} differences");
+    println!("{compared} identities of {indexes} lanes compared, {differences} differences");
     if differences == 0 {
         return Ok(());
     }

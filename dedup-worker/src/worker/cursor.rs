@@ -2,7 +2,8 @@
 //!
 //! A topic's name and a partition's number are no identity of its records: a log that was cut and has grown again reaches a
 //! stored position and holds other records before it. So the last record that was read is read once more, where it is still
-//! there: two logs with a record of the same leader epoch at the same offset are one log up to it.
+//! there: two logs with a record of the same leader epoch and append time at the same offset are one log up to it. (Every log
+//! begins with leader epoch 0, so that alone would not tell a topic from one that was made anew under the same id.)
 
 use changelog::Reached;
 use wire::changelog::Position;
@@ -14,6 +15,8 @@ pub struct Cursor {
     pub next_offset: u64,
     /// Leader epoch of the record before it, -1 where unknown.
     pub leader_epoch: i32,
+    /// When that was appended, milliseconds since the Unix epoch, -1 where unknown.
+    pub appended_ms: i64,
     /// Append time of the newest record read, milliseconds since the Unix epoch.
     pub reached_ms: i64,
     /// Whether nothing was there after it.
@@ -64,14 +67,15 @@ impl Cursor {
     /// At a stored position, or at the beginning of a log that has never been read. `clock_ms` is the window's clock,
     /// milliseconds since the Unix epoch.
     pub fn new(position: Option<&Position>, clock_ms: i64) -> Self {
-        let (next_offset, leader_epoch, proof) = match position {
-            None => (0, -1, Proof::NotNeeded),
-            Some(Position { next_offset, leader_epoch, .. }) if *leader_epoch < 0 || *next_offset == 0 => {
-                (*next_offset, -1, Proof::Gone)
+        let (next_offset, leader_epoch, appended_ms, proof) = match position {
+            None => (0, -1, -1, Proof::NotNeeded),
+            Some(Position { next_offset, leader_epoch, appended_ms, .. }) => {
+                let is_known = *next_offset > 0 && *leader_epoch >= 0;
+                let proof = if is_known { Proof::Wanted } else { Proof::Gone };
+                (*next_offset, *leader_epoch, *appended_ms, proof)
             }
-            Some(Position { next_offset, leader_epoch, .. }) => (*next_offset, *leader_epoch, Proof::Wanted),
         };
-        Self { next_offset, leader_epoch, reached_ms: clock_ms, is_at_end: false, proof }
+        Self { next_offset, leader_epoch, appended_ms, reached_ms: clock_ms, is_at_end: false, proof }
     }
 
     /// Where reading begins.
@@ -101,10 +105,12 @@ impl Cursor {
             self.next_offset = offset;
         }
         if proof == Proof::Wanted && offset + 1 == self.next_offset {
-            return if leader_epoch == self.leader_epoch { Met::Proof } else { Met::Other };
+            let is_same_time = self.appended_ms < 0 || appended_ms == self.appended_ms;
+            return if leader_epoch == self.leader_epoch && is_same_time { Met::Proof } else { Met::Other };
         }
         let Some(missing) = offset.checked_sub(self.next_offset) else { return Met::Other };
-        (self.next_offset, self.leader_epoch, self.is_at_end) = (offset + 1, leader_epoch, false);
+        (self.next_offset, self.leader_epoch, self.appended_ms) = (offset + 1, leader_epoch, appended_ms);
+        self.is_at_end = false;
         self.reached_ms = self.reached_ms.max(appended_ms);
         Met::Next { missing }
     }
@@ -120,6 +126,12 @@ impl Cursor {
         self.proof != Proof::NotNeeded
     }
 
+    /// What is remembered of it.
+    pub fn position(&self, partition: u32) -> Position {
+        let Self { leader_epoch, next_offset, appended_ms, .. } = *self;
+        Position { partition, leader_epoch, next_offset, appended_ms }
+    }
+
     /// What that means to the window's clock while no further record is there, when the cluster `answers` or not.
     pub fn reached(&self, answers: bool) -> Reached {
         if answers && self.is_at_end { Reached::End } else { Reached::Away }
@@ -131,7 +143,7 @@ mod tests {
     use super::*;
 
     fn cursor() -> Cursor {
-        let position = Position { cluster_id: b"c".to_vec(), topic_id: [1; 16], leader_epoch: 4, next_offset: 30 };
+        let position = Position { partition: 7, leader_epoch: 4, next_offset: 30, appended_ms: 1 };
         Cursor::new(Some(&position), 0)
     }
 
@@ -144,6 +156,8 @@ mod tests {
         assert_eq!(same.meet(33, 5, 1), Met::Next { missing: 2 });
         assert_eq!((same.meet(33, 5, 1), same.reached_ms), (Met::Other, 2), "a log does not go back");
         assert_eq!(cursor().meet(29, 5, 1), Met::Other, "cut, and grown again under another leader");
+        assert_eq!(cursor().meet(29, 4, 2), Met::Other, "made anew, and grown as far");
+        assert_eq!(same.position(7), Position { partition: 7, leader_epoch: 5, next_offset: 34, appended_ms: 1 });
         assert_eq!(cursor().meet(31, 9, 1), Met::Next { missing: 1 }, "the proof itself is gone, as retention does it");
         assert_eq!(cursor().meet(28, 4, 1), Met::Other);
     }

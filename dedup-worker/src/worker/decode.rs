@@ -2,9 +2,8 @@
 
 use dedup::Candidate;
 use kafka::Message;
-use wire::partition::partition_of;
 use wire::topic::{RECEIVED_AT_HEADER, SOURCE_HEADER};
-use wire::{Digest, DigestSeed, MessageId, PartitionCount, SourceId};
+use wire::{Digest, DigestSeed, LaneCount, MessageId, SourceId};
 
 /// Bytes of one record, key, value and headers together, that can be written again: what Kafka takes by default is
 /// 1,000,000, less what a reason adds. An event of the ingest has a thirtieth of it.
@@ -19,8 +18,8 @@ pub enum Undecodable {
     Source,
     /// No `receivedAt` header, or no number in it.
     ReceivedAt,
-    /// It lies in a partition that its key does not lead to: its repeats would lie elsewhere and never meet it.
-    Partition,
+    /// Its key leads to another lane: its repeats would lie there and never meet it.
+    Lane,
     /// No value.
     Value,
     /// It is too large to be written again, so it is set aside without its value.
@@ -34,7 +33,7 @@ impl Undecodable {
             Self::MessageId => "messageId",
             Self::Source => "source",
             Self::ReceivedAt => "receivedAt",
-            Self::Partition => "partition",
+            Self::Lane => "lane",
             Self::Value => "value",
             Self::Size => "size",
         }
@@ -44,8 +43,8 @@ impl Undecodable {
 /// Reads a record as an event, and says how many bytes it has, or which part is not as it must be.
 pub fn decode(
     record: &Message,
-    partition: u32,
-    count: PartitionCount,
+    lane: u32,
+    lanes: LaneCount,
     seed: DigestSeed,
 ) -> (usize, Result<Candidate, Undecodable>) {
     let mut bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
@@ -61,20 +60,20 @@ pub fn decode(
     if bytes > RECORD_BYTES_MAX {
         return (bytes, Err(Undecodable::Size));
     }
-    (bytes, candidate(record, partition, count, seed, source, received_at_ms))
+    (bytes, candidate(record, lane, lanes, seed, source, received_at_ms))
 }
 
 fn candidate(
     record: &Message,
-    partition: u32,
-    count: PartitionCount,
+    lane: u32,
+    lanes: LaneCount,
     seed: DigestSeed,
     source: Option<SourceId<'_>>,
     received_at_ms: Option<i64>,
 ) -> Result<Candidate, Undecodable> {
     let message_id = record.key().and_then(MessageId::try_new).ok_or(Undecodable::MessageId)?;
-    if partition_of(message_id, count) != partition {
-        return Err(Undecodable::Partition);
+    if lanes.lane_of(message_id) != lane {
+        return Err(Undecodable::Lane);
     }
     let source = source.ok_or(Undecodable::Source)?;
     let received_at_ms = received_at_ms.ok_or(Undecodable::ReceivedAt)?;

@@ -11,7 +11,7 @@ use super::batch::Fate;
 /// Inputs a worker reads.
 pub const INPUTS: usize = 2;
 
-/// Counters since the process started, over all partitions. Each is exact; together they are no snapshot.
+/// Counters since the process started, over all lanes. Each is exact; together they are no snapshot.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Events written to the output.
@@ -30,14 +30,14 @@ pub struct Counters {
     pub store_reads: AtomicU64,
 }
 
-/// One partition's figures.
+/// One lane's figures.
 #[derive(Debug, Default)]
-pub struct PartitionFigures {
+pub struct LaneFigures {
     counters: Arc<Counters>,
     seen: Mutex<Seen>,
 }
 
-/// One partition as it was last seen.
+/// One lane as it was last seen.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Its index.
@@ -53,38 +53,38 @@ pub struct Seen {
 pub struct Figures {
     /// Counters.
     pub counters: Arc<Counters>,
-    partitions: Mutex<BTreeMap<u32, Arc<PartitionFigures>>>,
+    lanes: Mutex<BTreeMap<u32, Arc<LaneFigures>>>,
 }
 
 impl Figures {
-    /// The figures of a partition that is taken over.
-    pub fn enter(&self, partition: u32) -> Arc<PartitionFigures> {
-        let figures = PartitionFigures { counters: Arc::clone(&self.counters), seen: Mutex::default() };
+    /// The figures of a lane that is taken over.
+    pub fn enter(&self, lane: u32) -> Arc<LaneFigures> {
+        let figures = LaneFigures { counters: Arc::clone(&self.counters), seen: Mutex::default() };
         let figures = Arc::new(figures);
-        lock(&self.partitions).insert(partition, Arc::clone(&figures));
+        lock(&self.lanes).insert(lane, Arc::clone(&figures));
         figures
     }
 
-    /// The partition has been given up.
-    pub fn leave(&self, partition: u32) {
-        lock(&self.partitions).remove(&partition);
+    /// The lane has been given up.
+    pub fn leave(&self, lane: u32) {
+        lock(&self.lanes).remove(&lane);
     }
 
-    /// The indexes of all partitions held, as one. What they have counted is told since the process started: an index
-    /// begins at 0 with every opening and goes with its partition, and a sum that falls looks like a restart.
+    /// The indexes of all lanes held, as one. What they have counted is told since the process started: an index
+    /// begins at 0 with every opening and goes with its lane, and a sum that falls looks like a restart.
     pub fn index(&self) -> Stats {
-        let held: Stats = self.partitions().iter().map(|(_, seen)| seen.index).sum();
+        let held: Stats = self.lanes().iter().map(|(_, seen)| seen.index).sum();
         let Counters { filter_passes, store_reads, .. } = &*self.counters;
         Stats { filter_passes: filter_passes.load(Relaxed), store_reads: store_reads.load(Relaxed), ..held }
     }
 
-    /// Every partition held, as it was last seen.
-    pub fn partitions(&self) -> Vec<(u32, Seen)> {
-        lock(&self.partitions).iter().map(|(partition, figures)| (*partition, figures.seen())).collect()
+    /// Every lane held, as it was last seen.
+    pub fn lanes(&self) -> Vec<(u32, Seen)> {
+        lock(&self.lanes).iter().map(|(lane, figures)| (*lane, figures.seen())).collect()
     }
 }
 
-impl PartitionFigures {
+impl LaneFigures {
     /// As it was last seen.
     pub fn seen(&self) -> Seen {
         lock(&self.seen).clone()
@@ -138,12 +138,12 @@ mod tests {
             (store_reads, filter_passes, runs)
         };
         let figures = Figures::default();
-        let [one, two] = [1, 2].map(|partition| figures.enter(partition));
+        let [one, two] = [1, 2].map(|lane| figures.enter(lane));
         one.index_is(counted(10), 0);
         two.index_is(counted(5), 0);
         assert_eq!(told(&figures), (15, 30, 2));
         figures.leave(1);
-        assert_eq!(told(&figures), (15, 30, 1), "the partition is gone, what it did is not");
+        assert_eq!(told(&figures), (15, 30, 1), "the lane is gone, what it did is not");
         two.index_is(counted(0), 0);
         two.index_is(counted(7), 0);
         assert_eq!(told(&figures), (22, 44, 1), "it was opened again");

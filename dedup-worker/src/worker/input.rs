@@ -1,4 +1,4 @@
-//! One input of an owner: its partitions of the topic `events` on one cluster.
+//! One input of a lane: its partitions of the topic `events` on one cluster.
 //!
 //! It is opened without waiting for anybody, and each partition looks after itself: one whose leader is away, or whose log
 //! was cut, holds up no other.
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use changelog::{Positions, Reached};
 use kafka::{At, Failure, Item, Message, TopicFacts};
 use tracing::{error, info, warn};
+use wire::LaneCount;
 
 use super::cursor::{Begin, Cursor, Met};
 use super::readers::{Readers, Shelf};
@@ -26,10 +27,15 @@ pub struct Input {
     opened: Instant,
     facts: TopicFacts,
     cluster: &'static str,
+    lane: u32,
     shelf: Shelf,
     places: Vec<Place>,
     waiting: usize,
     items: Vec<Item>,
+    /// The place that was found last: records come many of a partition in a row.
+    found: usize,
+    /// The place that is read first the next time, so that a hot partition does not starve the others.
+    turn: usize,
 }
 
 /// One partition.
@@ -49,38 +55,48 @@ struct Place {
 }
 
 impl Input {
-    /// Begins to read these partitions of the log where `positions` has them, or at their earliest records. `wake` is
-    /// called when there is something to read.
+    /// None of its partitions is read yet. `wake` is called when there is something to read.
     ///
     /// # Errors
-    /// Where librdkafka takes no client or no partition.
+    /// Where librdkafka takes no client.
     pub fn open(
         readers: &Readers,
         cluster: &'static str,
         facts: TopicFacts,
-        partitions: impl Iterator<Item = u32>,
-        positions: &Positions,
-        clock_ms: i64,
+        (lanes, lane): (LaneCount, u32),
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, Failure> {
-        let shelf = readers.queue(&facts, wake)?;
-        let mut input =
-            Self { opened: Instant::now(), facts, cluster, shelf, places: Vec::new(), waiting: 0, items: Vec::new() };
-        for partition in partitions {
-            let position = positions.of(input.facts.cluster_id.as_bytes(), input.facts.topic_id);
-            let cursor = Cursor::new(position, clock_ms);
-            let records = VecDeque::new();
-            input.shelf.queue.add(partition, at(cursor.begin()))?;
-            input.places.push(Place {
-                partition,
-                fetched: cursor,
-                read: cursor,
-                records,
-                trouble: None,
-                is_heard: false,
-            });
+        let partitions = lanes.partitions(lane, facts.partition_count).count();
+        let shelf = readers.queue(&facts, partitions, wake)?;
+        let (opened, places, items) = (Instant::now(), Vec::new(), Vec::new());
+        Ok(Self { opened, facts, cluster, lane, shelf, places, waiting: 0, items, found: 0, turn: 0 })
+    }
+
+    /// Begins to read what is not read yet of the lane's partitions of the log, where `positions` has them, or at their
+    /// earliest records; and partitions that were ever read, whether or not the broker that told has heard of them.
+    ///
+    /// # Errors
+    /// Where librdkafka takes no partition.
+    pub fn grow(
+        &mut self,
+        facts: TopicFacts,
+        lanes: LaneCount,
+        positions: &Positions,
+        clock_ms: i64,
+    ) -> Result<(), Failure> {
+        self.facts = facts;
+        let (cluster_id, topic_id) = (self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+        let known = positions.partitions(cluster_id, topic_id);
+        for partition in lanes.partitions(self.lane, self.facts.partition_count).chain(known) {
+            if self.places.iter().any(|place| place.partition == partition) {
+                continue;
+            }
+            let cursor = Cursor::new(positions.of(cluster_id, topic_id, partition), clock_ms);
+            self.shelf.queue.add(partition, at(cursor.begin()))?;
+            let (records, trouble) = (VecDeque::new(), None);
+            self.places.push(Place { partition, fetched: cursor, read: cursor, records, trouble, is_heard: false });
         }
-        Ok(input)
+        Ok(())
     }
 
     /// Which log this is.
@@ -101,7 +117,7 @@ impl Input {
             // What was taken off the queue with an item that made a partition begin anew was read where that was before.
             let mut begun_anew = Vec::new();
             for item in items.drain(..) {
-                let partition = partition_of(&item);
+                let partition = item.partition();
                 if !begun_anew.contains(&partition) && self.enter(item, partition, positions) {
                     begun_anew.push(partition);
                 }
@@ -116,7 +132,7 @@ impl Input {
     /// Takes in an item of a partition; whether that is read from another place now.
     fn enter(&mut self, item: Item, partition: u32, positions: &mut Positions) -> bool {
         let cluster = self.cluster;
-        let Some(index) = self.places.iter().position(|place| place.partition == partition) else { return false };
+        let Some(index) = self.place_of(partition) else { return false };
         let place = &mut self.places[index];
         place.is_heard = true;
         if let Some(trouble) = &place.trouble
@@ -175,6 +191,13 @@ impl Input {
         false
     }
 
+    fn place_of(&mut self, partition: u32) -> Option<usize> {
+        if self.places.get(self.found).is_none_or(|place| place.partition != partition) {
+            self.found = self.places.iter().position(|place| place.partition == partition)?;
+        }
+        Some(self.found)
+    }
+
     /// The log was cut, so that where it was read to means nothing any more.
     fn is_another_log(&mut self, index: usize, positions: &mut Positions) {
         let (cluster, partition, read_to) =
@@ -192,8 +215,8 @@ impl Input {
     }
 
     fn forget(&mut self, index: usize, positions: &mut Positions) {
-        positions.forget(self.facts.cluster_id.as_bytes(), self.facts.topic_id);
         let place = &mut self.places[index];
+        positions.forget(self.facts.cluster_id.as_bytes(), self.facts.topic_id, place.partition);
         self.waiting -= place.records.len();
         place.records.clear();
         place.read = place.fetched;
@@ -230,9 +253,11 @@ impl Input {
         Some(record)
     }
 
-    /// The places of its partitions.
-    pub fn places(&self) -> std::ops::Range<usize> {
-        0..self.places.len()
+    /// The places of its partitions, another one first each time.
+    pub fn places(&mut self) -> impl Iterator<Item = usize> + use<> {
+        let (count, first) = (self.places.len(), self.turn);
+        self.turn = (first + 1) % count.max(1);
+        (0..count).map(move |offset| (first + offset) % count)
     }
 
     /// What the clock is to know of each partition, when the cluster `answers` or not.
@@ -245,9 +270,9 @@ impl Input {
 
     /// Enters how far each partition is read.
     pub(crate) fn enter_positions(&self, positions: &mut Positions) {
-        for Place { read, .. } in self.places.iter().filter(|place| place.read.is_begun()) {
-            let (cluster_id, topic_id) = (self.facts.cluster_id.as_bytes(), self.facts.topic_id);
-            positions.advance(cluster_id, topic_id, read.leader_epoch, read.next_offset);
+        let (cluster_id, topic_id) = (self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+        for Place { partition, read, .. } in self.places.iter().filter(|place| place.read.is_begun()) {
+            positions.advance(cluster_id, topic_id, read.position(*partition));
         }
     }
 
@@ -268,13 +293,6 @@ impl Input {
     /// Takes what librdkafka tells of the client.
     pub fn serve(&self) {
         self.shelf.reader.serve();
-    }
-}
-
-fn partition_of(item: &Item) -> u32 {
-    match item {
-        Item::Record(record) => record.partition(),
-        Item::End { partition, .. } | Item::OutOfRange { partition } | Item::Trouble { partition, .. } => *partition,
     }
 }
 

@@ -7,6 +7,7 @@ use changelog::{InputId, Positions, Reached};
 use kafka::{Message, TopicFacts};
 use ownership::Waker;
 use tracing::error;
+use wire::LaneCount;
 
 use super::input::Input;
 use super::watch::{InputState, Watch};
@@ -17,7 +18,8 @@ const BURST: usize = 512;
 /// The inputs, in the order of the configured clusters.
 #[derive(Debug)]
 pub struct Inputs {
-    partition: u32,
+    lanes: LaneCount,
+    lane: u32,
     open: Vec<Option<Input>>,
     /// The watches' changes that have been looked at.
     changes: Option<u64>,
@@ -27,8 +29,8 @@ pub struct Inputs {
 
 impl Inputs {
     /// None is open yet.
-    pub fn new(partition: u32, count: usize) -> Self {
-        Self { partition, open: (0..count).map(|_| None).collect(), changes: None, turn: 0 }
+    pub fn new(lanes: LaneCount, lane: u32, count: usize) -> Self {
+        Self { lanes, lane, open: (0..count).map(|_| None).collect(), changes: None, turn: 0 }
     }
 
     /// Opens and closes what the watches have seen come and go, and nothing else. A cluster that merely does not answer
@@ -45,20 +47,30 @@ impl Inputs {
                 InputState::Ready(facts) | InputState::Away(_, Some(facts)) => Some(facts),
                 InputState::Unknown | InputState::Away(_, None) | InputState::Unfit(_) => None,
             };
-            if TopicFacts::is_same_log(input.as_ref().map(Input::facts), facts.as_ref()) {
-                continue;
-            }
-            *input = None;
-            let Some(facts) = facts else { continue };
-            let (cluster, waker) = (watch.cluster().name(), waker.clone());
-            let partitions = std::iter::once(self.partition);
-            let wake = move || waker.wake();
-            match Input::open(watch.readers(), cluster, facts, partitions, positions, clock_ms, wake) {
-                Ok(opened) => *input = Some(opened),
-                Err(failure) => {
-                    error!(partition = self.partition, cluster, %failure, "the input is not opened; trying again");
-                    self.changes = None;
+            let (cluster, lane) = (watch.cluster().name(), self.lane);
+            let failure = match (input.as_mut(), facts) {
+                (Some(open), Some(facts)) if TopicFacts::is_same_log(Some(open.facts()), Some(&facts)) => {
+                    open.grow(facts, self.lanes, positions, clock_ms).err()
                 }
+                (_, None) => {
+                    *input = None;
+                    None
+                }
+                (_, Some(facts)) => {
+                    *input = None;
+                    let waker = waker.clone();
+                    let wake = move || waker.wake();
+                    let opened = Input::open(watch.readers(), cluster, facts.clone(), (self.lanes, lane), wake);
+                    let opened = opened.and_then(|mut opened| {
+                        opened.grow(facts, self.lanes, positions, clock_ms)?;
+                        Ok(opened)
+                    });
+                    opened.map(|opened| *input = Some(opened)).err()
+                }
+            };
+            if let Some(failure) = failure {
+                error!(lane, cluster, %failure, "the input is not opened; trying again");
+                self.changes = None;
             }
         }
     }
@@ -80,9 +92,9 @@ impl Inputs {
         self.open.iter().flatten().any(Input::has_records)
     }
 
-    /// Reads what has come, by turns, until `take` has enough: it is given the cluster's name and a record, and says whether
-    /// that was enough. Whether it had.
-    pub fn read(&mut self, mut take: impl FnMut(&'static str, Message) -> bool) -> bool {
+    /// Reads what has come, by turns, until `take` has enough: it is given the place of the cluster and a record, and says
+    /// whether that was enough. Whether it had.
+    pub fn read(&mut self, mut take: impl FnMut(usize, Message) -> bool) -> bool {
         let count = self.open.len();
         for offset in 0..count {
             let place = (self.turn + offset) % count;
@@ -90,7 +102,7 @@ impl Inputs {
             for index in input.places() {
                 for _ in 0..BURST {
                     let Some(record) = input.take(index) else { break };
-                    if take(input.cluster(), record) {
+                    if take(place, record) {
                         // One that is full after a burst begins with another input the next time.
                         self.turn = place + 1;
                         return true;
@@ -115,6 +127,11 @@ impl Inputs {
             }
         }
         all
+    }
+
+    /// Which log the input at this place is, where it is open.
+    pub fn facts(&self, place: usize) -> Option<&TopicFacts> {
+        self.open.get(place)?.as_ref().map(Input::facts)
     }
 
     /// Enters how far each input is read.

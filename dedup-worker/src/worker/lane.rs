@@ -1,4 +1,4 @@
-//! What is done in one partition: read both inputs, decide, publish, remember.
+//! What is done in one lane: read both inputs, decide, publish, remember.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,25 +8,34 @@ use dedup::{Candidate, Index, IndexError, Options, Remedy, Verdict};
 use kafka::{Isolation, LogReader, Probe, Read};
 use ownership::{Committed, Fault, Gathered, Stamp, Waker, Work};
 use tracing::{error, info, warn};
-use wire::changelog::{Checkpoint, Genesis, encode_checkpoint, encode_genesis};
-use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX};
+use wire::changelog::{Chain, Checkpoint, Genesis, encode_checkpoint, encode_genesis};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::window::INPUT_RETENTION;
-use wire::{DigestSeed, PartitionCount, Window};
+use wire::{Digest, DigestSeed, LaneCount, Window};
 
 use super::batch::{Fate, Job};
 use super::decode::{Undecodable, decode};
-use super::figures::{Figures, INPUTS, PartitionFigures};
+use super::figures::{Figures, INPUTS, LaneFigures};
 use super::inputs::Inputs;
 use super::plan::Plan;
+use super::rotation::Rotation;
 use super::spec;
+use super::stray::Stray;
 use super::time::Time;
 use super::topics;
 use super::waiting::{Next, Waiting};
 
 /// Pause before an index that has no room, on a full disk, is asked again.
 const NO_ROOM: Duration = Duration::from_secs(1);
-/// A checkpoint is written after so many buckets, because retention takes the one before away one day.
-const CHECKPOINT_BUCKETS: i64 = 1;
+/// A checkpoint is written after so much time, whatever the window's clock does: retention takes the one before away one day.
+const CHECKPOINT_AFTER: Duration = Duration::from_hours(6);
+/// A batch has every position when so many bytes of batches lie behind the last record that had them: whoever goes on from a
+/// record, or asks how far a lane has come, reads no more than that and a batch.
+const POSITIONS_EVERY_BYTES: usize = 1 << 20;
+/// Batches for which the same holds, however small they are.
+const POSITIONS_EVERY_BATCHES: u32 = 1_000;
+/// For how long a partition of the output is passed over whose batch was not committed.
+const PASSED_OVER: Duration = Duration::from_secs(10);
 /// Buckets for which a clock that contradicts another one is borne: for as long nothing expires.
 const STOOD_BUCKETS_MAX: u32 = 14;
 /// Time for an answer of the output cluster.
@@ -36,34 +45,44 @@ const POLL: Duration = Duration::from_millis(50);
 /// Longest wait between two looks at what there is to do.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// One partition.
+/// One lane.
 pub(crate) struct Lane {
     plan: Arc<Plan>,
-    partition: u32,
+    number: u32,
     waker: Waker,
-    figures: Arc<PartitionFigures>,
-    /// Where those are taken off when the partition is given up.
+    figures: Arc<LaneFigures>,
+    /// Where those are taken off when the lane is given up.
     everybody: Arc<Figures>,
     /// `None` before the changelog was restored.
     held: Option<Held>,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
+    rotation: Rotation,
+    /// Where the batch goes that is on its way.
+    sending: Option<u32>,
+    /// A partition of the output that a batch was not committed to, and until when it is passed over.
+    failed: Option<(u32, Instant)>,
 }
 
-/// What is held of a partition whose changelog was restored.
+/// What is held of a lane whose changelog was restored.
 struct Held {
     genesis: Genesis,
     positions: Positions,
+    /// As the last record has them that was handed over.
+    told: Positions,
+    /// Bytes and number of batches since a record had every position.
+    since_all: (usize, u32),
+    /// Records of each input that are not this lane's.
+    stray: [Stray; INPUTS],
     clock: Clock,
     time: Time,
-    /// The clock at the newest checkpoint.
+    /// The clock at the newest checkpoint, and when that was written.
     checkpoint_ms: i64,
+    checkpoint: Instant,
     wants_checkpoint: bool,
     inputs: Inputs,
     /// Inputs of which it was said that they are read too late.
     is_late: [bool; INPUTS],
-    /// When the first record of the batch was read.
-    first: Option<Instant>,
     /// The batch is complete and could not be decided yet: what was tried, and when it is tried again.
     undecided: Option<(Waiting, Instant)>,
     /// Since when housekeeping of the index fails.
@@ -71,39 +90,52 @@ struct Held {
 }
 
 impl Lane {
-    /// Partition `partition`, which `waker` wakes.
-    pub(crate) fn new(plan: &Arc<Plan>, partition: u32, waker: Waker, figures: &Arc<Figures>) -> Self {
-        let (plan, everybody, figures) = (Arc::clone(plan), Arc::clone(figures), figures.enter(partition));
+    /// Lane `lane`, which `waker` wakes.
+    pub(crate) fn new(plan: &Arc<Plan>, lane: u32, waker: Waker, figures: &Arc<Figures>) -> Self {
+        let (plan, everybody, figures) = (Arc::clone(plan), Arc::clone(figures), figures.enter(lane));
         let (candidates, verdicts) = (Vec::new(), Vec::new());
-        Self { plan, partition, waker, figures, everybody, held: None, candidates, verdicts }
+        let rotation = Rotation::new(plan.lanes, lane);
+        let (held, sending, failed) = (None, None, None);
+        Self { plan, number: lane, waker, figures, everybody, held, candidates, verdicts, rotation, sending, failed }
     }
 
     /// Whether an empty changelog is a new one, and not one that was lost.
     fn is_new(&self, probe: &Probe) -> Result<(), Fault> {
-        let partition = self.partition;
+        let lane = self.number;
         let lost = if self.has_output(probe)? {
             "there is output in events.deduped"
-        } else if spec::index_dir(&self.plan.data, partition).join("identity").exists() {
+        } else if spec::index_dir(&self.plan.data, lane).join("identity").exists() {
             "there is an index"
         } else {
             return Ok(());
         };
         Err(Fault::RefusedByLog(format!(
-            "{EVENTS_INDEX} {partition} is empty, but {lost}: what was published is not known any more, and would be \
+            "{EVENTS_INDEX} {lane} is empty, but {lost}: what was published is not known any more, and would be \
              published again. Make it again with `dedup-worker rebuild --from events.deduped`, or begin anew with \
              `dedup-worker run --begin-anew`"
         )))
     }
 
-    /// Whether anything was ever published. The mark that an aborted transaction leaves is an offset, and no output.
+    /// Whether anything was ever published in this lane.
     fn has_output(&self, probe: &Probe) -> Result<bool, Fault> {
-        let marks = probe.watermarks(EVENTS_DEDUPED, self.partition)?;
-        if marks.low > 0 || marks.low == marks.high {
-            return Ok(marks.low > 0);
+        let partitions = probe.topic(EVENTS_DEDUPED)?.partition_count;
+        let of_lane: Vec<u32> = self.plan.lanes.partitions(self.number, partitions).collect();
+        let ends = probe.ends(EVENTS_DEDUPED, of_lane.iter().copied())?;
+        for partition in of_lane {
+            let marks = ends.get(&partition).copied();
+            let marks = marks.ok_or_else(|| Fault::Again(format!("{EVENTS_DEDUPED} {partition} does not answer")))?;
+            if marks.low > 0 || (marks.high > 0 && self.has_records(partition)?) {
+                return Ok(true);
+            }
         }
-        let (cluster, partition) = (&self.plan.output, self.partition);
-        let topic = topics::EVENTS_DEDUPED;
-        let mut reader = LogReader::open(cluster, topic, partition, marks.low, Isolation::Committed)?;
+        Ok(false)
+    }
+
+    /// Whether there is any record in a partition of the output. The mark that an aborted transaction leaves is an offset, and
+    /// none.
+    fn has_records(&self, partition: u32) -> Result<bool, Fault> {
+        let (cluster, topic) = (&self.plan.output, topics::EVENTS_DEDUPED);
+        let mut reader = LogReader::open(cluster, topic, partition, 0, Isolation::Committed)?;
         let begun = Instant::now();
         while begun.elapsed() < ANSWER {
             match reader.read(POLL) {
@@ -119,7 +151,7 @@ impl Lane {
     fn move_clock(&mut self) -> Result<bool, Fault> {
         let Some(Held { clock, time, inputs, genesis, .. }) = &mut self.held else { return Ok(false) };
         let moved = clock.advance(inputs.reached(&self.plan.watches), time.now());
-        time.moved(moved, self.partition);
+        time.moved(moved, self.number);
         // A clock that stands because others contradict it keeps every bucket meanwhile. After some of them somebody has to
         // look.
         let bucket = Duration::from_millis(genesis.window.bucket_ms());
@@ -127,22 +159,24 @@ impl Lane {
             return Ok(clock.wants_commit());
         };
         Err(Fault::RefusedHere(format!(
-            "partition {}: this host's clock and the output cluster's have contradicted each other for {} h, in which nothing \
+            "lane {}: this host's clock and the output cluster's have contradicted each other for {} h, in which nothing \
              expired; set the wrong one right",
-            self.partition,
+            self.number,
             stood.as_secs() / 3600
         )))
     }
 
     /// Reads what has come into `job`; whether it is full.
     fn read(&mut self, job: &mut Job) -> bool {
-        let Some(Held { genesis: Genesis { partition_count, seed, .. }, inputs, .. }) = &mut self.held else {
+        let Some(Held { genesis: Genesis { lanes, seed, .. }, inputs, stray, .. }) = &mut self.held else {
             return false;
         };
-        let (limits, partition, candidates) = (self.plan.limits, self.partition, &mut self.candidates);
-        inputs.read(|cluster, record| {
-            let (record_bytes, decoded) = decode(&record, partition, *partition_count, *seed);
+        let (limits, lane, candidates, watches) =
+            (self.plan.limits, self.number, &mut self.candidates, &self.plan.watches);
+        inputs.read(|place, record| {
+            let (record_bytes, decoded) = decode(&record, lane, *lanes, *seed);
             job.bytes += record_bytes;
+            stray[place].count(decoded.err());
             match decoded {
                 Ok(candidate) => {
                     candidates.push(candidate);
@@ -150,6 +184,7 @@ impl Lane {
                 }
                 Err(why) => {
                     if why == Undecodable::Size {
+                        let (cluster, partition) = (watches[place].cluster().name(), record.partition());
                         let offset = record.offset();
                         error!(cluster, partition, offset, record_bytes, "a record is set aside without its value");
                     }
@@ -161,19 +196,64 @@ impl Lane {
         })
     }
 
+    /// Gives up an input of which too many records are other lanes': whoever wrote them has another idea of where an id
+    /// belongs, and nothing of it is to be set aside.
+    fn refuse_strays(&mut self) -> Result<(), Fault> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        for (place, counted) in held.stray.iter_mut().enumerate() {
+            let Some(stray) = counted.judge() else { continue };
+            let Some(facts) = held.inputs.facts(place) else { continue };
+            let (watch, lanes) = (&self.plan.watches[place], self.plan.lanes.get());
+            let why = format!(
+                "{EVENTS} on the {} cluster is not read: {stray} in lane {} belong to other lanes; whoever writes them has to \
+                 use murmur2 of the key modulo a number of partitions that {lanes} divides",
+                watch.cluster().name(),
+                self.number
+            );
+            watch.refuse(facts, why.clone());
+            return Err(Fault::Again(why));
+        }
+        Ok(())
+    }
+
+    /// What the batch says of the positions, and where its output goes.
+    fn address(&mut self, job: &mut Job) -> Result<(), Fault> {
+        let failed = self.failed.filter(|(_, until)| *until > Instant::now()).map(|(partition, _)| partition);
+        let next = self.plan.outputs.next(&mut self.rotation, failed);
+        job.output = next.ok_or_else(|| {
+            let lanes = self.plan.lanes.get();
+            Fault::RefusedByLog(format!(
+                "{EVENTS_DEDUPED} has fewer partitions than there are lanes, which are {lanes}"
+            ))
+        })?;
+        let held = self.held.as_mut().ok_or(Fault::Released)?;
+        held.inputs.enter(&mut held.positions);
+        let (bytes, batches) = held.since_all;
+        job.is_all = bytes >= POSITIONS_EVERY_BYTES || batches >= POSITIONS_EVERY_BATCHES;
+        if job.is_all {
+            job.positions = held.positions.as_slice().to_vec();
+            held.since_all = (0, 0);
+        } else {
+            job.positions = held.positions.moved_since(&held.told);
+            held.since_all = (bytes + self.candidates.len() * Digest::BYTES, batches + 1);
+        }
+        held.told.clone_from(&held.positions);
+        Ok(())
+    }
+
     /// Housekeeping of the index. On a full disk it is tried once a second, and not behind each batch: each try writes a whole
     /// run.
     fn maintain(&mut self, index: &mut Index, clock_ms: i64) -> Result<(), Fault> {
-        let (partition, Some(held)) = (self.partition, &mut self.held) else { return Ok(()) };
+        let (lane, Some(held)) = (self.number, &mut self.held) else { return Ok(()) };
         match index.maintain(clock_ms) {
             Ok(_) => {
                 if let Some(since) = held.no_room_since.take() {
-                    info!(partition, after_s = since.elapsed().as_secs(), "housekeeping of the index works again");
+                    info!(lane, after_s = since.elapsed().as_secs(), "housekeeping of the index works again");
                 }
             }
             Err(error) if error.remedy() == Remedy::Retry => {
                 if held.no_room_since.is_none() {
-                    warn!(partition, %error, "housekeeping of the index failed; it is tried again every second");
+                    warn!(lane, %error, "housekeeping of the index failed; it is tried again every second");
                     held.no_room_since = Some(Instant::now());
                 }
             }
@@ -185,6 +265,7 @@ impl Lane {
     /// Decides the batch. Without room, as on a full disk, it waits: nothing is lost by that. A run that cannot be read
     /// after several tries is taken for damage.
     fn decide(&mut self, index: &mut Index, job: &mut Job) -> Result<Gathered, Fault> {
+        self.refuse_strays()?;
         let held = self.held.as_mut().ok_or(Fault::Released)?;
         let (mut waiting, again) = held.undecided.take().unwrap_or_else(|| (Waiting::default(), Instant::now()));
         let left = again.saturating_duration_since(Instant::now());
@@ -203,8 +284,8 @@ impl Lane {
                         Next::Damaged => return Err(Fault::Lies(error.to_string())),
                         Next::Wait { is_first: false } => {}
                         Next::Wait { is_first: true } => {
-                            let partition = self.partition;
-                            warn!(partition, %error, "the index cannot decide now; it is asked again every second");
+                            let lane = self.number;
+                            warn!(lane, %error, "the index cannot decide now; it is asked again every second");
                         }
                     }
                     held.undecided = Some((waiting, Instant::now() + NO_ROOM));
@@ -221,10 +302,9 @@ impl Lane {
         }
         job.expired = self.verdicts.iter().filter(|verdict| **verdict == Verdict::Expired).count() as u64;
         job.decided = Some(decided);
-        job.partition = self.partition;
-        held.inputs.enter(&mut held.positions);
-        job.positions.clone_from(&held.positions);
-        held.first = None;
+        job.lane = self.number;
+        self.address(job)?;
+        self.sending = Some(job.output);
         self.candidates.clear();
         Ok(Gathered::Ready)
     }
@@ -232,7 +312,7 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.everybody.leave(self.partition);
+        self.everybody.leave(self.number);
     }
 }
 
@@ -249,51 +329,66 @@ impl Work for Lane {
     }
 
     fn begin(&mut self, probe: &Probe) -> Result<Genesis, Fault> {
-        let (plan, partition) = (&self.plan, self.partition);
+        let (plan, lane) = (&self.plan, self.number);
         if plan.is_shadow {
-            return Err(Fault::Again(format!("{EVENTS_INDEX} {partition} is empty; there is nothing to shadow")));
+            return Err(Fault::Again(format!("{EVENTS_INDEX} {lane} is empty; there is nothing to shadow")));
         }
-        let (found, count) = (probe.topic(EVENTS_INDEX)?.partition_count, plan.partition_count.get());
-        if found != count {
-            let why = format!("{EVENTS_INDEX} has {found} partitions by now; it had {count}");
-            return Err(Fault::RefusedByLog(why));
+        let lanes = plan.lanes.get();
+        if lane >= lanes {
+            return Err(Fault::RefusedByLog(format!(
+                "{EVENTS_INDEX} {lane} is no lane: there are {lanes}, by the genesis of lane 0, however many partitions the \
+                 topic has got; nothing is lost and nothing is to be done"
+            )));
         }
         if !plan.may_begin_anew {
             self.is_new(probe)?;
         }
-        new_genesis(plan.partition_count, plan.window, (plan.wall_ms)())
+        new_genesis(plan.lanes, plan.seed, plan.window, (plan.wall_ms)())
     }
 
     fn accept(&self, genesis: &Genesis) -> Result<(), Fault> {
-        let (count, expected) = (genesis.partition_count.get(), self.plan.partition_count.get());
-        if count == expected {
-            return Ok(());
+        let (lane, plan) = (self.number, &self.plan);
+        if genesis.lanes != plan.lanes {
+            let (found, expected) = (genesis.lanes.get(), plan.lanes.get());
+            return Err(Fault::RefusedByLog(format!(
+                "{EVENTS_INDEX} {lane} was begun with {found} lanes, and there are {expected}; events would lie in lanes where \
+                 their repeats are not known"
+            )));
         }
-        let partition = self.partition;
-        Err(Fault::RefusedByLog(format!(
-            "{EVENTS_INDEX} {partition} was begun with {count} partitions, and the topics have {expected}; events would lie in \
-             partitions where their repeats are not known"
-        )))
+        if plan.seed.is_some_and(|seed| seed != genesis.seed) {
+            return Err(Fault::RefusedByLog(format!(
+                "{EVENTS_INDEX} {lane} was begun with another seed than fleet.seed; leave that empty, or give the one of before"
+            )));
+        }
+        Ok(())
     }
 
     fn genesis(&self, genesis: &Genesis, record: &mut Vec<u8>) {
-        encode_genesis(record, self.partition, genesis);
+        encode_genesis(record, self.number, Chain::default(), genesis);
     }
 
     fn restored(&mut self, genesis: Genesis, restored: &mut Restored<Index>) -> Result<(), Fault> {
         let clock = restored.clock(Duration::from_millis(genesis.window.bucket_ms()), INPUT_RETENTION);
         self.figures.index_is(restored.state.stats(), clock.now_ms());
         self.candidates.clear();
+        // A batch that was on its way has not come back: it may be the partition that it went to.
+        if let Some(partition) = self.sending.take() {
+            self.failed = Some((partition, Instant::now() + PASSED_OVER));
+        }
+        let positions = std::mem::take(&mut restored.positions);
         self.held = Some(Held {
             genesis,
-            positions: std::mem::take(&mut restored.positions),
+            told: positions.clone(),
+            positions,
+            since_all: (0, 0),
+            stray: Default::default(),
             checkpoint_ms: clock.now_ms(),
+            checkpoint: Instant::now(),
             clock,
             time: Time::new(self.plan.wall_ms),
             wants_checkpoint: false,
-            inputs: Inputs::new(self.partition, self.plan.watches.len()),
+            inputs: Inputs::new(self.plan.lanes, self.number, self.plan.watches.len()),
             is_late: [false; INPUTS],
-            first: None,
             undecided: None,
             no_room_since: None,
         });
@@ -310,7 +405,7 @@ impl Work for Lane {
             return Ok(Gathered::Checkpoint);
         }
         loop {
-            let Some(Held { inputs, positions, clock, first, .. }) = &mut self.held else {
+            let Some(Held { inputs, positions, clock, .. }) = &mut self.held else {
                 return Err(Fault::Released);
             };
             inputs.look(&self.plan.watches, positions, clock.now_ms(), &self.waker);
@@ -320,12 +415,7 @@ impl Work for Lane {
                 return Ok(Gathered::Wait(IDLE));
             }
             if !inputs.have_records() {
-                let linger = self.plan.limits.linger;
-                return Ok(match first.map(|first| first.elapsed()) {
-                    Some(waited) if !is_busy && waited >= linger => return self.decide(index, job),
-                    Some(waited) if !is_busy => Gathered::Wait(linger.saturating_sub(waited).min(IDLE)),
-                    _ => Gathered::Wait(IDLE),
-                });
+                return if before > 0 && !is_busy { self.decide(index, job) } else { Ok(Gathered::Wait(IDLE)) };
             }
             if before == 0 && self.move_clock()? {
                 return Ok(Gathered::Checkpoint);
@@ -333,17 +423,15 @@ impl Work for Lane {
             if self.read(job) {
                 return self.decide(index, job);
             }
-            if let Some(held) = &mut self.held {
-                held.first.get_or_insert_with(Instant::now);
-            }
         }
     }
 
-    fn checkpoint(&mut self, record: &mut Vec<u8>) {
+    fn checkpoint(&mut self, chain: Chain, record: &mut Vec<u8>) {
         let Some(held) = &mut self.held else { return };
-        let (positions, clock_ms) = (held.positions.as_slice().to_vec(), held.clock.now_ms());
-        held.checkpoint_ms = clock_ms;
-        encode_checkpoint(record, self.partition, &Checkpoint { genesis: held.genesis, positions, clock_ms });
+        // What was read into a batch that is not handed over is not committed by this.
+        let (positions, clock_ms) = (held.told.as_slice().to_vec(), held.clock.now_ms());
+        (held.checkpoint_ms, held.checkpoint, held.since_all) = (clock_ms, Instant::now(), (0, 0));
+        encode_checkpoint(record, self.number, chain, &Checkpoint { genesis: held.genesis, positions, clock_ms });
     }
 
     fn checkpointed(&mut self, index: &mut Index, at: Committed) -> Result<(), Fault> {
@@ -360,6 +448,7 @@ impl Work for Lane {
         if let Some(stamp) = at.stamp {
             held.time.stamped(stamp);
         }
+        self.sending = None;
         let Some(decided) = job.decided.take() else { return Ok(()) };
         let clock_ms = decided.clock_ms();
         index.commit(decided, at.point);
@@ -374,7 +463,7 @@ impl Work for Lane {
         let has_entered = !is_busy && self.move_clock()?;
         let Some(held) = &mut self.held else { return Ok(()) };
         let clock_ms = held.clock.now_ms();
-        let is_due = clock_ms - held.checkpoint_ms >= CHECKPOINT_BUCKETS * held.genesis.window.bucket_ms() as i64;
+        let is_due = held.checkpoint.elapsed() >= CHECKPOINT_AFTER;
         held.wants_checkpoint |= has_entered || (!self.plan.is_shadow && (is_due || held.time.wants_stamp()));
         self.maintain(index, clock_ms)?;
         self.figures.index_is(index.stats(), clock_ms);
@@ -386,8 +475,8 @@ impl Work for Lane {
             let watch = &self.plan.watches[place];
             let is_late = watch.is_late(behind_ms);
             if is_late && !was_late[place] {
-                let (cluster, partition, behind_s) = (watch.cluster().name(), self.partition, behind_ms / 1000);
-                error!(cluster, partition, behind_s, "what waits is half way to being deleted before it is read");
+                let (cluster, lane, behind_s) = (watch.cluster().name(), self.number, behind_ms / 1000);
+                error!(cluster, lane, behind_s, "what waits is half way to being deleted before it is read");
             }
             was_late[place] = is_late;
         }
@@ -397,16 +486,22 @@ impl Work for Lane {
     fn release(&mut self, mut index: Index) {
         // So that whoever opens it next replays next to nothing.
         if let Err(error) = index.seal() {
-            warn!(partition = self.partition, %error, "the index was not sealed; the next start replays more");
+            warn!(lane = self.number, %error, "the index was not sealed; the next start replays more");
         }
     }
 }
 
-/// A genesis with a seed of its own.
+/// A genesis with this seed, or one of its own.
 ///
 /// # Errors
 /// Where the operating system has no random numbers.
-pub fn new_genesis(partition_count: PartitionCount, window: Window, created_ms: i64) -> Result<Genesis, Fault> {
-    let seed = getrandom::u64().map_err(|error| Fault::Again(format!("no random numbers: {error}")))?;
-    Ok(Genesis { partition_count, seed: DigestSeed(seed), window, created_ms })
+pub fn new_genesis(
+    lanes: LaneCount,
+    seed: Option<DigestSeed>,
+    window: Window,
+    created_ms: i64,
+) -> Result<Genesis, Fault> {
+    let random = || getrandom::u64().map_err(|error| Fault::Again(format!("no random numbers: {error}")));
+    let seed = seed.map_or_else(|| random().map(DigestSeed), Ok)?;
+    Ok(Genesis { lanes, seed, window, created_ms })
 }

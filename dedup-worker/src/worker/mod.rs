@@ -1,11 +1,12 @@
-//! The work of a partition, which [`ownership`] gives to this process and takes away.
+//! The work of a lane, which [`ownership`] gives to this process and takes away. A lane has every partition p of `events`
+//! with p mod L = lane, L being the number of lanes.
 //!
 //! ```text
-//!   input primary p ──┐                                      ┌─▶ events.deduped p
-//!                     ├─▶ lane: gather ▶ decide ▶ batch ─────┤   one transaction
-//!   input secondary p ┘      ▲                               └─▶ events.index p
-//!                            └── index knows ◀── committed
-//!   watch: is it the same log, does it answer
+//!   primary   p, p + L, … ──┐                                      ┌─▶ events.deduped, one p of the lane
+//!                           ├─▶ lane: gather ▶ decide ▶ batch ─────┤   one transaction
+//!   secondary p, p + L, … ──┘      ▲                               └─▶ events.index, partition = lane
+//!                                  └── index knows ◀── committed
+//!   watch: is it the same log, how many partitions has it, does it answer
 //! ```
 //!
 //! What a crash leaves at each step is the table on the crate's front page.
@@ -20,7 +21,9 @@ pub mod lane;
 pub mod output;
 pub mod plan;
 pub mod readers;
+pub mod rotation;
 pub mod spec;
+pub mod stray;
 pub mod time;
 pub(crate) mod topics;
 pub mod waiting;

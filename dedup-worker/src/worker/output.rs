@@ -4,9 +4,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kafka::{Cluster, Failure, Hurry, Judgement, Look};
+use kafka::{Cluster, Failure, Hurry, Judgement, Look, TopicFacts};
 use tracing::{error, info, warn};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Retention};
+
+use super::rotation::Rotation;
+
+/// For how long new partitions are known before they are written to: by then the producers have heard of them, too, and
+/// every broker.
+const GROWN_FOR: Duration = Duration::from_secs(10);
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS_INDEX, EVENTS_DEDUPED, EVENTS_REJECTED];
@@ -24,13 +30,18 @@ struct Seen {
     answered: Instant,
     silence: Option<String>,
     judgement: Judgement,
+    /// Of the output topic, with the partitions that are written to; `None` before it was looked at.
+    deduped: Option<TopicFacts>,
+    /// To how many it has grown, and when that was seen first.
+    grown: Option<(u32, Instant)>,
 }
 
 impl Output {
     /// The cluster, whose topics have to keep their records for so long; nothing is known of it yet.
     pub fn new(cluster: Cluster, retention: Retention) -> Arc<Self> {
         let silence = Some("it was not asked yet".into());
-        let seen = Seen { answered: Instant::now(), silence, judgement: Judgement::default() };
+        let (judgement, deduped, grown) = (Judgement::default(), None, None);
+        let seen = Seen { answered: Instant::now(), silence, judgement, deduped, grown };
         Arc::new(Self { cluster, retention, seen: Mutex::new(seen) })
     }
 
@@ -38,8 +49,9 @@ impl Output {
     ///
     /// # Errors
     /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
-    pub fn begin(self: &Arc<Self>, judgement: Judgement) -> Result<kafka::Watch, Failure> {
-        *self.lock() = Seen { answered: Instant::now(), silence: None, judgement };
+    pub fn begin(self: &Arc<Self>, judgement: Judgement, deduped: TopicFacts) -> Result<kafka::Watch, Failure> {
+        let (answered, silence, grown) = (Instant::now(), None, None);
+        *self.lock() = Seen { answered, silence, judgement, deduped: Some(deduped), grown };
         let output = Arc::clone(self);
         kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| output.hear(look))
     }
@@ -56,6 +68,15 @@ impl Output {
         self.lock().judgement.refusal()
     }
 
+    /// The partition that the next batch of a lane goes to, but for one that has just failed; `None` where the output has
+    /// fewer partitions than there are lanes.
+    pub(crate) fn next(&self, rotation: &mut Rotation, failed: Option<u32>) -> Option<u32> {
+        let seen = self.lock();
+        let deduped = seen.deduped.as_ref()?;
+        let is_left_out = |partition| failed == Some(partition) || deduped.leaderless.contains(&partition);
+        rotation.next(deduped.partition_count, is_left_out)
+    }
+
     /// A change is logged once.
     fn hear(&self, look: Look) {
         let mut seen = self.lock();
@@ -65,6 +86,9 @@ impl Output {
                     info!("the output cluster answers again");
                 }
                 seen.answered = Instant::now();
+                if let Some(is) = facts.topics.get(EVENTS_DEDUPED) {
+                    seen.hear_of(is, Instant::now());
+                }
                 let is = facts.judge(self.retention);
                 if seen.judgement != is {
                     is.warnings().iter().for_each(|warning| warn!(cluster = "output", "{warning}"));
@@ -86,11 +110,57 @@ impl Output {
     }
 }
 
+impl Seen {
+    /// A topic never shrinks; a broker may not have heard yet that it grew.
+    fn hear_of(&mut self, is: &TopicFacts, now: Instant) {
+        let was = self.deduped.as_ref().filter(|was| TopicFacts::is_same_log(Some(was), Some(is)));
+        let Some(was) = was.map(|was| was.partition_count) else {
+            (self.deduped, self.grown) = (Some(is.clone()), None);
+            return;
+        };
+        let mut partition_count = was;
+        if is.partition_count > was {
+            match self.grown {
+                Some((grown, since)) if grown == is.partition_count => {
+                    if now.duration_since(since) >= GROWN_FOR {
+                        info!(was, partitions = grown, "the output has grown; its new partitions are written to");
+                        (partition_count, self.grown) = (grown, None);
+                    }
+                }
+                _ => self.grown = Some((is.partition_count, now)),
+            }
+        }
+        self.deduped = Some(TopicFacts { partition_count, ..is.clone() });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kafka::Facts;
 
     use super::*;
+
+    #[test]
+    fn what_has_grown_is_written_to_once_everybody_knows() {
+        let mut seen = Seen {
+            answered: Instant::now(),
+            silence: None,
+            judgement: Judgement::default(),
+            deduped: None,
+            grown: None,
+        };
+        let facts = |partition_count| TopicFacts { cluster_id: "c".into(), partition_count, ..TopicFacts::default() };
+        let begun = Instant::now();
+        let mut hear = |partition_count, seconds| {
+            seen.hear_of(&facts(partition_count), begun + Duration::from_secs(seconds));
+            seen.deduped.as_ref().unwrap().partition_count
+        };
+        assert_eq!(hear(8, 0), 8);
+        assert_eq!([hear(16, 5), hear(8, 10), hear(16, 14)], [8; 3], "one broker has not heard of it");
+        assert_eq!(hear(16, 15), 16);
+        assert_eq!(hear(8, 20), 16, "it never shrinks");
+        assert_eq!([hear(24, 25), hear(32, 35), hear(32, 44), hear(32, 45)], [16, 16, 16, 32]);
+    }
 
     #[test]
     fn silence_counts_from_the_last_answer() {

@@ -1,20 +1,23 @@
-//! What every partition works with.
+//! What every lane works with.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dedup::Options;
 use kafka::Cluster;
-use wire::{PartitionCount, Window};
+use wire::{DigestSeed, LaneCount, Window};
 
 use super::batch::BatchLimits;
+use super::output::Output;
 use super::watch::Watch;
 
-/// What every partition works with.
+/// What every lane works with.
 #[derive(Debug)]
 pub struct Plan {
     /// The cluster of output and changelog.
     pub output: Cluster,
+    /// The same, watched.
+    pub outputs: Arc<Output>,
     /// The inputs.
     pub watches: Vec<Arc<Watch>>,
     /// Folder of the indexes.
@@ -25,8 +28,10 @@ pub struct Plan {
     pub limits: BatchLimits,
     /// Window of a changelog that does not exist yet.
     pub window: Window,
-    /// Partitions of every topic.
-    pub partition_count: PartitionCount,
+    /// How many lanes there are.
+    pub lanes: LaneCount,
+    /// The seed that a changelog has to have, where one is given.
+    pub seed: Option<DigestSeed>,
     /// Nothing is published.
     pub is_shadow: bool,
     /// An empty changelog beside output or an index is begun anew, and one whose beginning is gone is taken as it is; else

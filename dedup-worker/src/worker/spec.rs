@@ -12,7 +12,7 @@ use wire::topic::EVENTS_INDEX;
 use super::topics;
 use crate::crash;
 
-/// What an index's folder is called, before its partition's number.
+/// What an index's folder is called, before its lane's number.
 const FOLDER: &str = "index";
 /// What the fence's transactional id begins with.
 const FENCE: &str = "turnstile.events.index";
@@ -30,7 +30,7 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
         data,
         folder: FOLDER,
         beginning: Beginning::MustBeThere,
-        lane_of: wire::changelog::partition_of,
+        lane_of: wire::changelog::lane_of,
         remedy: "make it again with `dedup-worker rebuild --from events.deduped`",
         remedy_beginning: "go on with what is left with `dedup-worker run --begin-anew`",
         is_shadow: false,
@@ -38,14 +38,14 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
     }
 }
 
-/// Folder of one partition's index below the data folder.
-pub fn index_dir(data: &Path, partition: u32) -> PathBuf {
-    data.join(format!("{FOLDER}-{partition:05}"))
+/// Folder of one lane's index below the data folder.
+pub fn index_dir(data: &Path, lane: u32) -> PathBuf {
+    data.join(format!("{FOLDER}-{lane:05}"))
 }
 
-/// The one transactional id of a partition, the same for every worker there will ever be.
-pub fn transactional_id(partition: u32) -> String {
-    format!("{FENCE}.{partition}")
+/// The one transactional id of a lane, the same for every worker there will ever be.
+pub fn transactional_id(lane: u32) -> String {
+    format!("{FENCE}.{lane}")
 }
 
 /// What an error of the index means.
@@ -83,7 +83,13 @@ mod tests {
     fn said(error: RestoreError<Fault, IndexError>) -> String {
         let cluster = Cluster::new("test", "output", "127.0.0.1:1", Properties::default());
         let spec = spec(cluster, "g".into(), Duration::ZERO, Duration::ZERO, "data".into());
-        let facts = TopicFacts { cluster_id: "c".into(), topic_id: [1; 16], partition_count: 4, replicas_min: 1 };
+        let facts = TopicFacts {
+            cluster_id: "c".into(),
+            topic_id: [1; 16],
+            partition_count: 4,
+            replicas_min: 1,
+            ..TopicFacts::default()
+        };
         let marks = Watermarks { low: 0, high: 9 };
         let log = Log { spec: &spec, facts: &facts, lane: 3, marks, is_stopped: &never };
         match refused(&log, error) {

@@ -1,4 +1,4 @@
-//! What one partition's owner knows of the time, and what it says where two clocks contradict each other.
+//! What one lane's owner knows of the time, and what it says where two clocks contradict each other.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tracing::{error, info};
 /// While clocks disagree, the broker's is asked so often, by a checkpoint: it may be the one that was set right.
 const ASKED_AGAIN: Duration = Duration::from_mins(1);
 
-/// The clocks of one partition's owner.
+/// The clocks of one lane's owner.
 #[derive(Debug, Clone, Copy)]
 pub struct Time {
     wall_ms: fn() -> i64,
@@ -45,14 +45,14 @@ impl Time {
     }
 
     /// What became of the window's clock.
-    pub fn moved(&mut self, moved: Moved, partition: u32) {
+    pub fn moved(&mut self, moved: Moved, lane: u32) {
         match self.contradiction.moved(moved, Instant::now()) {
             None => {}
             Some(News::Agree) => {
-                info!(partition, "this host's clock and the output cluster's agree again; the window moves on");
+                info!(lane, "this host's clock and the output cluster's agree again; the window moves on");
             }
             Some(News::Contradict { wall_ms, stamped_ms }) => error!(
-                partition,
+                lane,
                 wall_ms,
                 stamped_ms,
                 "this host's clock and the output cluster's differ by more than an hour; work goes on and nothing expires \

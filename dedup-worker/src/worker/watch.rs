@@ -1,19 +1,18 @@
 //! What is made of looking at an input: whether its cluster answers, and whether its topic is still the one that is read.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka::{Cluster, Facts, Failure, Hurry, Judgement, Look, TopicFacts, TopicSettings};
 use tracing::{error, info, warn};
+use wire::LaneCount;
 use wire::topic::{EVENTS, Retention};
 
 use super::readers::Readers;
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS];
-/// Stands for a number of partitions that nobody has asked for yet.
-const ANY_COUNT: u32 = 0;
 
 /// What is known of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,12 +38,22 @@ pub struct Watch {
     /// What is to be said of its topic's settings.
     judgement: Mutex<Judgement>,
     looked: Condvar,
-    /// Partitions that the topic must have.
-    partition_count: AtomicU32,
+    /// How many lanes there are, and which topic was refused for what its records are; nothing before that is known.
+    fitness: Mutex<Fitness>,
     /// Raised with every change of what can be read.
     changes: AtomicU64,
     /// How long its topic keeps a record, milliseconds; 0 where that is unknown or for ever.
     retention_ms: AtomicU64,
+}
+
+/// What an input is judged by.
+#[derive(Debug, Default)]
+struct Fitness {
+    lanes: Option<LaneCount>,
+    /// The topic as it was, and why it is not read.
+    refused: Option<(TopicFacts, String)>,
+    /// Of how many partitions it was said that they are no multiple of the lanes.
+    said: Option<u32>,
 }
 
 impl Watch {
@@ -57,7 +66,7 @@ impl Watch {
             state: Mutex::default(),
             judgement: Mutex::default(),
             looked: Condvar::new(),
-            partition_count: AtomicU32::new(ANY_COUNT),
+            fitness: Mutex::default(),
             changes: AtomicU64::new(0),
             retention_ms: AtomicU64::new(0),
         })
@@ -100,17 +109,25 @@ impl Watch {
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// Raised whenever another log is to be read, or none. A cluster that merely stops answering is the same log.
+    /// Raised whenever another log is to be read, or none, or more of its partitions. A cluster that merely stops answering is
+    /// the same log.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)
     }
 
-    /// From now on a topic with another number of partitions is not read.
-    pub fn expect(&self, partition_count: u32) {
-        self.partition_count.store(partition_count, Relaxed);
+    /// From now on a topic with fewer partitions than there are lanes is not read.
+    pub fn expect(&self, lanes: LaneCount) {
+        self.fitness().lanes = Some(lanes);
         if let Some(facts) = self.facts() {
             self.enter(self.judge(facts));
         }
+    }
+
+    /// Too many records of this topic, as it is, are not where this program puts them: it is not read any more, by any lane,
+    /// until it is another one or has grown.
+    pub fn refuse(&self, facts: &TopicFacts, why: String) {
+        self.fitness().refused = Some((facts.clone(), why));
+        self.enter(self.judge(facts.clone()));
     }
 
     fn hear(&self, look: Look) {
@@ -146,14 +163,34 @@ impl Watch {
     }
 
     fn judge(&self, facts: TopicFacts) -> InputState {
-        match self.partition_count.load(Relaxed) {
-            count if count != ANY_COUNT && count != facts.partition_count => InputState::Unfit(format!(
-                "{EVENTS} has {} partitions on the {} cluster and {count} everywhere else",
-                facts.partition_count,
-                self.cluster.name()
-            )),
-            _ => InputState::Ready(facts),
+        let (cluster, count) = (self.cluster.name(), facts.partition_count);
+        let mut fitness = self.fitness();
+        let Some(lanes) = fitness.lanes else { return InputState::Ready(facts) };
+        if lanes.usable(count).is_none() {
+            let lanes = lanes.get();
+            return InputState::Unfit(format!(
+                "{EVENTS} on the {cluster} cluster has {count} partitions and there are {lanes} lanes; give it {lanes} or a \
+                 multiple of it"
+            ));
         }
+        let is_as_it_was =
+            |was: &TopicFacts| TopicFacts::is_same_log(Some(was), Some(&facts)) && was.partition_count == count;
+        if let Some((_, why)) = fitness.refused.as_ref().filter(|(was, _)| is_as_it_was(was)) {
+            return InputState::Unfit(why.clone());
+        }
+        let remainder = count % lanes.get();
+        if remainder > 0 && fitness.said.replace(count) != Some(count) {
+            let (lanes, used) = (lanes.get(), count - remainder);
+            warn!(
+                cluster,
+                count, lanes, used, "events has no multiple of the lanes as partitions; the others stay empty"
+            );
+        }
+        InputState::Ready(facts)
+    }
+
+    fn fitness(&self) -> MutexGuard<'_, Fitness> {
+        self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it was when it answered last.
@@ -184,7 +221,9 @@ impl Watch {
         self.say(&self.state(), &state);
         *self.lock() = state;
         self.looked.notify_all();
-        if !TopicFacts::is_same_log(before.as_ref(), self.facts().as_ref()) {
+        let counted = |facts: Option<TopicFacts>| facts.map(|facts| facts.partition_count);
+        let (now, was) = (self.facts(), before.clone());
+        if !TopicFacts::is_same_log(before.as_ref(), now.as_ref()) || counted(was) != counted(now) {
             self.changes.fetch_add(1, Relaxed);
         }
     }
@@ -199,6 +238,13 @@ impl Watch {
         match (before, state) {
             (InputState::Ready(was), InputState::Ready(is)) if !TopicFacts::is_same_log(Some(was), Some(is)) => {
                 error!(cluster, ?was, ?is, "the input is another log than before; it is read from its earliest record");
+            }
+            (InputState::Ready(was), InputState::Ready(is)) if was.partition_count != is.partition_count => {
+                let (was, partitions) = (was.partition_count, is.partition_count);
+                info!(
+                    cluster,
+                    was, partitions, "the input has grown; its new partitions are read from their beginning"
+                );
             }
             (InputState::Ready(_), InputState::Ready(_))
             | (InputState::Away(..), InputState::Away(..))
@@ -219,7 +265,8 @@ mod tests {
     use super::*;
 
     fn facts(topic: u8) -> TopicFacts {
-        TopicFacts { cluster_id: "c".into(), topic_id: [topic; 16], partition_count: 8, replicas_min: 1 }
+        let cluster_id = "c".into();
+        TopicFacts { cluster_id, topic_id: [topic; 16], partition_count: 8, replicas_min: 1, leaderless: Vec::new() }
     }
 
     fn watch() -> Arc<Watch> {
@@ -252,8 +299,24 @@ mod tests {
         watch.enter(InputState::Ready(facts(2)));
         watch.enter(InputState::Ready(TopicFacts { replicas_min: 2, ..facts(2) }));
         assert_eq!(watch.changes(), 4, "a replica more is the same log");
-        watch.expect(9);
+        watch.enter(InputState::Ready(TopicFacts { partition_count: 16, ..facts(2) }));
+        assert_eq!(watch.changes(), 5, "it has grown");
+        watch.enter(InputState::Ready(facts(2)));
+        watch.expect(LaneCount::try_new(9).unwrap());
         assert!(matches!(watch.state(), InputState::Unfit(reason) if reason.contains("8 partitions")));
+    }
+
+    #[test]
+    fn an_input_that_was_refused_is_read_again_when_it_is_another_one_or_has_grown() {
+        let watch = watch();
+        let lanes = LaneCount::try_new(8).unwrap();
+        watch.expect(lanes);
+        watch.enter(watch.judge(facts(1)));
+        watch.refuse(&facts(1), "all of them lie elsewhere".into());
+        assert!(matches!(watch.state(), InputState::Unfit(reason) if reason.contains("elsewhere")));
+        assert!(matches!(watch.judge(facts(1)), InputState::Unfit(_)));
+        let grown = TopicFacts { partition_count: 16, ..facts(1) };
+        assert!([facts(2), grown].into_iter().all(|facts| matches!(watch.judge(facts), InputState::Ready(_))));
     }
 
     #[test]

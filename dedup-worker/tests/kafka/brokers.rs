@@ -15,15 +15,21 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
+use wire::topic::{EVENTS, EVENTS_DEDUPED};
+
 use super::proxy::Proxy;
 
 /// A start of Java on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
-/// Partitions of every topic.
-pub(crate) const PARTITIONS: u32 = 4;
+/// Lanes, and so partitions of the changelog.
+pub(crate) const LANES: u32 = 4;
+/// Partitions of the output.
+pub(crate) const OUTPUTS: u32 = 8;
 
 pub(crate) struct Broker {
     pub(crate) address: String,
+    /// Partitions of `events` as a test finds it.
+    pub(crate) inputs: u32,
     process: AtomicU32,
     launch: Launch,
     launcher: Mutex<Sender<(Launch, Sender<u32>)>>,
@@ -54,7 +60,8 @@ pub(crate) fn brokers() -> &'static Brokers {
         let launcher = launcher();
         let primary = Launch::new(folder.join("primary"), Some((behind_proxy, proxy.port())));
         let secondary = Launch::new(folder.join("secondary"), None);
-        let [primary, secondary] = [primary, secondary].map(|launch| Broker::start(launch, &launcher));
+        let [primary, secondary] =
+            [(primary, 8), (secondary, 12)].map(|(launch, inputs)| Broker::start(launch, inputs, &launcher));
         for broker in [&primary, &secondary] {
             broker.wait_for_answer();
         }
@@ -149,9 +156,10 @@ impl Launch {
 }
 
 impl Broker {
-    fn start(launch: Launch, launcher: &Sender<(Launch, Sender<u32>)>) -> Self {
+    fn start(launch: Launch, inputs: u32, launcher: &Sender<(Launch, Sender<u32>)>) -> Self {
         let address = format!("127.0.0.1:{}", launch.port);
-        let broker = Self { address, process: AtomicU32::new(0), launch, launcher: Mutex::new(launcher.clone()) };
+        let broker =
+            Self { address, inputs, process: AtomicU32::new(0), launch, launcher: Mutex::new(launcher.clone()) };
         broker.launch();
         broker
     }
@@ -179,8 +187,17 @@ impl Broker {
         self.make_anew_with(topics, &[]);
     }
 
+    /// The same, with so many partitions.
+    pub(crate) fn make_anew_of(&self, topic: &str, count: u32) {
+        self.make(&[topic], &[], |_| count);
+    }
+
     /// The same, with these settings.
     pub(crate) fn make_anew_with(&self, topics: &[&str], settings: &[(&str, &str)]) {
+        self.make(topics, settings, |topic| self.count_of(topic));
+    }
+
+    fn make(&self, topics: &[&str], settings: &[(&str, &str)], count_of: impl Fn(&str) -> u32) {
         self.delete(topics);
         // What is given goes over these.
         let sound = [("message.timestamp.type", "LogAppendTime"), ("retention.ms", "-1")];
@@ -194,12 +211,22 @@ impl Broker {
             let new: Vec<_> = missing
                 .iter()
                 .map(|topic| {
-                    let new = NewTopic::new(topic, PARTITIONS.cast_signed(), TopicReplication::Fixed(1));
+                    let count = count_of(topic).cast_signed();
+                    let new = NewTopic::new(topic, count, TopicReplication::Fixed(1));
                     settings.iter().fold(new, |new, (name, value)| new.set(name, value))
                 })
                 .collect();
             let results = block(self.admin().create_topics(&new, &AdminOptions::new())).unwrap();
             missing.retain(|topic| !results.iter().any(|result| result.as_ref().is_ok_and(|made| made == topic)));
+        }
+    }
+
+    /// Partitions of a topic as a test finds it.
+    pub(crate) fn count_of(&self, topic: &str) -> u32 {
+        match topic {
+            EVENTS => self.inputs,
+            EVENTS_DEDUPED => OUTPUTS,
+            _ => LANES,
         }
     }
 

@@ -28,7 +28,7 @@ fn flip(path: &Path, bit: usize) {
 }
 
 /// In a run's identities, in its filter, in the store's own books, in the file that says whose the index is: one of them
-/// in each partition, and all of what was published before is sent again.
+/// in each lane, and all of what was published before is sent again.
 #[test]
 fn an_index_with_flipped_bits_is_made_again() {
     let scene = Scene::new();
@@ -41,14 +41,14 @@ fn an_index_with_flipped_bits_is_made_again() {
         count += 3_000;
         output.wait_for(count as usize, LIMIT);
         worker.stop();
-        for (partition, (folder, name)) in
+        for (lane, (folder, name)) in
             [("store", ".sst"), ("store", ".sst"), ("store", "MANIFEST"), (".", "identity")].into_iter().enumerate()
         {
-            let index = scene.folder().join(format!("one/index-{partition:05}"));
+            let index = scene.folder().join(format!("one/index-{lane:05}"));
             let file = files(&index.join(folder), name).pop().unwrap_or_else(|| panic!("no {name} in {folder}"));
             let bytes = fs::metadata(&file).unwrap().len() as usize;
             // A table ends with its filter and what describes it; it begins with identities.
-            let place = match partition {
+            let place = match lane {
                 0 => random.random_range(0..bytes / 2 * 8),
                 1 => random.random_range(bytes / 4 * 3 * 8..bytes * 8),
                 _ => random.random_range(0..bytes * 8),

@@ -10,14 +10,15 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use wire::partition::partition_of;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, RECEIVED_AT_HEADER, SOURCE_HEADER};
-use wire::{MessageId, PartitionCount};
+use wire::{LaneCount, MessageId, PartitionCount};
 
-use super::brokers::{Broker, PARTITIONS};
+use super::brokers::{Broker, LANES};
 
 pub(crate) const SOURCE: &str = "web";
 
 pub(crate) struct Events {
     producer: ThreadedProducer<DefaultProducerContext>,
+    count: PartitionCount,
 }
 
 impl Events {
@@ -29,7 +30,17 @@ impl Events {
             .set("message.max.bytes", "1040000")
             .create()
             .unwrap();
-        Self { producer }
+        Self { producer, count: PartitionCount::try_new(broker.inputs).unwrap() }
+    }
+
+    /// The same where there are so many partitions by now.
+    pub(crate) fn over(self, count: u32) -> Self {
+        Self { count: PartitionCount::try_new(count).unwrap(), ..self }
+    }
+
+    /// The partition that a key belongs into.
+    pub(crate) fn place(&self, key: &[u8]) -> u32 {
+        MessageId::try_new(key).map_or(0, |id| partition_of(id, self.count))
     }
 
     /// Produces the events with these numbers.
@@ -46,7 +57,7 @@ impl Events {
         let headers = OwnedHeaders::new()
             .insert(Header { key: SOURCE_HEADER, value: Some(SOURCE) })
             .insert(Header { key: RECEIVED_AT_HEADER, value: Some(&received) });
-        self.send(&id, partition(&id), Some(headers));
+        self.send(&id, self.place(id.as_bytes()), Some(headers));
     }
 
     /// Produces a record of any bytes, or none.
@@ -80,7 +91,7 @@ impl Events {
                 kind::RD_KAFKA_VTYPE_TOPIC,
                 topic.as_ptr(),
                 kind::RD_KAFKA_VTYPE_PARTITION,
-                partition(&id).cast_signed(),
+                self.place(id.as_bytes()).cast_signed(),
                 kind::RD_KAFKA_VTYPE_MSGFLAGS,
                 rd::RD_KAFKA_MSG_F_COPY,
                 kind::RD_KAFKA_VTYPE_KEY,
@@ -116,13 +127,13 @@ pub(crate) fn id(number: u64) -> String {
     format!("m-{number:08}")
 }
 
-/// Numbers of events of one partition, from a number on.
-pub(crate) fn of_partition(wanted: u32, from: u64) -> impl Iterator<Item = u64> {
-    (from..).filter(move |number| partition(&id(*number)) == wanted)
+/// Numbers of events of one lane, from a number on.
+pub(crate) fn of_lane(wanted: u32, from: u64) -> impl Iterator<Item = u64> {
+    (from..).filter(move |number| lane(&id(*number)) == wanted)
 }
 
-pub(crate) fn partition(id: &str) -> u32 {
-    partition_of(MessageId::try_new(id.as_bytes()).unwrap(), PartitionCount::try_new(PARTITIONS).unwrap())
+pub(crate) fn lane(id: &str) -> u32 {
+    LaneCount::try_new(LANES).unwrap().lane_of(MessageId::try_new(id.as_bytes()).unwrap())
 }
 
 pub(crate) fn now_ms() -> i64 {
@@ -150,11 +161,20 @@ impl Output {
             .create()
             .unwrap();
         let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
+        for partition in 0..broker.count_of(topic) {
             list.add_partition_offset(topic, partition.cast_signed(), Offset::Beginning).unwrap();
         }
         consumer.assign(&list).unwrap();
         Self { consumer, seen: HashMap::new() }
+    }
+
+    /// There are so many partitions by now; those that were not read yet are read from their beginning.
+    pub(crate) fn reads(&self, count: u32) {
+        let mut list = TopicPartitionList::new();
+        for partition in self.consumer.assignment().unwrap().count() as u32..count {
+            list.add_partition_offset(EVENTS_DEDUPED, partition.cast_signed(), Offset::Beginning).unwrap();
+        }
+        self.consumer.incremental_assign(&list).unwrap();
     }
 
     /// Reads until `count` different events have come out.

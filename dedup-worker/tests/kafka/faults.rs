@@ -7,8 +7,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, Retention, judge};
 
-use super::brokers::PARTITIONS;
-use super::events::{id, partition};
+use super::brokers::{LANES, OUTPUTS};
+use super::events::{Events, id, lane};
 use super::rebuild::write;
 use super::scene::{REFUSED_BY_LOG, Scene};
 use super::worker::Worker;
@@ -34,13 +34,13 @@ fn an_input_that_is_away_at_the_start_is_picked_up_when_it_returns() {
 
 /// The heir reads the other input at once, and the one that is away when it returns.
 #[test]
-fn a_partition_is_taken_over_while_an_input_is_away() {
+fn a_lane_is_taken_over_while_an_input_is_away() {
     let scene = Scene::new();
     let mut output = scene.output();
     let settings = [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000")];
     let [one, two] = ["one", "two"].map(|name| scene.run_with(name, &settings));
     for worker in [&one, &two] {
-        worker.wait_for_metric("dedup_partitions_running", |running| running == 2);
+        worker.wait_for_metric("dedup_lanes_running", |running| running == 2);
     }
     scene.primary.produce(0..1_000);
     scene.secondary.produce(500..2_000);
@@ -50,7 +50,7 @@ fn a_partition_is_taken_over_while_an_input_is_away() {
     one.kill();
     scene.primary.produce(1_500..3_000);
     output.wait_for(3_000, LIMIT);
-    two.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    two.wait_for_metric("dedup_lanes_running", |running| running == 4);
     assert!(!two.log().contains("cannot be opened now"), "it waited for an answer\n{}", two.log());
     scene.brokers.secondary.thaw();
     scene.secondary.produce(2_500..4_000);
@@ -69,7 +69,7 @@ fn an_output_that_was_away_is_used_again_when_it_returns() {
     scene.brokers.primary.freeze();
     scene.secondary.produce(500..3_000);
     // Longer than a session and than a transaction may last: everything is dropped and begun again.
-    worker.wait_for_metric("dedup_partitions_running", |count| count < u64::from(PARTITIONS));
+    worker.wait_for_metric("dedup_lanes_running", |count| count < u64::from(LANES));
     scene.brokers.primary.thaw();
     output.wait_for(3_000, LIMIT);
     output.assert_each_once(3_000);
@@ -87,13 +87,13 @@ fn an_input_made_anew_is_read_from_its_earliest_record() {
     output.wait_for(1_000, LIMIT);
     worker.stop();
     scene.brokers.secondary.make_anew(&[EVENTS]);
-    let secondary = super::events::Events::to(&scene.brokers.secondary);
+    let secondary = Events::to(&scene.brokers.secondary);
     secondary.produce(1_000..4_000);
     let worker = scene.run("one");
     output.wait_for(4_000, LIMIT);
     // And while it runs.
     scene.brokers.secondary.make_anew(&[EVENTS]);
-    let secondary = super::events::Events::to(&scene.brokers.secondary);
+    let secondary = Events::to(&scene.brokers.secondary);
     secondary.produce(3_000..9_000);
     output.wait_for(9_000, LIMIT);
     output.assert_each_once(9_000);
@@ -101,11 +101,11 @@ fn an_input_made_anew_is_read_from_its_earliest_record() {
 }
 
 #[test]
-fn clusters_that_disagree_are_refused_with_both_numbers() {
+fn an_input_with_fewer_partitions_than_lanes_is_refused() {
     let scene = Scene::new();
-    scene.brokers.secondary.add_partitions(EVENTS, 6);
+    scene.brokers.secondary.make_anew_of(EVENTS, LANES - 1);
     let refusal = scene.ask("one", &["run"]).unwrap_err();
-    assert!(refusal.contains("secondary cluster has 6 partitions and events.index has 4"), "{refusal}");
+    assert!(refusal.contains("events on the secondary cluster has 3 partitions and there are 4 lanes"), "{refusal}");
 }
 
 /// Whichever cluster they lie on, and in the words that tapi has for them, too.
@@ -131,7 +131,7 @@ fn topics_set_so_that_they_lose_or_double_events_are_refused() {
     primary.make_anew_with(&[EVENTS_DEDUPED], &[("retention.ms", "604800000")]);
     let worker = scene.run("one");
     worker.wait_for_log("events.deduped has retention.ms=604800000, must be 3369600000 or more, or -1: ");
-    worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+    worker.wait_for_metric("dedup_lanes_running", |running| running == u64::from(LANES));
     worker.stop();
 }
 
@@ -145,58 +145,85 @@ fn an_input_that_is_set_wrongly_under_a_worker_is_read_on() {
     output.wait_for(500, LIMIT);
     scene.brokers.secondary.make_anew_with(&[EVENTS], &[("message.timestamp.type", "CreateTime")]);
     worker.wait_for_log("events has message.timestamp.type=CreateTime, must be LogAppendTime: ");
-    super::events::Events::to(&scene.brokers.secondary).produce(500..1_000);
+    Events::to(&scene.brokers.secondary).produce(500..1_000);
     output.wait_for(1_000, LIMIT);
     output.assert_each_once(1_000);
     worker.stop();
 }
 
-/// Partitions are added to one cluster while a worker runs: what is in the new ones is not read, and the other cluster is.
+/// Partitions are added while a worker runs, to one input, to the other, to the output: what is in the new ones is read, and
+/// is one with what was in the old ones. One that is no multiple of the lanes is said. New partitions of the changelog are no
+/// lanes.
 #[test]
-fn a_cluster_that_changes_its_count_is_no_longer_read() {
+fn a_topic_may_grow_under_a_worker() {
     let scene = Scene::new();
+    let (primary, secondary) = (&scene.brokers.primary, &scene.brokers.secondary);
     let mut output = scene.output();
-    let worker = scene.run("one");
-    scene.secondary.produce(0..500);
+    let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "100")]);
+    scene.primary.produce(0..500);
     output.wait_for(500, LIMIT);
-    scene.brokers.secondary.add_partitions(EVENTS, 6);
-    worker.wait_for_log("events has 6 partitions on the secondary cluster and 4 everywhere else");
-    scene.secondary.produce(500..700);
-    scene.primary.produce(700..1_000);
-    output.wait_for(800, LIMIT);
-    output.drain(Duration::from_millis(700));
-    assert_eq!(output.seen.len(), 800, "the unfit cluster is not read");
+    secondary.add_partitions(EVENTS, 24);
+    // Nearly all of these have another partition than before, and half of them are repeats.
+    Events::to(secondary).over(24).produce(0..1_000);
+    output.wait_for(1_000, LIMIT);
+    primary.add_partitions(EVENTS, 16);
+    Events::to(primary).over(16).produce(500..2_000);
+    output.wait_for(2_000, LIMIT);
+    worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 1_000);
+    primary.add_partitions(EVENTS_DEDUPED, 18);
+    worker.wait_for_log("the output has grown");
+    output.reads(18);
+    Events::to(secondary).over(24).produce(1_000..4_000);
+    output.wait_for(4_000, LIMIT);
+    assert!((8..16).all(|partition| primary.ends(EVENTS_DEDUPED, partition).1 > 0), "the new ones are written to");
+    assert!(
+        (16..18).all(|partition| primary.ends(EVENTS_DEDUPED, partition).1 == 0),
+        "which is no multiple of the lanes"
+    );
+    primary.add_partitions(EVENTS_INDEX, 6);
+    worker.wait_for_metric(REFUSED_BY_LOG, |count| count == 2);
+    assert!(worker.log().contains("events.index 5 is no lane: there are 4"), "{}", worker.log());
+    scene.secondary.produce(3_000..5_000);
+    output.wait_for(5_000, LIMIT);
+    output.assert_each_once(5_000);
     worker.stop();
+    let verified = scene.ask("one", &["verify"]).unwrap();
+    assert!(verified.contains("5000 identities of 4 lanes compared, 0 differences"), "{verified}");
+    // Whoever knows only the changelog, and then only the output, finds nothing new.
+    for name in ["another", "third"] {
+        if name == "third" {
+            let rebuilt = scene.ask(name, &["rebuild", "--from", "events.deduped"]).unwrap();
+            assert!(rebuilt.contains("5000 identities of 4 lanes"), "{rebuilt}");
+        }
+        let worker = scene.run(name);
+        Events::to(primary).over(16).produce(0..5_000);
+        worker.wait_for_metric("dedup_duplicate_events_total", |count| count >= 5_000);
+        worker.stop();
+    }
+    output.assert_each_once(5_000);
 }
 
-/// The same on the side of the output: its input is no longer read; the changelog's new partitions are refused, with both
-/// numbers, and what was promised for the partitions that there were still holds.
+/// Somebody writes to an input by another partitioner: it is refused as a whole, by name, as soon as there are enough records
+/// in each lane to tell.
 #[test]
-fn partitions_added_to_the_output_cluster_are_never_used() {
+fn an_input_of_strays_is_refused() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run("one");
     scene.primary.produce(0..500);
     output.wait_for(500, LIMIT);
-    scene.brokers.primary.add_partitions(EVENTS_DEDUPED, 6);
-    scene.brokers.primary.add_partitions(EVENTS, 6);
-    worker.wait_for_log("events has 6 partitions on the primary cluster and 4 everywhere else");
-    scene.primary.produce(500..700);
-    scene.secondary.produce(700..1_000);
-    output.wait_for(800, LIMIT);
+    // By a count that the lanes do not divide.
+    Events::to(&scene.brokers.secondary).over(11).produce(500..5_000);
+    worker.wait_for_log("events on the secondary cluster is not read: ");
+    scene.primary.produce(5_000..6_000);
+    output.wait_for(1_500, LIMIT);
     output.drain(Duration::from_millis(700));
-    assert_eq!(output.seen.len(), 800, "the unfit input is not read");
-    let (low, high) = scene.brokers.primary.ends(EVENTS_DEDUPED, 5);
-    assert_eq!((low, high), (0, 0), "nothing is written where nobody looks for repeats");
-    scene.brokers.primary.add_partitions(EVENTS_INDEX, 6);
-    worker.wait_for_metric(REFUSED_BY_LOG, |count| count == 2);
-    assert!(worker.log().contains("events.index has 6 partitions by now; it had 4"), "{}", worker.log());
-    scene.secondary.produce(1_000..1_200);
-    output.wait_for(1_000, LIMIT);
+    // Fewer than a hundred in a lane say nothing, and a batch may be of one.
+    let set_aside = worker.metric("dedup_rejected_records_total");
+    assert!(set_aside < 100 * u64::from(LANES), "{set_aside} of 4500 were set aside");
+    let said = worker.get("/");
+    assert!(said.contains("murmur2"), "the remedy is where people look: {said}");
     worker.stop();
-    let refusal = scene.ask("one", &["run"]).unwrap_err();
-    assert!(refusal.contains("4 ") && refusal.contains("6 "), "{refusal}");
-    output.assert_each_once_of((0..500).chain(700..1_200));
 }
 
 /// Positions are kept by cluster, not by what the settings call it: nothing is read twice, nothing is passed over.
@@ -259,13 +286,13 @@ fn what_an_aborted_transaction_leaves_is_no_output() {
     let producer: BaseProducer = config.create().unwrap();
     producer.init_transactions(LIMIT).unwrap();
     producer.begin_transaction().unwrap();
-    for partition in 0..PARTITIONS {
+    for partition in 0..OUTPUTS {
         let record = BaseRecord::<(), str>::to(EVENTS_DEDUPED).partition(partition.cast_signed()).payload("aborted");
         producer.send(record).unwrap();
     }
     producer.flush(LIMIT).unwrap();
     producer.abort_transaction(LIMIT).unwrap();
-    assert!((0..PARTITIONS).all(|partition| scene.brokers.primary.ends(EVENTS_DEDUPED, partition).1 > 0));
+    assert!((0..OUTPUTS).all(|partition| scene.brokers.primary.ends(EVENTS_DEDUPED, partition).1 > 0));
     let worker = scene.run("one");
     scene.primary.produce(0..500);
     output.wait_for(500, LIMIT);
@@ -273,10 +300,10 @@ fn what_an_aborted_transaction_leaves_is_no_output() {
     worker.stop();
 }
 
-/// A record that nobody can read lies at the end of one partition's changelog, and two workers share the partitions. Each
+/// A record that nobody can read lies at the end of one lane's changelog, and two workers share the lanes. Each
 /// of them would refuse that one, and both go on with the others, until somebody puts it right under them.
 #[test]
-fn a_partition_that_is_refused_holds_up_no_other_and_no_worker() {
+fn a_lane_that_is_refused_holds_up_no_other_and_no_worker() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run("one");
@@ -286,21 +313,21 @@ fn a_partition_that_is_refused_holds_up_no_other_and_no_worker() {
     write(&scene, 1, [b"nobody can read this".to_vec()]);
     let workers = ["one", "two"].map(|name| scene.run(name));
     scene.secondary.produce(1_000..4_000);
-    let of_others = (0..4_000).filter(|number| partition(&id(*number)) != 1 || *number < 2_000);
+    let of_others = (0..4_000).filter(|number| lane(&id(*number)) != 1 || *number < 2_000);
     output.wait_for(of_others.clone().count(), LIMIT);
     output.assert_each_once_of(of_others);
     let sum = |name: &str| workers.iter().map(|worker| worker.metric(name)).sum::<u64>();
     let begun = Instant::now();
-    while (sum("dedup_partitions_running"), sum(REFUSED_BY_LOG)) != (3, 1) {
-        assert!(begun.elapsed() < LIMIT, "they do not share the partitions");
+    while (sum("dedup_lanes_running"), sum(REFUSED_BY_LOG)) != (3, 1) {
+        assert!(begun.elapsed() < LIMIT, "they do not share the lanes");
     }
     for worker in &workers {
         let said = worker.wait_for_readiness(200);
         let has_it = worker.metric(REFUSED_BY_LOG) == 1;
-        assert_eq!(said.contains("partition 1: refused: events.index 1 is damaged at "), has_it, "{said}");
+        assert_eq!(said.contains("lane 1: refused: events.index 1 is damaged at "), has_it, "{said}");
     }
     let rebuilt = scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
-    assert!(rebuilt.contains("identities of 4 partitions written"), "{rebuilt}");
+    assert!(rebuilt.contains("identities of 4 lanes written"), "{rebuilt}");
     output.wait_for(4_000, LIMIT);
     output.assert_each_once(4_000);
     assert_eq!(sum(REFUSED_BY_LOG), 0);
@@ -323,7 +350,7 @@ fn an_index_that_cannot_be_read_is_waited_for_and_then_made_again() {
     let run = || {
         let _ = std::fs::remove_file(&sign);
         let worker = scene.run_with("one", &settings);
-        worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+        worker.wait_for_metric("dedup_lanes_running", |running| running == u64::from(LANES));
         std::fs::write(&sign, b"").unwrap();
         worker
     };
@@ -387,7 +414,7 @@ fn a_worker_that_the_group_does_not_take_in_says_so() {
     let log = worker.log();
     assert_eq!(log.matches("the group does not take this process in").count(), 1, "{log}");
     drop(stranger);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == u64::from(PARTITIONS));
+    worker.wait_for_metric("dedup_lanes_running", |running| running == u64::from(LANES));
     worker.wait_for_readiness(200);
     worker.stop();
 }

@@ -11,15 +11,15 @@ use super::scene::{Scene, chaos, random};
 const LIMIT: Duration = Duration::from_secs(50);
 
 #[test]
-fn workers_share_the_partitions_and_take_over_from_each_other() {
+fn workers_share_the_lanes_and_take_over_from_each_other() {
     let scene = Scene::new();
     let mut output = scene.output();
     let one = scene.run("one");
     scene.primary.produce(0..2_000);
     output.wait_for(2_000, LIMIT);
     let two = scene.run("two");
-    two.wait_for_metric("dedup_partitions_running", |count| count == 2);
-    one.wait_for_metric("dedup_partitions_running", |count| count == 2);
+    two.wait_for_metric("dedup_lanes_running", |count| count == 2);
+    one.wait_for_metric("dedup_lanes_running", |count| count == 2);
     scene.secondary.produce(1_000..4_000);
     output.wait_for(4_000, LIMIT);
     assert_eq!(one.metric("dedup_faults_total"), 0, "a hand-over in good order is no fault\n{}", one.log());
@@ -28,7 +28,7 @@ fn workers_share_the_partitions_and_take_over_from_each_other() {
     scene.primary.produce(3_000..6_000);
     output.wait_for(6_000, LIMIT);
     let three = scene.run("three");
-    three.wait_for_metric("dedup_partitions_running", |count| count == 2);
+    three.wait_for_metric("dedup_lanes_running", |count| count == 2);
     three.kill();
     scene.secondary.produce(5_000..8_000);
     output.wait_for(8_000, LIMIT);
@@ -71,28 +71,24 @@ fn workers_come_and_go_under_load() {
 fn a_frozen_worker_is_fenced() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let settings = [
-        ("DEDUP_BATCH_RECORDS_MAX", "200"),
-        ("DEDUP_BATCH_LINGER_MS", "1"),
-        ("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000"),
-    ];
+    let settings = [("DEDUP_BATCH_RECORDS_MAX", "200"), ("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000")];
     let mut count = 0;
     for round in 0..if chaos() { 10 } else { 1 } {
         let zombie = scene.run_with(&format!("zombie-{round}"), &settings);
-        zombie.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        zombie.wait_for_metric("dedup_lanes_running", |running| running == 4);
         scene.primary.produce(count..count + 6_000);
         output.wait_for(count as usize + 1_000, LIMIT);
         zombie.signal(Signal::STOP);
         let rival = scene.run_with(&format!("rival-{round}"), &settings);
         scene.secondary.produce(count + 3_000..count + 9_000);
         output.wait_for(count as usize + 9_000, LIMIT);
-        rival.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        rival.wait_for_metric("dedup_lanes_running", |running| running == 4);
         zombie.signal(Signal::CONT);
         scene.primary.produce(count + 8_000..count + 12_000);
         output.wait_for(count as usize + 12_000, LIMIT);
         // It is a member again and gets its share in good order.
-        zombie.wait_for_metric("dedup_partitions_running", |running| running == 2);
-        rival.wait_for_metric("dedup_partitions_running", |running| running == 2);
+        zombie.wait_for_metric("dedup_lanes_running", |running| running == 2);
+        rival.wait_for_metric("dedup_lanes_running", |running| running == 2);
         scene.secondary.produce(count + 11_000..count + 14_000);
         count += 14_000;
         output.wait_for(count as usize, LIMIT);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rdkafka::message::{Header, OwnedHeaders};
 use wire::topic::{EVENTS_REJECTED, SOURCE_HEADER};
 
-use super::events::{Output, SOURCE, id, partition};
+use super::brokers::LANES;
+use super::events::{Output, SOURCE, id, lane};
 use super::scene::Scene;
 
 const LIMIT: Duration = Duration::from_secs(40);
@@ -27,14 +28,14 @@ fn events_of_both_clusters_come_out_once() {
 
     let known = scene.ask("one", &["lookup", SOURCE, &id(5)]).unwrap();
     assert!(known.starts_with("known: the next event with this id is a duplicate"), "{known}");
-    assert!(known.contains(&format!("events.deduped {}, offsets", partition(&id(5)))), "{known}");
+    assert!(known.contains(&format!("events.index {}, offset", lane(&id(5)))), "{known}");
     let unknown = scene.ask("one", &["lookup", "other", &id(5)]).unwrap();
     assert!(unknown.starts_with("not known"), "another source is another event: {unknown}");
     let status = scene.ask("one", &["status"]).unwrap();
     assert!(status.contains("group dedup-worker: 0 workers"), "it has said goodbye: {status}");
     assert!(status.lines().filter(|line| line.ends_with('0')).count() >= 4, "nothing is left to read: {status}");
     let verified = scene.ask("one", &["verify"]).unwrap();
-    assert!(verified.contains("6000 identities of 4 partitions compared, 0 differences"), "{verified}");
+    assert!(verified.contains("6000 identities of 4 lanes compared, 0 differences"), "{verified}");
 }
 
 #[test]
@@ -42,9 +43,9 @@ fn records_that_are_no_events_are_set_aside_with_their_reason() {
     let scene = Scene::new();
     let source = || OwnedHeaders::new().insert(Header { key: SOURCE_HEADER, value: Some(SOURCE) });
     let lost = id(1);
-    scene.primary.send("no-headers", partition("no-headers"), None);
-    scene.primary.send("no-time", partition("no-time"), Some(source()));
-    scene.secondary.send(&lost, (partition(&lost) + 1) % 4, Some(source()));
+    scene.primary.send("no-headers", scene.primary.place(b"no-headers"), None);
+    scene.primary.send("no-time", scene.primary.place(b"no-time"), Some(source()));
+    scene.secondary.send(&lost, (scene.secondary.place(lost.as_bytes()) + 1) % LANES, Some(source()));
     scene.primary.flush();
     scene.secondary.flush();
     scene.primary.produce(0..100);
@@ -68,7 +69,7 @@ fn a_shadow_decides_and_publishes_nothing() {
     let mut command = scene.command("one", &["run", "--shadow"]);
     command.env("DEDUP_DATA", scene.folder().join("shadow"));
     let shadow = super::worker::Worker::start(command, &scene.folder().join("shadow.log"));
-    shadow.wait_for_metric("dedup_partitions_running", |count| count == 4);
+    shadow.wait_for_metric("dedup_lanes_running", |count| count == 4);
     let (owners, shadows) = (scene.members("dedup-worker"), scene.members("dedup-worker.shadow"));
     assert_eq!((owners.len(), shadows.len()), (1, 1), "a group of its own: {owners:?} and {shadows:?}");
     scene.primary.produce(500..2_000);

@@ -8,7 +8,7 @@ use kafka::{Cluster, Fenced};
 use rustix::process::Signal;
 use service::Properties;
 
-use super::events::of_partition;
+use super::events::of_lane;
 use super::proxy::Mode;
 use super::scene::{Scene, chaos};
 
@@ -25,12 +25,12 @@ fn a_commit_without_an_answer_is_looked_up_in_the_changelog() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_behind_proxy("one", &[SHORT, LONG]);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
     let mut count = 0;
     for round in 0..if chaos() { 20 } else { 2 } {
         let had = output.seen.len();
-        let (partition, faults) = (round / 2 % 4, worker.faults());
-        let (takes_effect, id) = (round % 2 == 1, transactional_id(partition));
+        let (lane, faults) = (round / 2 % 4, worker.faults());
+        let (takes_effect, id) = (round % 2 == 1, transactional_id(lane));
         scene.brokers.proxy.set(if takes_effect { Mode::CutAfter(id) } else { Mode::CutBefore(id) });
         scene.primary.produce(count..count + 400);
         scene.secondary.produce(count + 100..count + 500);
@@ -38,9 +38,9 @@ fn a_commit_without_an_answer_is_looked_up_in_the_changelog() {
         scene.brokers.proxy.wait_until_cut();
         worker.wait_for_a_fault(faults);
         // Nobody has told the worker yet. The output's readers know.
-        let of_it = |from: u64| of_partition(partition, from).take_while(|number| *number < count).count();
+        let of_it = |from: u64| of_lane(lane, from).take_while(|number| *number < count).count();
         output.drain(Duration::from_millis(500));
-        let out = output.seen.keys().filter(|id| super::events::partition(id) == partition).count();
+        let out = output.seen.keys().filter(|id| super::events::lane(id) == lane).count();
         let expected = of_it(0) - if takes_effect { 0 } else { of_it(count - 500) };
         assert!(
             if takes_effect { out > expected - of_it(count - 500) } else { out == expected },
@@ -59,7 +59,7 @@ fn a_commit_that_is_answered_late_is_waited_for() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_behind_proxy("one", &[]);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
     let held = scene.brokers.proxy.held();
     scene.brokers.proxy.set(Mode::Hold(transactional_id(0)));
     scene.primary.produce(0..400);
@@ -136,8 +136,8 @@ fn a_broker_killed_under_a_worker_costs_and_doubles_nothing() {
     output.assert_each_once(count);
 }
 
-/// Batch N is held at its commit while N + 1, which repeats all of it, is decided: every repeat is a duplicate of a batch
-/// that is then aborted, by somebody who takes the fence.
+/// Batch N, of one event, is held at its commit while N + 1, which repeats it, is decided: the repeat is a duplicate of a
+/// batch that is then aborted, by somebody who takes the fence.
 #[test]
 fn repeats_of_a_batch_that_is_aborted_come_out() {
     let scene = Scene::new();
@@ -145,28 +145,25 @@ fn repeats_of_a_batch_that_is_aborted_come_out() {
     let cluster = Cluster::new("test", "output", &scene.brokers.primary.address, Properties::default());
     let mut count = 0;
     for round in 0..if chaos() { 10 } else { 1 } {
-        let (partition, group) = (round % 4, format!("round-{round}"));
-        let id = transactional_id(partition);
-        // Only this partition's batches come to `decided`: N is the second pass, N + 1 the third.
-        let settings = [
-            ("DEDUP_CRASH_AT", "pause-decided:3"),
-            ("DEDUP_BATCH_RECORDS_MAX", "100"),
-            ("DEDUP_BATCH_LINGER_MS", "3000"),
-            ("DEDUP_KAFKA_GROUP", &*group),
-        ];
+        let (lane, group) = (round % 4, format!("round-{round}"));
+        let id = transactional_id(lane);
+        // Only this lane's batches come to `decided`: N is the second pass, N + 1 the third.
+        let settings =
+            [("DEDUP_CRASH_AT", "pause-decided:3"), ("DEDUP_BATCH_RECORDS_MAX", "100"), ("DEDUP_KAFKA_GROUP", &*group)];
         let worker = scene.run_behind_proxy("one", &settings);
-        worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
-        let mut numbers = of_partition(partition, count).take(151);
+        worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
+        let mut numbers = of_lane(lane, count).take(101);
         // The clock of a new changelog comes to now with its first record, in commits of its own; those are not to be held.
         scene.primary.produce(numbers.next());
         output.wait_for(output.seen.len() + 1, LIMIT);
         scene.brokers.proxy.set(Mode::Hold(id.clone()));
         let numbers: Vec<u64> = numbers.collect();
-        count = numbers[149] + 1;
+        count = numbers[99] + 1;
         let had = output.seen.len();
-        scene.primary.produce(numbers[..100].iter().copied());
+        scene.primary.produce(numbers[..1].iter().copied());
         scene.brokers.proxy.wait_until_held();
-        scene.primary.produce(numbers[50..150].iter().copied());
+        // As many as a batch holds: while N is on its way, N + 1 is decided when it is full.
+        scene.primary.produce(numbers.iter().copied());
         worker.wait_until_paused();
         // The worker stands with both batches in its hands; nothing is out.
         output.drain(Duration::from_millis(300));
@@ -175,9 +172,9 @@ fn repeats_of_a_batch_that_is_aborted_come_out() {
         scene.brokers.proxy.set(Mode::Pass);
         worker.signal(Signal::CONT);
         worker.wait_for_a_fault(0);
-        output.wait_for(had + 150, LIMIT);
+        output.wait_for(had + 100, LIMIT);
         output.drain(Duration::from_millis(700));
-        assert_eq!(output.seen.len(), had + 150);
+        assert_eq!(output.seen.len(), had + 100);
         assert!(output.seen.values().all(|times| *times == 1));
         worker.stop();
     }

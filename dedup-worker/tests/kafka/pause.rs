@@ -1,4 +1,4 @@
-//! Fault: a worker stands still at a step, a rival takes its partitions over, and it goes on where it stood.
+//! Fault: a worker stands still at a step, a rival takes its lanes over, and it goes on where it stood.
 //!
 //! Oracle: each event once; and whoever was replaced notices, lets go, and ends in good order.
 
@@ -10,11 +10,10 @@ use super::scene::{Scene, chaos, random};
 
 const LIMIT: Duration = Duration::from_secs(50);
 /// So that nobody waits long for a worker that stands still.
-const SETTINGS: [(&str, &str); 3] =
-    [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000"), ("DEDUP_BATCH_RECORDS_MAX", "50"), ("DEDUP_BATCH_LINGER_MS", "1")];
+const SETTINGS: [(&str, &str); 2] = [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "2000"), ("DEDUP_BATCH_RECORDS_MAX", "50")];
 
-/// Every step between being given a partition and knowing that a batch is committed, each with a pass that comes soon.
-const STEPS: [(&str, u64); 12] = [
+/// Every step between being given a lane and knowing that a batch is committed, each with a pass that comes soon.
+const STEPS: [(&str, u64); 11] = [
     ("fencing", 2),
     ("fenced", 1),
     ("confirmed", 2),
@@ -23,7 +22,6 @@ const STEPS: [(&str, u64); 12] = [
     ("restored", 2),
     ("checkpointed", 1),
     ("decided", 2),
-    ("produced", 1),
     ("before-commit", 3),
     ("committed", 4),
     ("applied", 2),
@@ -62,7 +60,7 @@ fn a_worker_that_stood_still_at_any_step_while_a_rival_took_over_does_no_harm() 
         scene.secondary.produce(count.saturating_sub(100)..count + 300);
         count += 300;
         output.wait_for(count as usize, LIMIT);
-        rival.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        rival.wait_for_metric("dedup_lanes_running", |running| running == 4);
         zombie.signal(rustix::process::Signal::CONT);
         scene.primary.produce(count.saturating_sub(400)..count + 300);
         count += 300;

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
-use wire::partition::partition_of;
 use wire::topic::{EVENTS_REJECTED, RECEIVED_AT_HEADER, SOURCE_HEADER};
-use wire::{MessageId, PartitionCount};
 
-use super::brokers::PARTITIONS;
+use super::brokers::LANES;
 use super::events::{Events, Output, SOURCE, now_ms};
 use super::scene::Scene;
 
@@ -20,18 +18,14 @@ fn headers() -> OwnedHeaders {
         .insert(Header { key: RECEIVED_AT_HEADER, value: Some(&received) })
 }
 
-/// The partition that a key leads to, so that nothing is wrong with a record but what is meant to be.
-fn place(key: Option<&[u8]>) -> u32 {
-    let count = PartitionCount::try_new(PARTITIONS).unwrap();
-    key.and_then(MessageId::try_new).map_or(0, |id| partition_of(id, count))
-}
-
 /// One of each kind, and how many there are. `name` keeps those of the two clusters apart.
 fn poison(events: &Events, name: &str) -> u64 {
     let large = vec![b'x'; 1_030_000];
     let huge = || headers().insert(Header { key: "x", value: Some(&large[..1_020_000]) });
     let id = |kind: &str| format!("{name}-{kind}");
     let mut count = 0;
+    // Where each key leads to, so that nothing is wrong with a record but what is meant to be.
+    let place = |key: Option<&[u8]>| key.map_or(0, |key| events.place(key));
     let mut send = |key: Option<&[u8]>, value: Option<&[u8]>, headers: OwnedHeaders| {
         events.raw(place(key), key, value, headers);
         count += 1;
@@ -61,7 +55,7 @@ fn poison(events: &Events, name: &str) -> u64 {
     }
     // Any bytes are a messageId. These lie where their repeats would not.
     let stray = &b"\xff\xfe\x00\x80"[..];
-    events.raw((place(Some(stray)) + 1) % PARTITIONS, Some(stray), value, headers());
+    events.raw((place(Some(stray)) + 1) % LANES, Some(stray), value, headers());
     count += 1;
     events.flush();
     count

@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fs, iter, thread};
+use std::{fs, thread};
 
 use dedup_worker::worker::spec::transactional_id;
 use kafka::Headers;
 use kafka::{Cluster, Fenced, Kind, Outgoing};
 use rustix::process::Signal;
 use service::Properties;
-use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
+use wire::changelog::{
+    Chain, Checkpoint, Genesis, Link, Moved, Output, checksum_of, encode_batch, encode_checkpoint, encode_genesis,
+};
 use wire::topic::EVENTS_INDEX;
-use wire::{Digest, DigestSeed, PartitionCount, Window};
+use wire::{Digest, DigestSeed, LaneCount, Window};
 
-use super::brokers::PARTITIONS;
+use super::brokers::LANES;
 use super::events::{SOURCE, id, now_ms};
 use super::scene::Scene;
 use super::worker::Worker;
@@ -40,7 +42,7 @@ fn an_index_that_is_gone_is_made_again() {
     let rebuilt = scene.ask("one", &["rebuild"]).unwrap();
     assert!(rebuilt.contains("4000 identities"), "{rebuilt}");
     let verified = scene.ask("one", &["verify"]).unwrap();
-    assert!(verified.contains("4000 identities of 4 partitions compared, 0 differences"), "{verified}");
+    assert!(verified.contains("4000 identities of 4 lanes compared, 0 differences"), "{verified}");
     let worker = scene.run("one");
     scene.primary.produce(0..5_000);
     output.wait_for(5_000, LIMIT);
@@ -48,23 +50,21 @@ fn an_index_that_is_gone_is_made_again() {
     worker.stop();
 }
 
-/// Writes records to a partition's changelog, and commits them.
-pub(crate) fn write(scene: &Scene, partition: u32, records: impl IntoIterator<Item = Vec<u8>>) {
+/// Writes records to a lane's changelog, and commits them.
+pub(crate) fn write(scene: &Scene, lane: u32, records: impl IntoIterator<Item = Vec<u8>>) {
     let cluster = Cluster::new("test", "output", &scene.brokers.primary.address, Properties::default());
-    let mut producer = Fenced::take(&cluster, &transactional_id(partition), Duration::from_secs(10)).unwrap();
+    let mut producer = Fenced::take(&cluster, &transactional_id(lane), Duration::from_secs(10)).unwrap();
     producer.begin().unwrap();
     for value in records {
         let (kind, topic, headers) = (Kind::Changelog, c"events.index", Headers::These(&[]));
-        producer
-            .send([Outgoing { kind, topic, partition: Some(partition), key: &[], value: &value, headers }])
-            .unwrap();
+        producer.send([Outgoing { kind, topic, partition: Some(lane), key: &[], value: &value, headers }]).unwrap();
     }
     drop(producer.commit().unwrap());
 }
 
 fn genesis(created_ms: i64) -> Genesis {
-    let (partition_count, seed) = (PartitionCount::try_new(PARTITIONS).unwrap(), DigestSeed(1));
-    Genesis { partition_count, seed, window: Window::default(), created_ms }
+    let (lanes, seed) = (LaneCount::try_new(LANES).unwrap(), DigestSeed(1));
+    Genesis { lanes, seed, window: Window::default(), created_ms }
 }
 
 /// Digests of a batch of [`a_changelog`], and its batches.
@@ -74,25 +74,33 @@ const BATCHES: u32 = 30;
 const SEALED_AT: u32 = 65_536;
 const BATCHES_A_RUN: u32 = SEALED_AT.div_ceil(BATCH);
 
-/// Every partition's changelog, whole.
+/// Every lane's changelog, whole, each in one transaction.
 fn a_changelog(scene: &Scene) {
     let clock_ms = now_ms();
     let (genesis, bucket) = (genesis(clock_ms), Window::default().at(clock_ms));
-    for partition in 0..PARTITIONS {
+    for lane in 0..LANES {
         // As good as random, as digests are.
         let digest =
             |number: u32| Digest(u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
-        let batch = |number: u32| {
-            let first = (partition * BATCHES + number) * BATCH;
-            let entries: Vec<_> = (first..first + BATCH).map(|number| (digest(number), bucket)).collect();
+        let (mut chain, mut records) = (Chain::default(), Vec::new());
+        let mut append = |encode: &dyn Fn(Chain, &mut Vec<u8>)| {
             let mut record = Vec::new();
-            encode_batch(&mut record, partition, clock_ms, &[], OutputRange::default(), &entries);
-            record
+            encode(chain, &mut record);
+            let end = records.len() as u64 + 1;
+            chain.before = Some(Link { end, checksum: checksum_of(&record) });
+            chain.checkpoint = Some(1);
+            records.push(record);
         };
-        let (mut first, mut last) = (Vec::new(), Vec::new());
-        encode_genesis(&mut first, partition, &genesis);
-        encode_checkpoint(&mut last, partition, &Checkpoint { genesis, positions: Vec::new(), clock_ms });
-        write(scene, partition, iter::once(first).chain((0..BATCHES).map(batch)).chain(iter::once(last)));
+        append(&|chain, record| encode_genesis(record, lane, chain, &genesis));
+        for number in 0..BATCHES {
+            let first = (lane * BATCHES + number) * BATCH;
+            let entries: Vec<_> = (first..first + BATCH).map(|number| (digest(number), bucket)).collect();
+            let none = Moved { positions: &[], is_all: false };
+            append(&|chain, record| encode_batch(record, (lane, chain), clock_ms, none, Output::None, &entries));
+        }
+        let last = Checkpoint { genesis, positions: Vec::new(), clock_ms };
+        append(&|chain, record| encode_checkpoint(record, lane, chain, &last));
+        write(scene, lane, records);
     }
 }
 
@@ -104,7 +112,7 @@ fn runs(data: &Path) -> u32 {
 }
 
 /// Fault: `kill -9` in the middle of a rebuild. It goes on with what it had sealed, which is all but the last part of
-/// each partition that was under way.
+/// each lane that was under way.
 #[test]
 fn rebuild_goes_on_where_it_was_killed() {
     let scene = Scene::new();
@@ -118,7 +126,7 @@ fn rebuild_goes_on_where_it_was_killed() {
     let killed = Worker::start(rebuild(), &scene.folder().join("rebuild.log"));
     // A few milliseconds at a time, so that it cannot come to its end while nobody looks.
     let begun = Instant::now();
-    while runs(&data) < 4 * PARTITIONS {
+    while runs(&data) < 4 * LANES {
         assert!(begun.elapsed() < LIMIT, "nothing is sealed\n{}", killed.log());
         killed.signal(Signal::CONT);
         thread::sleep(Duration::from_millis(3));
@@ -126,25 +134,22 @@ fn rebuild_goes_on_where_it_was_killed() {
     }
     let sealed = runs(&data);
     killed.kill();
-    // The newest part of each partition may not have been the store's yet.
-    let kept = (sealed - PARTITIONS) * BATCHES_A_RUN;
+    // The newest part of each lane may not have been the store's yet.
+    let kept = (sealed - LANES) * BATCHES_A_RUN;
 
     let output = rebuild().output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("going on with a rebuild that was interrupted"), "{said}");
     let replayed: u32 = said.lines().last().unwrap().split(' ').next().unwrap().parse().unwrap();
-    let records = PARTITIONS * (BATCHES + 2);
-    // The last record of each partition that is kept is read again: it proves that this is the same changelog.
-    assert!(replayed <= records - kept + PARTITIONS, "{replayed} of {records}, although {sealed} runs were sealed");
-    // None was larger than it may be, so no more than that could be lost of a partition.
-    assert!(runs(&data) >= PARTITIONS * (BATCHES / BATCHES_A_RUN), "{} runs", runs(&data));
+    let records = LANES * (BATCHES + 2);
+    // The last record of each lane that is kept is read again: it proves that this is the same changelog.
+    assert!(replayed <= records - kept + LANES, "{replayed} of {records}, although {sealed} runs were sealed");
+    // None was larger than it may be, so no more than that could be lost of a lane.
+    assert!(runs(&data) >= LANES * (BATCHES / BATCHES_A_RUN), "{} runs", runs(&data));
 
-    let identities = PARTITIONS * BATCHES * BATCH;
+    let identities = LANES * BATCHES * BATCH;
     let verified = scene.ask("one", &["verify"]).unwrap();
-    assert!(
-        verified.contains(&format!("{identities} identities of 4 partitions compared, 0 differences")),
-        "{verified}"
-    );
+    assert!(verified.contains(&format!("{identities} identities of 4 lanes compared, 0 differences")), "{verified}");
     let anew = scene.ask("one", &["rebuild"]).unwrap();
     assert!(
         anew.contains(&format!("{records} records")) && anew.contains(&format!("{identities} identities")),
@@ -160,8 +165,8 @@ fn a_changelog_that_is_gone_is_made_again_from_the_output() {
     scene.primary.produce(0..3_000);
     output.wait_for(3_000, LIMIT);
     worker.stop();
-    for partition in 0..4 {
-        scene.brokers.primary.empty(EVENTS_INDEX, partition);
+    for lane in 0..LANES {
+        scene.brokers.primary.empty(EVENTS_INDEX, lane);
     }
     scene.refuses("one", "rebuild --from events.deduped");
     let rebuilt = scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();

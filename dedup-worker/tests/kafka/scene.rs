@@ -18,8 +18,8 @@ use super::events::{Events, Output};
 use super::proxy::Mode;
 use super::worker::Worker;
 
-/// Partitions that every worker would refuse.
-pub(crate) const REFUSED_BY_LOG: &str = "dedup_partitions_refused{by=\"log\"}";
+/// Lanes that every worker would refuse.
+pub(crate) const REFUSED_BY_LOG: &str = "dedup_lanes_refused{by=\"log\"}";
 
 pub(crate) struct Scene {
     pub(crate) brokers: &'static Brokers,
@@ -99,7 +99,7 @@ impl Scene {
         Worker::start(command, &self.folder().join(format!("{name}.{number}.log")))
     }
 
-    /// A worker refuses at least one partition for this reason, goes on, counts as ready all the same, and ends in good
+    /// A worker refuses at least one lane for this reason, goes on, counts as ready all the same, and ends in good
     /// order.
     pub(crate) fn refuses(&self, name: &str, why: &str) {
         let worker = self.run(name);

@@ -7,15 +7,15 @@ use std::time::Duration;
 use changelog::{Log as _, Placed, Start};
 use dedup::{Index, Options};
 use dedup_worker::worker::spec::{index_dir, spec};
-use kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks};
+use kafka::{Cluster, Probe, Watermarks};
 use ownership::{Log, never};
 use service::Properties;
-use wire::changelog::{OutputRange, Record, encode_batch};
+use wire::changelog::{Chain, Framed, Moved, Output, Record, encode_batch};
 use wire::topic::EVENTS_INDEX;
 use wire::{Bucket, Digest};
 
-use super::brokers::PARTITIONS;
-use super::events::{SOURCE, id, of_partition, partition};
+use super::brokers::LANES;
+use super::events::{SOURCE, id, of_lane};
 use super::scene::{REFUSED_BY_LOG, Scene};
 
 const LIMIT: Duration = Duration::from_secs(50);
@@ -39,13 +39,10 @@ fn a_changelog_cut_back_to_the_middle_is_refused_to_whoever_has_no_index() {
     let worker = scene.run_with("one", &small);
     scene.secondary.produce(1_000..3_000);
     output.wait_for(3_000, LIMIT);
-    for partition in 0..PARTITIONS {
-        let (low, high) = scene.brokers.primary.ends(EVENTS_INDEX, partition);
-        scene.brokers.primary.cut(
-            EVENTS_INDEX,
-            partition,
-            rdkafka::Offset::Offset(u64::midpoint(low, high).cast_signed()),
-        );
+    for lane in 0..LANES {
+        let (low, high) = scene.brokers.primary.ends(EVENTS_INDEX, lane);
+        let middle = rdkafka::Offset::Offset(u64::midpoint(low, high).cast_signed());
+        scene.brokers.primary.cut(EVENTS_INDEX, lane, middle);
     }
     scene.primary.produce(2_000..4_000);
     output.wait_for(4_000, LIMIT);
@@ -79,7 +76,7 @@ fn a_changelog_made_anew_under_a_worker_is_refused() {
     output.wait_for(2_000, LIMIT);
     scene.brokers.primary.make_anew(&[EVENTS_INDEX]);
     scene.secondary.produce(1_000..4_000);
-    worker.wait_for_metric(REFUSED_BY_LOG, |count| count == u64::from(PARTITIONS));
+    worker.wait_for_metric(REFUSED_BY_LOG, |count| count == u64::from(LANES));
     assert!(worker.log().contains("rebuild --from events.deduped"), "{}", worker.log());
     scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
     output.wait_for(4_000, LIMIT);
@@ -87,7 +84,7 @@ fn a_changelog_made_anew_under_a_worker_is_refused() {
     worker.stop();
 }
 
-/// At each of its commits: the mark behind the old changelog, the genesis, batches, the end, of one partition after the
+/// At each of its commits: the mark behind the old changelog, the genesis, batches, the end, of one lane after the
 /// other. Whoever comes meanwhile is refused, also when it has replayed what is there.
 #[test]
 fn a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again() {
@@ -117,34 +114,28 @@ fn a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again() {
     worker.stop();
 }
 
-/// `lookup` names offsets of the output; the event lies between them.
+/// `lookup --show` finds the event in the partition that its batch went to; also when the changelog was made again later.
 #[test]
-fn lookup_names_the_batch_that_the_event_lies_in() {
+fn lookup_shows_the_event() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "50")]);
     scene.primary.produce(0..2_000);
     output.wait_for(2_000, LIMIT);
     worker.stop();
-    for number in [0, 777, 1_999] {
-        let (id, partition) = (id(number), partition(&id(number)));
-        let said = scene.ask("one", &["lookup", SOURCE, &id]).unwrap();
-        let range = said.split(&format!("events.deduped {partition}, offsets ")).nth(1).expect(&said);
-        let (from, to) = range.lines().next().unwrap().split_once(" to ").unwrap();
-        let (from, to): (u64, u64) = (from.parse().unwrap(), to.trim().parse().unwrap());
-        assert!(to - from < 100, "a batch, not the whole: {said}");
-        let cluster = output_cluster(&scene);
-        let mut reader = LogReader::open(&cluster, c"events.deduped", partition, from, Isolation::Committed).unwrap();
-        let is_there = loop {
-            match reader.read(Duration::from_secs(10)) {
-                Read::Record(record) if record.offset() > to => break false,
-                Read::Record(record) if record.key() == Some(id.as_bytes()) => break true,
-                Read::Record(_) => {}
-                other => panic!("{other:?}"),
-            }
-        };
-        assert!(is_there, "{said}");
-    }
+    let shows_each = || {
+        for number in [0, 777, 1_999] {
+            let id = id(number);
+            let said = scene.ask("one", &["lookup", "--show", SOURCE, &id]).unwrap();
+            assert!(said.contains(&format!(r#"{{"messageId":"{id}","type":"track"}}"#)), "{said}");
+            let (named, shown) = said.split_once(", under this key").expect(&said);
+            let partition = named.rsplit_once("events.deduped ").unwrap().1;
+            assert!(shown.contains(&format!("events.deduped {partition}, offset ")), "{said}");
+        }
+    };
+    shows_each();
+    scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
+    shows_each();
 }
 
 /// An index in which one batch was left out, and one of another changelog put in: `verify` names both.
@@ -153,13 +144,13 @@ fn verify_names_what_is_missing_and_what_is_too_much() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "50")]);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
-    let numbers: Vec<u64> = of_partition(0, 0).take(500).collect();
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
+    let numbers: Vec<u64> = of_lane(0, 0).take(500).collect();
     scene.primary.produce(numbers);
     output.wait_for(500, LIMIT);
     worker.stop();
     let verified = scene.ask("one", &["verify"]).unwrap();
-    assert!(verified.contains("500 identities of 4 partitions compared, 0 differences"), "{verified}");
+    assert!(verified.contains("500 identities of 4 lanes compared, 0 differences"), "{verified}");
 
     let (left_out, put_in) = plant(&scene, "one");
     let output = scene.command("one", &["verify"]).output().unwrap();
@@ -168,7 +159,7 @@ fn verify_names_what_is_missing_and_what_is_too_much() {
     let named = |digest: &&Digest| said.contains(&format!("{:032x}", digest.0));
     assert_eq!(said.matches("was never published").count(), put_in.len(), "{said}");
     assert_eq!(put_in.iter().filter(named).count(), put_in.len(), "{said}");
-    // The first twenty of a partition are named, the others counted.
+    // The first twenty of a lane are named, the others counted.
     assert_eq!(left_out.iter().filter(named).count(), 20 - put_in.len(), "{said}");
     assert!(said.contains("--all prints each"), "{said}");
     assert!(said.contains(&format!("{} differences", left_out.len() + put_in.len())), "{said}");
@@ -182,7 +173,7 @@ fn verify_names_what_is_missing_and_what_is_too_much() {
     assert!(verified.contains("0 differences"), "{verified}");
 }
 
-/// Makes partition 0's index anew without its second batch, and with seven identities that nobody ever sent. Returns
+/// Makes lane 0's index anew without its second batch, and with seven identities that nobody ever sent. Returns
 /// what is missing and what is too much.
 fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let cluster = output_cluster(scene);
@@ -198,7 +189,7 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let (mut batches, mut left_out) = (0, Vec::new());
     let foreign: Vec<_> = (1..=7).map(|number| (Digest(number << 64), Bucket(20_000))).collect();
     let read = changelog.read(Start::First, &mut |Placed { offset, next, .. }, bytes| {
-        let (_, Record::Batch(batch)) = Record::decode(bytes).unwrap() else {
+        let Record::Batch(batch) = Framed::decode(bytes).unwrap().record else {
             index.advance(next, genesis.created_ms);
             return ControlFlow::Continue(());
         };
@@ -209,8 +200,9 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
             entries.clone_from(&foreign);
         }
         let mut planted = Vec::new();
-        encode_batch(&mut planted, 0, batch.clock_ms, &batch.positions, OutputRange::default(), &entries);
-        let (_, Record::Batch(planted)) = Record::decode(&planted).unwrap() else { panic!("a batch") };
+        let moved = Moved { positions: &batch.positions, is_all: batch.has_all_positions };
+        encode_batch(&mut planted, (0, Chain::default()), batch.clock_ms, moved, Output::None, &entries);
+        let Record::Batch(planted) = Framed::decode(&planted).unwrap().record else { panic!("a batch") };
         index.replay(offset, next, &planted).unwrap();
         ControlFlow::Continue(())
     });

@@ -26,7 +26,7 @@ fn an_output_away_for_longer_than_the_window_changes_no_verdict() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_with("one", &WINDOW);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
     let begun = Instant::now();
     scene.primary.produce(0..400);
     output.wait_for(400, LIMIT);
@@ -37,13 +37,13 @@ fn an_output_away_for_longer_than_the_window_changes_no_verdict() {
     }
     // Once the worker has given up, because nothing was committed or because the group heard nothing of it, everything
     // since the freeze is decided anew, from the changelog's clock on.
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 0);
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 0);
     scene.brokers.primary.thaw();
     output.wait_for(1_200, LIMIT);
     // A worker that knows only the changelog finds nothing more to publish.
     worker.stop();
     let another = scene.run_with("another", &WINDOW);
-    another.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    another.wait_for_metric("dedup_lanes_running", |running| running == 4);
     output.assert_each_once(1_200);
     another.stop();
     scene.ask("third", &["rebuild"]).unwrap();
@@ -55,7 +55,7 @@ fn an_output_away_for_longer_than_the_window_changes_no_verdict() {
     let mut command = scene.command("fourth", &["rebuild", "--from", "events.deduped"]);
     assert!(command.envs(WINDOW).status().unwrap().success());
     let fourth = scene.run_with("fourth", &WINDOW);
-    fourth.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    fourth.wait_for_metric("dedup_lanes_running", |running| running == 4);
     fourth.wait_for_metric("dedup_duplicate_events_total", |count| count == 2_000);
     output.assert_each_once(1_200);
     fourth.stop();
@@ -68,7 +68,7 @@ fn a_backlog_longer_than_the_window_is_decided_as_it_came() {
     let scene = Scene::new();
     let mut output = scene.output();
     let worker = scene.run_with("one", &WINDOW);
-    worker.wait_for_metric("dedup_partitions_running", |running| running == 4);
+    worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
     let begun = Instant::now();
     scene.primary.produce(0..200);
     output.wait_for(200, LIMIT);
@@ -134,7 +134,7 @@ fn hosts_whose_clocks_are_off_are_heard_once() {
     worker.stop();
 }
 
-/// A host whose clock is forty days ahead owns every partition for a while, with an index of its own and with none. Nothing
+/// A host whose clock is forty days ahead owns every lane for a while, with an index of its own and with none. Nothing
 /// that was published is forgotten by that.
 #[test]
 fn a_worker_whose_clock_is_forty_days_ahead_forgets_nothing() {
@@ -148,7 +148,7 @@ fn a_worker_whose_clock_is_forty_days_ahead_forgets_nothing() {
     let shim = scene.clock_shim();
     for name in ["one", "another"] {
         let ahead = scene.run_with(name, &[("LD_PRELOAD", &shim), ("CLOCK_SHIFT_SECONDS", AHEAD_S)]);
-        ahead.wait_for_metric("dedup_partitions_running", |running| running == 4);
+        ahead.wait_for_metric("dedup_lanes_running", |running| running == 4);
         wait_until(Instant::now(), 4);
         ahead.stop();
     }

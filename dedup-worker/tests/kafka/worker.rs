@@ -58,6 +58,11 @@ impl Worker {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for it to end by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let begun = Instant::now();
@@ -80,12 +85,12 @@ impl Worker {
         assert_eq!(status.signal(), Some(9), "{status}\n{}", self.log());
     }
 
-    /// How often it had to begin a partition again, by its log.
+    /// How often it had to begin a lane again, by its log.
     pub(crate) fn faults(&self) -> usize {
         self.log().matches("everything uncommitted was dropped").count()
     }
 
-    /// Waits until it has begun a partition again more than `before` times.
+    /// Waits until it has begun a lane again more than `before` times.
     pub(crate) fn wait_for_a_fault(&self, before: usize) {
         let begun = Instant::now();
         while self.faults() <= before {

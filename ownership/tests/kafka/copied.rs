@@ -6,7 +6,7 @@ use std::path::Path;
 
 use changelog::{Applied, LogId, Mistrust, Point, Said, State, Undecodable};
 use wire::Window;
-use wire::changelog::{Genesis, Record};
+use wire::changelog::{Framed, Genesis, Record};
 
 /// The numbers so far.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ impl State for Copied {
     type Genesis = Genesis;
     type Settings = ();
     type Error = Infallible;
-    type Record<'r> = Record<'r>;
+    type Record<'r> = Framed<'r>;
 
     fn open(_: &Path, _: LogId, _: &Genesis, (): &()) -> Result<Self, Infallible> {
         Ok(Self::default())
@@ -45,28 +45,31 @@ impl State for Copied {
         genesis.window
     }
 
-    fn decode(record: &[u8]) -> Result<Record<'_>, Undecodable> {
-        Record::decode(record).map(|(_, record)| record).map_err(|error| Undecodable::Damaged(error.reason()))
+    fn decode(record: &[u8]) -> Result<Framed<'_>, Undecodable> {
+        Framed::decode(record).map_err(|error| Undecodable::Damaged(error.reason()))
     }
 
-    fn said(record: &Record<'_>) -> Said<Genesis> {
-        let (genesis, is_genesis, clock_ms, positions, entries) = match record {
-            Record::Genesis(genesis) => (Some(*genesis), true, genesis.created_ms, None, 0),
-            Record::Checkpoint(found) => (Some(found.genesis), false, found.clock_ms, Some(&found.positions), 0),
-            Record::Batch(batch) => (None, false, batch.clock_ms, Some(&batch.positions), batch.entries.len() as u64),
+    fn said<'s>(Framed { chain, record, .. }: &'s Framed<'_>) -> Said<'s, Genesis> {
+        let (genesis, clock_ms, positions, entries): (_, _, &[_], _) = match record {
+            Record::Genesis(genesis) => (Some(*genesis), genesis.created_ms, &[], 0),
+            Record::Checkpoint(found) => (Some(found.genesis), found.clock_ms, &found.positions, 0),
+            Record::Batch(batch) => (None, batch.clock_ms, &batch.positions, batch.entries.len() as u64),
+            Record::Mark(_) => (None, 0, &[], 0),
         };
-        Said { genesis, is_genesis, clock_ms, positions: positions.cloned(), entries }
+        let (is_genesis, is_mark) = (matches!(record, Record::Genesis(_)), matches!(record, Record::Mark(_)));
+        let chain = *chain;
+        Said { genesis, is_genesis, is_mark, chain, clock_ms, positions, has_all_positions: !is_mark, entries }
     }
 
     fn applied(&self) -> Option<Point> {
         self.applied
     }
 
-    fn apply(&mut self, _: u64, next: Point, record: &Record<'_>) -> Result<Applied, Infallible> {
+    fn apply(&mut self, _: u64, next: Point, framed: &Framed<'_>) -> Result<Applied, Infallible> {
         if self.applied.is_some_and(|point| next.next_offset <= point.next_offset) {
             return Ok(Applied::Covered);
         }
-        if let Record::Batch(batch) = record {
+        if let Record::Batch(batch) = &framed.record {
             self.numbers.extend(batch.entries.iter().map(|(digest, _)| digest.0 as u64));
         }
         self.applied = Some(next);

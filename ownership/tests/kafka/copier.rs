@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use changelog::{Positions, Restored};
-use kafka::{Ahead, At, Cluster, Delivered, Isolation, Item, Message, Outgoing, Probe, Queue, Reader, TopicFacts};
+use kafka::{Ahead, At, Cluster, Isolation, Item, Message, Outgoing, Probe, Queue, Reader, TopicFacts};
 use ownership::{Batch, Committed, Fault, Gathered, Waker, Work};
-use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
-use wire::{Bucket, Digest, DigestSeed, PartitionCount, Window};
+use wire::changelog::{
+    Chain, Checkpoint, Genesis, Moved, Output, Position, encode_batch, encode_checkpoint, encode_genesis,
+};
+use wire::{Bucket, Digest, DigestSeed, LaneCount, Window};
 
-use super::brokers::PARTITIONS;
+use super::brokers::LANES;
 use super::copied::Copied;
 
 /// Numbers of a batch at most, so that there are many.
@@ -90,8 +92,8 @@ impl Work for Copier {
     }
 
     fn begin(&mut self, _: &Probe) -> Result<Genesis, Fault> {
-        let partition_count = PartitionCount::try_new(PARTITIONS).unwrap();
-        Ok(Genesis { partition_count, seed: DigestSeed(1), window: Window::default(), created_ms: 0 })
+        let lanes = LaneCount::try_new(LANES).unwrap();
+        Ok(Genesis { lanes, seed: DigestSeed(1), window: Window::default(), created_ms: 0 })
     }
 
     fn accept(&self, _: &Genesis) -> Result<(), Fault> {
@@ -99,14 +101,14 @@ impl Work for Copier {
     }
 
     fn genesis(&self, genesis: &Genesis, record: &mut Vec<u8>) {
-        encode_genesis(record, self.lane, genesis);
+        encode_genesis(record, self.lane, Chain::default(), genesis);
     }
 
     fn restored(&mut self, genesis: Genesis, restored: &mut Restored<Copied>) -> Result<(), Fault> {
         self.append(&restored.state.numbers);
         (self.genesis, self.positions) = (Some(genesis), std::mem::take(&mut restored.positions));
         self.waiting.clear();
-        let position = self.positions.of(self.facts.cluster_id.as_bytes(), self.facts.topic_id);
+        let position = self.positions.of(self.facts.cluster_id.as_bytes(), self.facts.topic_id, self.lane);
         let waker = self.waker.clone();
         let mut queue = self.reader.queue(c"events", move || waker.wake())?;
         queue.add(self.lane, position.map_or(At::Earliest, |position| At::Offset(position.next_offset)))?;
@@ -127,16 +129,22 @@ impl Work for Copier {
         for record in self.waiting.drain(..count) {
             batch.list.push(std::str::from_utf8(record.value().unwrap()).unwrap().parse().unwrap());
             let TopicFacts { cluster_id, topic_id, .. } = &self.facts;
-            self.positions.advance(cluster_id.as_bytes(), *topic_id, record.leader_epoch(), record.offset() + 1);
+            let position = Position {
+                partition: self.lane,
+                leader_epoch: record.leader_epoch(),
+                next_offset: record.offset() + 1,
+                appended_ms: record.appended_ms(),
+            };
+            self.positions.advance(cluster_id.as_bytes(), *topic_id, position);
         }
         batch.positions.clone_from(&self.positions);
         Ok(if batch.list.is_empty() { Gathered::Wait(IDLE) } else { Gathered::Ready })
     }
 
-    fn checkpoint(&mut self, record: &mut Vec<u8>) {
+    fn checkpoint(&mut self, chain: Chain, record: &mut Vec<u8>) {
         let genesis = self.genesis.unwrap();
         let positions = self.positions.as_slice().to_vec();
-        encode_checkpoint(record, self.lane, &Checkpoint { genesis, positions, clock_ms: 0 });
+        encode_checkpoint(record, self.lane, chain, &Checkpoint { genesis, positions, clock_ms: 0 });
     }
 
     fn checkpointed(&mut self, state: &mut Copied, at: Committed) -> Result<(), Fault> {
@@ -166,9 +174,18 @@ impl Batch for Numbers {
         std::iter::empty()
     }
 
-    fn record(&self, _: &Delivered, record: &mut Vec<u8>) {
+    fn record(&self, chain: Chain, record: &mut Vec<u8>) {
         let entries: Vec<_> = self.list.iter().map(|number| (Digest(u128::from(*number)), Bucket(1))).collect();
-        encode_batch(record, self.lane, 0, self.positions.as_slice(), OutputRange::default(), &entries);
+        let moved = Moved { positions: self.positions.as_slice(), is_all: true };
+        encode_batch(record, (self.lane, chain), 0, moved, Output::None, &entries);
+    }
+
+    fn has_all_positions(&self) -> bool {
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     fn clear(&mut self) {

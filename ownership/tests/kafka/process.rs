@@ -61,7 +61,7 @@ fn a_copier_of_its_own() {
         data: folder.clone(),
         folder: "copied",
         beginning: Beginning::MustBeThere,
-        lane_of: wire::changelog::partition_of,
+        lane_of: wire::changelog::lane_of,
         remedy: "make it again",
         remedy_beginning: "go on without",
         is_shadow: false,

@@ -11,7 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tempfile::TempDir;
 
-use super::brokers::{Brokers, PARTITIONS, brokers, turn};
+use super::brokers::{Brokers, LANES, brokers, turn};
 use super::copier::{INPUT, file};
 use super::process;
 
@@ -37,7 +37,7 @@ impl Scene {
     /// So many more numbers, in turns over the partitions.
     pub(crate) fn produce(&mut self, count: u64) {
         for number in self.count..self.count + count {
-            let (partition, text) = ((number % u64::from(PARTITIONS)) as i32, number.to_string());
+            let (partition, text) = ((number % u64::from(LANES)) as i32, number.to_string());
             let record = BaseRecord::<str, str>::to(INPUT).partition(partition).payload(&text);
             self.producer.send(record).map_err(|(error, _)| error).unwrap();
         }
@@ -52,11 +52,9 @@ impl Scene {
     /// Waits until every number lies in its file, and demands that each does once, in its order, and nothing else.
     pub(crate) fn assert_copied(&self) {
         let begun = Instant::now();
-        for lane in 0..PARTITIONS {
-            let expected: Vec<String> = (0..self.count)
-                .filter(|n| n % u64::from(PARTITIONS) == u64::from(lane))
-                .map(|n| n.to_string())
-                .collect();
+        for lane in 0..LANES {
+            let expected: Vec<String> =
+                (0..self.count).filter(|n| n % u64::from(LANES) == u64::from(lane)).map(|n| n.to_string()).collect();
             loop {
                 let text = fs::read_to_string(file(self.folder.path(), lane)).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().collect();

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use environment::process_environment;
-pub use properties::{Properties, Unresolved};
+pub use properties::{Properties, Unresolved, secret};
 
 /// A struct of settings. Every field must have a default and be serialised; a nested struct is a table of the file.
 pub trait Settings: Serialize + DeserializeOwned + Default {

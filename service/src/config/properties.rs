@@ -86,6 +86,14 @@ impl Properties {
     }
 }
 
+/// What a secret of this name is, where `value` says that it is in a file or a variable, as those of [`Properties`] do.
+///
+/// # Errors
+/// [`Unresolved`], as [`Properties::resolved`].
+pub fn secret(name: &str, value: &str) -> Result<String, Unresolved> {
+    resolve(value).map_err(|reason| Unresolved { name: name.to_owned(), reason })
+}
+
 fn resolve(value: &str) -> Result<String, String> {
     if let Some(path) = value.strip_prefix(FILE) {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use wire::changelog::{MAGIC, Record, record_bytes};
+use wire::changelog::{Framed, MAGIC, Record, record_bytes};
 use wire::{Bucket, DecodeError};
 
 use super::LedgerError;
@@ -114,8 +114,8 @@ impl LedgerFile {
     pub(super) fn clock_at_start(&self) -> Result<i64, LedgerError> {
         let mut bytes = vec![0; self.length.min(64 * 1024) as usize];
         self.file.read_exact_at(&mut bytes, 0).map_err(|source| self.error(source))?;
-        for (_, _, record) in records(&bytes, &self.path).take(2) {
-            if let Record::Batch(batch) = record? {
+        for (_, _, framed) in records(&bytes, &self.path).take(2) {
+            if let Record::Batch(batch) = framed?.record {
                 return Ok(batch.clock_ms);
             }
         }
@@ -126,8 +126,8 @@ impl LedgerFile {
     pub(super) fn newest_bucket(&self) -> Result<Option<Bucket>, LedgerError> {
         let bytes = self.read()?;
         let mut newest = None;
-        for (_, _, record) in records(&bytes, &self.path) {
-            if let Record::Batch(batch) = record? {
+        for (_, _, framed) in records(&bytes, &self.path) {
+            if let Record::Batch(batch) = framed?.record {
                 newest = newest.max(batch.entries.iter().map(|(_, bucket)| bucket).max());
             }
         }
@@ -143,16 +143,16 @@ impl LedgerFile {
 pub(super) fn records<'a>(
     bytes: &'a [u8],
     path: &'a Path,
-) -> impl Iterator<Item = (u64, &'a [u8], Result<Record<'a>, LedgerError>)> {
+) -> impl Iterator<Item = (u64, &'a [u8], Result<Framed<'a>, LedgerError>)> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let rest = bytes.get(next..).filter(|rest| !rest.is_empty())?;
         let start = next as u64;
         let damaged = |source| LedgerError::Damaged { path: path.to_owned(), byte: start, source };
-        match record_bytes(rest).and_then(|length| Ok((&rest[..length], Record::decode(&rest[..length])?.1))) {
-            Ok((encoded, record)) => {
+        match record_bytes(rest).and_then(|length| Ok((&rest[..length], Framed::decode(&rest[..length])?))) {
+            Ok((encoded, framed)) => {
                 next += encoded.len();
-                Some((start, encoded, Ok(record)))
+                Some((start, encoded, Ok(framed)))
             }
             Err(source) => {
                 next = bytes.len();
@@ -166,7 +166,7 @@ pub(super) fn records<'a>(
 fn whole_bytes(bytes: &[u8]) -> usize {
     let mut end = 0;
     while let Ok(length) = record_bytes(&bytes[end..]) {
-        if Record::decode(&bytes[end..end + length]).is_err() {
+        if Framed::decode(&bytes[end..end + length]).is_err() {
             break;
         }
         end += length;
@@ -180,9 +180,9 @@ fn no_record_within(bytes: &[u8], whole: usize) -> Result<(), (u64, DecodeError)
     for start in 1..rest.len().saturating_sub(MAGIC.len()) {
         let candidate = &rest[start..];
         if candidate.starts_with(&MAGIC)
-            && record_bytes(candidate).is_ok_and(|length| Record::decode(&candidate[..length]).is_ok())
+            && record_bytes(candidate).is_ok_and(|length| Framed::decode(&candidate[..length]).is_ok())
         {
-            let cause = record_bytes(rest).and_then(|length| Record::decode(&rest[..length]).map(|_| ()));
+            let cause = record_bytes(rest).and_then(|length| Framed::decode(&rest[..length]).map(|_| ()));
             return Err((whole as u64, cause.err().unwrap_or(DecodeError::Checksum)));
         }
     }

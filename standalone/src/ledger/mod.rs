@@ -1,4 +1,4 @@
-//! The ledger: the changelog of the one partition there is, in files of this directory instead of a Kafka topic.
+//! The ledger: the changelog of the one lane there is, in files of this directory instead of a Kafka topic.
 //!
 //! It holds the same records, one behind the other, in files named by the ledger offset at which they begin
 //! (`<20 digits>.ledger`). An offset counts bytes since the ledger was made. Every file begins with two records that
@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use changelog::{LogId, Point};
 use thiserror::Error;
 use wire::changelog::{
-    Batch, Checkpoint, Genesis, OutputRange, Position, Record, checksum_of, encode_batch, encode_checkpoint,
-    encode_genesis,
+    Batch, Chain, Checkpoint, FileRange, Genesis, Link, LogPositions, Moved, Output, Record, checksum_of, encode_batch,
+    encode_checkpoint, encode_genesis,
 };
 use wire::window::INPUT_RETENTION;
 use wire::{Bucket, DecodeError, Digest};
@@ -27,8 +27,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use file::{LedgerFile, file_name, offsets};
 
-/// The only partition of the standalone form.
-pub const PARTITION: u32 = 0;
+/// The only lane of the standalone form.
+pub const LANE: u32 = 0;
 
 /// Why the ledger cannot be used.
 #[derive(Debug, Error)]
@@ -71,9 +71,9 @@ pub enum LedgerError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reached {
     /// How far each input had been read.
-    pub positions: Vec<Position>,
+    pub positions: Vec<LogPositions>,
     /// Where its output lies.
-    pub output: OutputRange,
+    pub output: FileRange,
     /// The window's clock, milliseconds since the Unix epoch.
     pub clock_ms: i64,
 }
@@ -102,21 +102,23 @@ impl Ledger {
             LedgerFile::open(dir, base)?
         } else {
             let mut head = Vec::new();
-            encode_genesis(&mut head, PARTITION, new_genesis);
+            encode_genesis(&mut head, LANE, Chain::default(), new_genesis);
             // What the buffer holds may have come in before the ledger was made.
             let clock_ms = new_genesis.created_ms.saturating_sub(INPUT_RETENTION.as_millis() as i64);
-            LedgerFile::create(dir, 0, &with_reached(head, &Reached { clock_ms, ..Reached::default() }))?
+            LedgerFile::create(dir, 0, &with_reached(head, 0, &Reached { clock_ms, ..Reached::default() }).0)?
         };
         let mut genesis = None;
         let mut reached = Reached::default();
         let mut checksum = 0;
         let bytes = newest.read_cutting_torn_tail()?;
-        for (_, encoded, record) in file::records(&bytes, &newest.path) {
+        for (_, encoded, framed) in file::records(&bytes, &newest.path) {
             checksum = checksum_of(encoded);
-            match record? {
+            match framed?.record {
                 Record::Genesis(found) => genesis = Some(found),
                 Record::Checkpoint(found) => genesis = Some(found.genesis),
                 Record::Batch(batch) => reached = reached_by(&batch),
+                // Only a topic is made again in its place.
+                Record::Mark(_) => {}
             }
         }
         let genesis = genesis.ok_or_else(|| LedgerError::Damaged {
@@ -128,7 +130,7 @@ impl Ledger {
         Ok(Self { dir: dir.to_owned(), genesis, newest, end, reached, file_bytes_max, record: Vec::new() })
     }
 
-    /// What never changes: seed, window, partition count.
+    /// What never changes: seed and window.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
     }
@@ -136,7 +138,7 @@ impl Ledger {
     /// Names this ledger, so that an index made from another one is known as such.
     pub fn id(&self) -> LogId {
         let mut bytes = Vec::new();
-        encode_genesis(&mut bytes, PARTITION, &self.genesis);
+        encode_genesis(&mut bytes, LANE, Chain::default(), &self.genesis);
         LogId(xxh3_128(&bytes).to_le_bytes())
     }
 
@@ -167,7 +169,7 @@ impl Ledger {
             self.begin_file()?;
         }
         self.record.clear();
-        encode_batch(&mut self.record, PARTITION, reached.clock_ms, &reached.positions, reached.output, entries);
+        batch(&mut self.record, behind(self.end), &reached, entries);
         self.newest.append(&self.record)?;
         self.reached = reached;
         self.end = point(self.newest.base + self.newest.length, checksum_of(&self.record));
@@ -215,8 +217,11 @@ impl Ledger {
             positions: self.reached.positions.clone(),
             clock_ms: self.reached.clock_ms,
         };
-        encode_checkpoint(&mut head, PARTITION, &checkpoint);
-        self.newest = LedgerFile::create(&self.dir, self.end.next_offset, &with_reached(head, &self.reached))?;
+        encode_checkpoint(&mut head, LANE, behind(self.end), &checkpoint);
+        let base = self.end.next_offset;
+        let (head, end) = with_reached(head, base, &self.reached);
+        self.newest = LedgerFile::create(&self.dir, base, &head)?;
+        self.end = end;
         Ok(())
     }
 }
@@ -225,11 +230,30 @@ fn point(next_offset: u64, checksum: u64) -> Point {
     Point { next_offset, leader_epoch: -1, checksum }
 }
 
-fn with_reached(mut head: Vec<u8>, reached: &Reached) -> Vec<u8> {
-    encode_batch(&mut head, PARTITION, reached.clock_ms, &reached.positions, reached.output, &[]);
-    head
+/// What a record names that follows one which ends there. There is one input, so every record has all positions.
+fn behind(end: Point) -> Chain {
+    let before = Link { end: end.next_offset, checksum: end.checksum };
+    Chain { before: Some(before), checkpoint: Some(end.next_offset) }
+}
+
+fn batch(out: &mut Vec<u8>, chain: Chain, reached: &Reached, entries: &[(Digest, Bucket)]) {
+    let moved = Moved { positions: &reached.positions, is_all: true };
+    encode_batch(out, (LANE, chain), reached.clock_ms, moved, Output::File(reached.output), entries);
+}
+
+/// The first two records of a file that begins at `base`, and where they end.
+fn with_reached(mut head: Vec<u8>, base: u64, reached: &Reached) -> (Vec<u8>, Point) {
+    let chain = behind(point(base + head.len() as u64, checksum_of(&head)));
+    batch(&mut head, chain, reached, &[]);
+    // The checksum that a record ends with is the last that there is.
+    let end = point(base + head.len() as u64, checksum_of(&head));
+    (head, end)
 }
 
 fn reached_by(batch: &Batch<'_>) -> Reached {
-    Reached { positions: batch.positions.clone(), output: batch.output, clock_ms: batch.clock_ms }
+    let output = match batch.output {
+        Output::File(range) => range,
+        Output::None | Output::Partition(_) => FileRange::default(),
+    };
+    Reached { positions: batch.positions.clone(), output, clock_ms: batch.clock_ms }
 }

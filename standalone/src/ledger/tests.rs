@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 
 use changelog::{Log, Start};
 use tempfile::TempDir;
-use wire::{DigestSeed, PartitionCount, Window};
+use wire::changelog::{Framed, Position};
+use wire::{DigestSeed, LaneCount, Window};
 
 use super::*;
 
 fn genesis(seed: u64) -> Genesis {
-    Genesis { partition_count: PartitionCount::ONE, seed: DigestSeed(seed), window: Window::default(), created_ms: 1 }
+    Genesis { lanes: LaneCount::ONE, seed: DigestSeed(seed), window: Window::default(), created_ms: 1 }
 }
 
 fn open(dir: &TempDir) -> Result<Ledger, LedgerError> {
@@ -17,8 +18,9 @@ fn open(dir: &TempDir) -> Result<Ledger, LedgerError> {
 }
 
 fn reached(next_offset: u64, clock_ms: i64) -> Reached {
-    let position = Position { cluster_id: b"b".to_vec(), topic_id: [0; 16], leader_epoch: -1, next_offset };
-    Reached { positions: vec![position], output: OutputRange { log: 1, start: 0, end: next_offset }, clock_ms }
+    let partitions = vec![Position { partition: LANE, leader_epoch: -1, next_offset, appended_ms: -1 }];
+    let log = LogPositions { cluster_id: b"b".to_vec(), topic_id: [0; 16], partitions };
+    Reached { positions: vec![log], output: FileRange { file: 1, start: 0, end: next_offset }, clock_ms }
 }
 
 fn append(ledger: &mut Ledger, number: u64) -> Point {
@@ -30,7 +32,7 @@ fn append(ledger: &mut Ledger, number: u64) -> Point {
 fn replayed(ledger: &mut Ledger, start: Start) -> Result<Vec<u128>, LedgerError> {
     let mut digests = Vec::new();
     ledger.read(start, &mut |_, bytes| {
-        if let (_, Record::Batch(batch)) = Record::decode(bytes).unwrap() {
+        if let Record::Batch(batch) = Framed::decode(bytes).unwrap().record {
             digests.extend(batch.entries.iter().map(|(digest, _)| digest.0));
         }
         ControlFlow::Continue(())
@@ -137,5 +139,8 @@ fn files_are_pruned_only_below_the_replay_point_and_outside_the_window() {
     assert!(kept[0] <= 130, "everything that 160 - 30 keeps");
     drop(ledger);
     let reopened = open(&dir).unwrap();
-    assert_eq!((reopened.genesis().seed, reopened.reached().positions[0].next_offset), (DigestSeed(7), 139));
+    assert_eq!(
+        (reopened.genesis().seed, reopened.reached().positions[0].partitions[0].next_offset),
+        (DigestSeed(7), 139)
+    );
 }

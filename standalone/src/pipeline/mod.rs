@@ -30,11 +30,11 @@ use changelog::{Clock, InputId, Positions, Reached as How};
 use dedup::{Candidate, Index, IndexError, Verdict};
 use local_buffer::{InstanceId, RecordId};
 use thiserror::Error;
-use wire::changelog::{Genesis, OutputRange};
+use wire::changelog::{FileRange, Genesis, Position};
 use wire::envelope::Event;
 use wire::{Digest, MessageId, SourceId};
 
-use crate::ledger::{Ledger, LedgerError, Reached};
+use crate::ledger::{LANE, Ledger, LedgerError, Reached};
 use crate::output::Output;
 use crate::time::Time;
 
@@ -170,7 +170,7 @@ impl Pipeline {
 
     /// The first record that the ledger does not count as done; records below it are passed over.
     pub(crate) fn next_record(&self) -> RecordId {
-        let known = self.positions.of(&self.instance.to_bytes(), NO_TOPIC);
+        let known = self.positions.of(&self.instance.to_bytes(), NO_TOPIC, LANE);
         RecordId::from_u64(known.map_or(0, |position| position.next_offset))
     }
 
@@ -253,7 +253,8 @@ impl Pipeline {
         self.passed(Step::OutputWritten)?;
         sync(&self.output, &self.layout.deduped)?;
         self.passed(Step::OutputSynced)?;
-        self.positions.advance(&self.instance.to_bytes(), NO_TOPIC, -1, end.get());
+        let position = Position { partition: LANE, leader_epoch: -1, next_offset: end.get(), appended_ms: -1 };
+        self.positions.advance(&self.instance.to_bytes(), NO_TOPIC, position);
         let reached = Reached { positions: self.positions.as_slice().to_vec(), output, clock_ms };
         let ledger_end = self.ledger.append(reached, decided.entries())?;
         self.passed(Step::LedgerWritten)?;
@@ -302,9 +303,9 @@ impl Pipeline {
     }
 }
 
-fn write(output: &mut Output, folder: &Path) -> Result<OutputRange, PipelineError> {
+fn write(output: &mut Output, folder: &Path) -> Result<FileRange, PipelineError> {
     let (start, end) = output.write().map_err(|source| PipelineError::Output { path: folder.to_owned(), source })?;
-    Ok(OutputRange { log: start.number, start: start.offset, end: end.offset })
+    Ok(FileRange { file: start.number, start: start.offset, end: end.offset })
 }
 
 fn sync(output: &Output, folder: &Path) -> Result<(), PipelineError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use changelog::{Beginning, Mistrust, RestoreError, Restored};
 use dedup::{Index, IndexError};
 use local_buffer::InstanceId;
-use wire::changelog::{Genesis, OutputRange};
+use wire::changelog::{FileRange, Genesis};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 use wire::window::INPUT_RETENTION;
 use wire::{Bucket, Digest};
@@ -89,7 +89,7 @@ fn adopt(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Output, Recovered), PipelineError> {
     let known = ledger.reached().output;
-    let place = Place { number: known.log.max(1), offset: known.end };
+    let place = Place { number: known.file.max(1), offset: known.end };
     let (seed, window) = (ledger.genesis().seed, ledger.genesis().window);
     let clock_ms = ledger.reached().clock_ms;
     let mut entries: Vec<(Digest, Bucket)> = Vec::new();
@@ -114,7 +114,7 @@ fn adopt(
     let (output, Tail { lines, bytes_cut, missing }) =
         adopted.map_err(|source| PipelineError::Output { path: layout.deduped.clone(), source })?;
     let end = output.end();
-    let reached = OutputRange { log: end.number, start: end.offset, end: end.offset };
+    let reached = FileRange { file: end.number, start: end.offset, end: end.offset };
     if lines > 0 || missing {
         adopt_entries(ledger, reached, &mut entries)?;
         ledger.sync()?;
@@ -126,7 +126,7 @@ fn adopt(
 
 fn adopt_entries(
     ledger: &mut Ledger,
-    output: OutputRange,
+    output: FileRange,
     entries: &mut Vec<(Digest, Bucket)>,
 ) -> Result<(), LedgerError> {
     let reached = Reached { output, ..ledger.reached().clone() };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
-use wire::{DigestSeed, PartitionCount, Window, envelope};
+use wire::{DigestSeed, LaneCount, Window, envelope};
 
 use super::*;
 use crate::time::Clocks;
@@ -36,12 +36,7 @@ const STEPS: [Step; 5] =
     [Step::OutputWritten, Step::OutputSynced, Step::LedgerWritten, Step::LedgerSynced, Step::IndexUpdated];
 
 fn genesis() -> Genesis {
-    Genesis {
-        partition_count: PartitionCount::ONE,
-        seed: DigestSeed(11),
-        window: Window::default(),
-        created_ms: NOW_MS,
-    }
+    Genesis { lanes: LaneCount::ONE, seed: DigestSeed(11), window: Window::default(), created_ms: NOW_MS }
 }
 
 fn record_at(event: u64, received_at_ms: i64) -> Vec<u8> {

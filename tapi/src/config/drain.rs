@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use service::config::Unresolved;
 use service::{Problem, Properties};
-use wire::Window;
+use wire::limits::LANES_MAX;
 use wire::topic::{EVENTS_RETENTION_MIN, Retention};
+use wire::{LaneCount, Window};
 
 use super::breaker::Breaker;
 use crate::forward::{Bounds, Cluster, Plan};
@@ -43,6 +44,9 @@ pub(crate) struct Kafka {
     /// `primary` or `secondary` to use that one alone whatever happens. Default empty: by itself. `POST /kafka/pin` on
     /// the admin port changes it until the restart.
     pub pin: String,
+    /// How many lanes there are. Default 0: what the genesis in `events.index` says, or while that topic is empty the number
+    /// of its partitions. Set it where that topic may not be read.
+    pub lanes: u32,
     /// Time a record waits for others to be sent with, milliseconds. Default 20; at most 1,000.
     pub linger_ms: u64,
     /// Bytes of records that are read from the buffer and not yet acknowledged, in memory. Default 32 MiB, from 4 MiB
@@ -73,6 +77,7 @@ impl Default for Kafka {
             primary: "127.0.0.1:19092".into(),
             secondary: "127.0.0.1:29092".into(),
             pin: String::new(),
+            lanes: 0,
             linger_ms: 20,
             window_bytes_max: 32 << 20,
             window_records_max: 65_536,
@@ -125,6 +130,7 @@ impl Kafka {
         Plan {
             clusters: Cluster::BOTH.map(|cluster| self.cluster(cluster)),
             pin: self.pinned(),
+            lanes: LaneCount::try_new(self.lanes),
             linger_ms: self.linger_ms,
             bounds: Bounds { records_max: self.window_records_max, bytes_max: self.window_bytes_max },
             finish_within: Duration::from_millis(self.shutdown_timeout_ms),
@@ -172,6 +178,7 @@ impl Kafka {
             "kafka.pin",
             "names the secondary, and there is none".into(),
         );
+        demand(self.lanes <= LANES_MAX, "kafka.lanes", format!("must be at most {LANES_MAX}"));
         demand(self.linger_ms <= 1000, "kafka.linger_ms", "must be at most 1000".into());
         demand(
             (WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&self.window_bytes_max),
@@ -228,6 +235,7 @@ mod tests {
         assert_eq!(problem(|k| k.secondary.clone_from(&k.primary)), ["kafka.secondary"]);
         assert_eq!(problem(|k| k.pin = "third".into()), ["kafka.pin"]);
         assert_eq!(problem(|k| (k.pin, k.secondary) = ("secondary".into(), String::new())), ["kafka.pin"]);
+        assert_eq!(problem(|k| k.lanes = LANES_MAX + 1), ["kafka.lanes"]);
         assert_eq!(problem(|k| k.linger_ms = 1001), ["kafka.linger_ms"]);
         assert_eq!(problem(|k| k.window_bytes_max = 1), ["kafka.window_bytes_max"]);
         assert_eq!(problem(|k| k.window_records_max = 0), ["kafka.window_records_max"]);

@@ -2,11 +2,14 @@
 //!
 //! Threads look at them and write on the [`board`] what they see. Each time something new is on it both are judged
 //! again, in the same way before the drain starts and while it runs: a [`Standing`] each, by what each has to be by
-//! itself ([`fit`]), beside the other one, and by the partition count in the [`memory`]. Only what follows differs: a
+//! itself ([`fit`]), beside the other one, and by the number of [`lanes`]. Only what follows differs: a
 //! cluster that must not be used keeps tapi from starting; later it gets nothing.
 
 mod board;
 mod fit;
+mod growth;
+mod index;
+mod lanes;
 mod memory;
 mod standing;
 
@@ -14,17 +17,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
-use wire::PartitionCount;
+use wire::LaneCount;
 use wire::topic::Retention;
 
 use self::board::Contacts;
 use self::fit::{partitions, warnings};
 use self::memory::Memory;
+use super::choice::Choice;
 use super::error::DrainError;
 use super::plan::Plan;
 use super::router::Cluster;
 
 pub(crate) use fit::Misfit;
+pub(crate) use lanes::Lanes;
 pub(crate) use standing::Standing;
 
 /// How long a start waits for the clusters. One that is down does not keep tapi from starting; one that is there and
@@ -39,12 +44,14 @@ pub(crate) struct Clusters {
     judged: Option<u64>,
     standings: [Standing; 2],
     memory: Memory,
+    setting: Option<LaneCount>,
+    lanes: Lanes,
     retention: Retention,
 }
 
 impl Clusters {
     /// Begins to look at the clusters and judges what is seen of them, within [a few seconds](FIRST_LOOK). `dir` is
-    /// where the partition count is remembered.
+    /// where the number of lanes is remembered.
     ///
     /// # Errors
     /// Where a cluster answers and must not be used, librdkafka does not take a setting, or the memory cannot be read
@@ -53,21 +60,31 @@ impl Clusters {
         let memory = Memory::open(dir)?;
         let contacts = Contacts::start(&plan.clusters)?;
         contacts.board().wait_for_both(FIRST_LOOK);
-        Self::judged_first(contacts, memory, plan.retention)
+        Self::judged_first(contacts, memory, plan.lanes, plan.retention)
     }
 
     /// As they stand before anything is drained.
-    fn judged_first(contacts: Contacts, mut memory: Memory, retention: Retention) -> Result<Self, DrainError> {
+    fn judged_first(
+        contacts: Contacts,
+        memory: Memory,
+        setting: Option<LaneCount>,
+        retention: Retention,
+    ) -> Result<Self, DrainError> {
         let judged = Some(contacts.board().version());
-        let standings = Standing::of_both(&contacts.board().seen(), memory.count(), retention);
+        let indexes = contacts.board().indexes();
+        let lanes = Lanes::of(setting, memory.lanes(), indexes.each_ref());
+        if let Lanes::Conflict(sentence) = lanes {
+            return Err(DrainError::Lanes(sentence));
+        }
+        let standings = Standing::of_both(&contacts.board().seen(), lanes.known(), retention);
         for (cluster, standing) in Cluster::BOTH.into_iter().zip(&standings) {
             may_start(cluster, standing)?;
         }
-        remember(&mut memory, &standings)?;
         for (cluster, standing) in Cluster::BOTH.into_iter().zip(&standings) {
-            tell(cluster, None, standing, retention);
+            tell(cluster, None, standing, lanes.known(), retention);
         }
-        Ok(Self { contacts, judged, standings, memory, retention })
+        tell_lanes(&lanes);
+        Ok(Self { contacts, judged, standings, memory, setting, lanes, retention })
     }
 
     /// Judges what is new on the board, if anything is. Says whether a standing has changed.
@@ -78,21 +95,22 @@ impl Clusters {
         }
         self.judged = Some(version);
         let seen = self.contacts.board().seen();
-        let mut standings = Standing::of_both(&seen, self.memory.count(), self.retention);
-        if let Err(error) = remember(&mut self.memory, &standings) {
-            // Tried again with the next call.
-            self.judged = None;
-            let fits = standings.iter_mut().filter(|standing| standing.is_fit());
-            fits.for_each(|standing| *standing = Standing::Unseen(error.to_string()));
+        let indexes = self.contacts.board().indexes();
+        let lanes = Lanes::of(self.setting, self.memory.lanes(), indexes.each_ref());
+        let news = lanes != self.lanes;
+        if news {
+            tell_lanes(&lanes);
+            self.lanes = lanes;
         }
+        let standings = Standing::of_both(&seen, self.lanes.known(), self.retention);
         let before = std::mem::replace(&mut self.standings, standings);
         for cluster in Cluster::BOTH {
             let (before, standing) = (&before[cluster as usize], self.standing(cluster));
             if before != standing {
-                tell(cluster, Some(before), standing, self.retention);
+                tell(cluster, Some(before), standing, self.lanes.known(), self.retention);
             }
         }
-        before != self.standings
+        news || before != self.standings
     }
 
     /// What one of them is.
@@ -100,9 +118,33 @@ impl Clusters {
         &self.standings[cluster as usize]
     }
 
-    /// The partition count of `events`, on both and for good, from the first contact on.
-    pub(crate) fn partitions(&self) -> Option<PartitionCount> {
-        self.memory.count()
+    /// How many lanes there are, as far as is known.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The partitions of a cluster that records go to; `None` where it gets none.
+    pub(crate) fn choice(&self, cluster: Cluster) -> Option<Choice> {
+        Choice::new(self.lanes.known()?, self.standing(cluster).partitions()?)
+    }
+
+    /// A record was acknowledged: the lanes that it was sent by stay, durably so on return.
+    ///
+    /// # Errors
+    /// Where that cannot be written; nothing must be forgotten then.
+    pub(crate) fn acknowledged(&mut self) -> Result<(), DrainError> {
+        self.lanes.known().map_or(Ok(()), |lanes| self.memory.remember(lanes))
+    }
+}
+
+/// Logs how many lanes there are, or why that is not known.
+fn tell_lanes(lanes: &Lanes) {
+    match lanes {
+        Lanes::Known(lanes) => info!(lanes = lanes.get(), "the number of lanes is known"),
+        Lanes::Waiting(reason) => info!(reason, "nothing is drained before the number of lanes is known"),
+        Lanes::Unknown(reason) | Lanes::Conflict(reason) => {
+            error!(reason, "nothing is drained before the number of lanes is known");
+        }
     }
 }
 
@@ -119,13 +161,8 @@ fn may_start(cluster: Cluster, standing: &Standing) -> Result<(), DrainError> {
     Ok(())
 }
 
-/// The first cluster that fits decides the partition count.
-fn remember(memory: &mut Memory, standings: &[Standing; 2]) -> Result<(), DrainError> {
-    standings.iter().find_map(Standing::partitions).map_or(Ok(()), |count| memory.remember(count))
-}
-
 /// Logs what a cluster is now, which it was not `before`.
-fn tell(cluster: Cluster, before: Option<&Standing>, now: &Standing, retention: Retention) {
+fn tell(cluster: Cluster, before: Option<&Standing>, now: &Standing, lanes: Option<LaneCount>, retention: Retention) {
     match now {
         Standing::Unconfigured => info!(%cluster, "there is no such cluster"),
         // Why it cannot be seen may change with each look; that it cannot is said once.
@@ -134,6 +171,10 @@ fn tell(cluster: Cluster, before: Option<&Standing>, now: &Standing, retention: 
         Standing::Misfit(misfit) => error!(%cluster, %misfit, "the cluster gets no records"),
         Standing::Fit(facts) => {
             info!(%cluster, id = facts.cluster_id(), partitions = partitions(facts), "the cluster can be used");
+            let (count, lanes) = (partitions(facts), lanes.map_or(1, LaneCount::get));
+            if count % lanes != 0 {
+                warn!(%cluster, partitions = count, lanes, "its partitions are no multiple of the lanes; the rest is not used");
+            }
             for warning in warnings(facts, retention) {
                 warn!(%cluster, "{warning}");
             }
@@ -146,6 +187,8 @@ mod tests {
     use kafka::{Facts, Look, TopicFacts};
     use service::Properties;
     use wire::topic::EVENTS;
+
+    use super::lanes::Index;
 
     use super::Cluster::{Primary, Secondary};
     use super::*;
@@ -163,7 +206,7 @@ mod tests {
         }
 
         fn start(&mut self) -> Result<Clusters, DrainError> {
-            Clusters::judged_first(self.contacts.take().unwrap(), self.memory(), Retention::default())
+            Clusters::judged_first(self.contacts.take().unwrap(), self.memory(), None, Retention::default())
         }
 
         /// As the next start reads it.
@@ -184,12 +227,18 @@ mod tests {
         }
 
         fn count(&self) -> Option<u32> {
-            self.partitions().map(PartitionCount::get)
+            self.lanes.known().map(LaneCount::get)
         }
     }
 
     fn facts(id: &str, partition_count: u32) -> Facts {
-        let topic = TopicFacts { cluster_id: id.into(), topic_id: [1; 16], partition_count, replicas_min: 3 };
+        let topic = TopicFacts {
+            cluster_id: id.into(),
+            topic_id: [1; 16],
+            partition_count,
+            replicas_min: 3,
+            ..TopicFacts::default()
+        };
         let topics = (partition_count > 0).then_some((EVENTS, topic));
         Facts { topics: topics.into_iter().collect(), ..Facts::default() }
     }
@@ -199,30 +248,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_fits_decides_the_count_once_and_for_good() {
-        let mut rig = Rig::new().sees(Primary, down()).sees(Secondary, down());
+    fn the_lanes_are_remembered_with_the_first_acknowledgement_and_not_before() {
+        let mut rig = Rig::new();
         let mut clusters = rig.start().unwrap();
-        assert_eq!((clusters.count(), rig.memory().count()), (None, None));
-        assert!(!clusters.hear(), "nothing is new");
+        assert_eq!((clusters.count(), rig.memory().lanes()), (None, None));
+        clusters.contacts.board().index(Secondary, Index::Genesis(LaneCount::try_new(4).unwrap()));
         assert!(clusters.sees(Secondary, Ok(facts("b", 8))));
-        assert_eq!((clusters.count(), rig.memory().count()), (Some(8), PartitionCount::try_new(8)));
-        assert!(clusters.sees(Primary, Ok(facts("a", 9))));
-        assert_eq!(
-            clusters.standing(Primary),
-            &Standing::Misfit(Misfit::NotAsRemembered { cluster: 9, remembered: 8 })
-        );
-        assert!(clusters.sees(Secondary, Ok(facts("b", 9))), "grown");
-        assert!(!clusters.standing(Secondary).is_fit());
-        assert!(clusters.sees(Secondary, Ok(facts("b", 8))) && clusters.standing(Secondary).is_fit());
-        assert_eq!((clusters.count(), rig.memory().count()), (Some(8), PartitionCount::try_new(8)));
+        assert_eq!((clusters.count(), rig.memory().lanes()), (Some(4), None), "nothing was acknowledged");
+        assert!(clusters.choice(Primary).is_none() && clusters.choice(Secondary).is_some());
+        clusters.acknowledged().unwrap();
+        assert_eq!(rig.memory().lanes(), LaneCount::try_new(4));
+        clusters.contacts.board().index(Primary, Index::Genesis(LaneCount::try_new(8).unwrap()));
+        assert!(clusters.hear() && matches!(clusters.lanes(), Lanes::Conflict(_)));
+        assert!(clusters.choice(Secondary).is_none(), "nothing goes anywhere");
     }
 
     #[test]
     fn the_start_and_the_loop_judge_alike() {
-        let other_count = || (facts("a", 8), facts("b", 6));
         let same_cluster = || (facts("a", 8), facts("a", 8));
         let too_many = || (facts("a", 8), facts("b", 70_000));
-        for looks in [other_count, same_cluster, too_many] {
+        for looks in [same_cluster, too_many] {
             let (primary, secondary) = looks();
             let mut running = Rig::new().start().unwrap();
             running.contacts.board().look(Primary, Ok(primary));
@@ -231,7 +276,7 @@ mod tests {
             let mut rig = Rig::new().sees(Primary, Ok(primary)).sees(Secondary, Ok(secondary));
             let Err(DrainError::Misfit { cluster, misfit }) = rig.start() else { panic!("it starts") };
             assert_eq!(running.standing(cluster), &Standing::Misfit(misfit));
-            assert_eq!(rig.memory().count(), None, "a start that is refused leaves nothing behind");
+            assert_eq!(rig.memory().lanes(), None, "a start that is refused leaves nothing behind");
         }
     }
 
@@ -241,25 +286,25 @@ mod tests {
         assert_eq!(clusters.standings, [Standing::Unconfigured, Standing::Unconfigured]);
         let clusters = Rig::new().sees(Primary, down()).sees(Secondary, Ok(facts("b", 8))).start().unwrap();
         assert_eq!(clusters.standing(Primary), &Standing::Unseen("down".into()));
-        assert!(clusters.standing(Secondary).is_fit() && clusters.count() == Some(8));
+        assert!(clusters.standing(Secondary).is_fit());
         let clusters = Rig::new().sees(Primary, Ok(facts("a", 0))).sees(Secondary, Ok(facts("b", 8))).start().unwrap();
         assert_eq!(clusters.standing(Primary), &Standing::Misfit(Misfit::NoTopic));
-        assert!(clusters.standing(Secondary).is_fit() && clusters.count() == Some(8), "the first that fits");
+        assert!(clusters.standing(Secondary).is_fit(), "the first that fits");
         let refused = Rig::new().sees(Primary, Ok(facts("a", 70_000))).start().unwrap_err().to_string();
         assert!(refused.starts_with("the primary Kafka cluster cannot be used"), "{refused}");
     }
 
     #[test]
-    fn what_cannot_be_remembered_is_not_used_and_tried_again() {
+    fn what_cannot_be_remembered_is_said_and_tried_again() {
         let mut rig = Rig::new();
         let mut clusters = rig.start().unwrap();
+        clusters.contacts.board().index(Primary, Index::Empty(8));
+        assert!(clusters.hear());
         let dir = rig.dir.path().to_owned();
         std::fs::remove_dir(&dir).unwrap();
-        assert!(clusters.sees(Primary, Ok(facts("a", 8))));
-        assert!(matches!(clusters.standing(Primary), Standing::Unseen(reason) if reason.contains("partitions: ")));
-        assert!(!clusters.hear() && clusters.count().is_none(), "it still cannot");
+        assert!(clusters.acknowledged().unwrap_err().to_string().contains("lanes: "));
         std::fs::create_dir(&dir).unwrap();
-        assert!(clusters.hear() && clusters.standing(Primary).is_fit());
-        assert_eq!((clusters.count(), rig.memory().count()), (Some(8), PartitionCount::try_new(8)));
+        clusters.acknowledged().unwrap();
+        assert_eq!(rig.memory().lanes(), LaneCount::try_new(8));
     }
 }

@@ -19,7 +19,10 @@ pub(crate) enum DrainError {
         /// Why.
         misfit: Misfit,
     },
-    /// The file that remembers the partition count. Look at the disk.
+    /// Those who say how many lanes there are differ. Do what it says.
+    #[error("the number of lanes: {0}")]
+    Lanes(String),
+    /// The file that remembers the number of lanes. Look at the disk.
     #[error("{}: {source}", path.display())]
     Memory {
         /// The file.

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     Cluster,
     /// The cluster takes no record of this topic: it is missing, or access to it is denied.
     Topic,
+    /// The partition is not there, as far as the producer or the broker knows: another one is chosen.
+    Partition,
     /// The record itself is refused, or another one of its batch: it is tried alone.
     Record,
     /// The producer can do nothing any more: a new one takes its place.
@@ -19,7 +21,8 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub(crate) const ALL: [Self; 5] = [Self::TakenBack, Self::Cluster, Self::Topic, Self::Record, Self::Producer];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::TakenBack, Self::Cluster, Self::Topic, Self::Partition, Self::Record, Self::Producer];
 
     /// Name for people and metrics.
     pub(crate) fn name(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Fault {
             Self::TakenBack => "taken_back",
             Self::Cluster => "cluster",
             Self::Topic => "topic",
+            Self::Partition => "partition",
             Self::Record => "record",
             Self::Producer => "producer",
         }
@@ -42,9 +46,8 @@ impl Fault {
             | Code::InvalidRecord
             | Code::InvalidTimestamp
             | Code::PolicyViolation => Self::Record,
+            Code::UnknownTopicOrPartition | Code::UnknownPartition => Self::Partition,
             Code::UnknownTopic
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownPartition
             | Code::InvalidTopic
             | Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed
@@ -76,7 +79,7 @@ mod tests {
             (Code::BrokerTransportFailure, Fault::Cluster),
             (Code::MessageSizeTooLarge, Fault::Record),
             (Code::InvalidTimestamp, Fault::Record),
-            (Code::UnknownTopicOrPartition, Fault::Topic),
+            (Code::UnknownTopicOrPartition, Fault::Partition),
             (Code::UnknownTopic, Fault::Topic),
             (Code::TopicAuthorizationFailed, Fault::Topic),
             (Code::Fatal, Fault::Producer),

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Cause, State, Transition};
-use super::clusters::Standing;
+use super::clusters::{Lanes, Standing};
 use super::fault::Fault;
 use super::in_flight::Blocked;
 use super::router::Cluster;
@@ -55,8 +55,8 @@ pub(crate) struct Snapshot {
     pub target: Option<Cluster>,
     /// The operator's choice.
     pub pin: Option<Cluster>,
-    /// The partition count in use.
-    pub partitions: Option<u32>,
+    /// How many lanes there are, as far as is known.
+    pub lanes: Lanes,
     /// Records read and not forgotten.
     pub window_records: u64,
     /// Their bytes.
@@ -76,6 +76,9 @@ impl Snapshot {
         let mut reasons = Vec::new();
         if !self.running {
             reasons.push("the drain to Kafka has stopped: look at the log, then restart".into());
+        }
+        if let (true, Lanes::Unknown(why) | Lanes::Conflict(why)) = (self.running, &self.lanes) {
+            reasons.push(format!("nothing is drained before the number of lanes is known: {why}"));
         }
         if self.running && self.clusters.iter().all(|figures| figures.standing.is_final()) {
             for (cluster, figures) in Cluster::BOTH.iter().zip(&self.clusters) {

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use local_buffer::Reader;
 use service::backoff::chance;
-use tracing::{info, warn};
-use wire::PartitionCount;
+use tracing::{error, info, warn};
 
 use super::breaker::State;
 use super::clusters::Clusters;
@@ -46,6 +45,8 @@ pub(super) struct Forwarder {
     deadline: Deadline,
     figures: Arc<Figures>,
     publish_at: Instant,
+    /// The number of lanes could not be remembered.
+    forgetful: bool,
 }
 
 impl Forwarder {
@@ -69,6 +70,7 @@ impl Forwarder {
             deadline: Deadline::new(plan.finish_within),
             figures: Arc::default(),
             publish_at: now,
+            forgetful: false,
         };
         forwarder.follow_clusters(now);
         forwarder.publish(now);
@@ -88,9 +90,11 @@ impl Forwarder {
             self.hear_operator();
             self.collect(now);
             self.tick(now);
-            self.in_flight.move_floor();
-            self.in_flight.fill();
-            self.hand_over(now);
+            if self.remembers() {
+                self.in_flight.move_floor();
+                self.in_flight.fill();
+                self.hand_over(now);
+            }
             if now >= self.publish_at {
                 self.publish(now);
             }
@@ -112,11 +116,8 @@ impl Forwarder {
 
     /// Records go to those clusters that are what they should be, and to no other.
     fn follow_clusters(&mut self, now: Instant) {
-        if let Some(partitions) = self.clusters.partitions() {
-            self.outlets.set_partitions(partitions, now);
-        }
         for cluster in Cluster::BOTH {
-            let (was, is) = (self.router.is_usable(cluster), self.clusters.standing(cluster).is_fit());
+            let (was, is) = (self.router.is_usable(cluster), self.clusters.choice(cluster).is_some());
             self.router.set_usable(cluster, is);
             if was && !is {
                 self.outlets.take_back(cluster, &mut self.in_flight, now);
@@ -159,6 +160,19 @@ impl Forwarder {
         }
     }
 
+    /// Nothing that was acknowledged is forgotten before the lanes that it was sent by are remembered. Where they cannot be,
+    /// nothing goes on, and it is tried again.
+    fn remembers(&mut self) -> bool {
+        let remembered = if self.outlets.has_acknowledged() { self.clusters.acknowledged() } else { Ok(()) };
+        if let Err(error) = &remembered
+            && !self.forgetful
+        {
+            error!(%error, "the number of lanes cannot be remembered; nothing is drained until it can");
+        }
+        self.forgetful = remembered.is_err();
+        !self.forgetful
+    }
+
     fn tick(&mut self, now: Instant) {
         let sights = self.outlets.sights(now);
         while let Some(change) = self.router.tick(sights, now, chance()) {
@@ -196,13 +210,13 @@ impl Forwarder {
     // === what goes out ===
 
     fn hand_over(&mut self, now: Instant) {
-        let Some(partitions) = self.clusters.partitions() else { return };
         if self.in_flight.waiting() == 0 {
             return;
         }
         let takes_rejected = Cluster::BOTH.map(|cluster| self.clusters.standing(cluster).takes_rejected());
+        let choices = Cluster::BOTH.map(|cluster| self.clusters.choice(cluster));
         let ways = Ways::new(&self.router, self.outlets.outstanding(), now);
-        let sender = Sender { outlets: &mut self.outlets, ways, partitions, takes_rejected, now };
+        let sender = Sender { outlets: &mut self.outlets, ways, choices, takes_rejected, now };
         if let Some((route, code)) = sender.run(&mut self.in_flight) {
             let tally = self.outlets.not_taken(route, code);
             self.settle(route.cluster, &tally, now);
@@ -241,7 +255,7 @@ impl Forwarder {
             clusters,
             target: self.router.target(),
             pin: self.router.pin(),
-            partitions: self.clusters.partitions().map(PartitionCount::get),
+            lanes: self.clusters.lanes().clone(),
             window_records: self.in_flight.records() as u64,
             window_bytes: self.in_flight.bytes() as u64,
             quarantined: self.in_flight.quarantined(),
@@ -266,7 +280,9 @@ impl Forwarder {
     fn end(mut self) {
         let now = Instant::now();
         self.outlets.end(&mut self.in_flight, now);
-        self.in_flight.end();
+        if self.remembers() {
+            self.in_flight.end();
+        }
         self.publish(now);
     }
 }

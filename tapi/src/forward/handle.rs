@@ -53,7 +53,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Looks at the clusters and begins to drain. `dir` is where the partition count is remembered.
+    /// Looks at the clusters and begins to drain. `dir` is where the number of lanes is remembered.
     ///
     /// # Errors
     /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.

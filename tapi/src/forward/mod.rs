@@ -4,8 +4,8 @@
 //!
 //! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the window, and it is `in_flight`.
 //!    The window is bounded; what is not in it stays on disk.
-//! 2. Its partition is murmur2 of its messageId modulo the count that this host has used from its first contact on, so
-//!    that its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
+//! 2. Its partition is one of its lane, the one that murmur2 of its messageId names while the producer knows it, so that
+//!    its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
 //!    to `events`, those that were set aside to `events.rejected`.
 //! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over:
 //!    librdkafka reads the value where it lies in the window, it is not copied.
@@ -27,7 +27,7 @@
 //! | there is no topic `events.rejected` | the same; events are not held up |
 //! | a record of the buffer is no envelope | kept in the quarantine with the reason |
 //! | the quarantine is full | the floor stands, the window fills, the drain says so; nothing is dropped |
-//! | partition counts differ from each other or from memory, both clusters are one, a setting loses records | at the start tapi refuses to run; later that cluster gets nothing |
+//! | fewer partitions than lanes, both clusters are one, a setting loses records | at the start tapi refuses to run; later that cluster gets nothing |
 //!
 //! A record can be in both clusters, and twice in one: after a takeover, a crash before the floor was durable, or an
 //! acknowledgement that was lost. Repeats are what dedup is for. Order across records is not kept.
@@ -44,7 +44,7 @@
 //!
 //! | who | what |
 //! |---|---|
-//! | `clusters` | what each of the two is, judged in one place, at the start and later; the partition count |
+//! | `clusters` | what each of the two is, judged in one place, at the start and later; the lanes and the partitions |
 //! | `in_flight` | the records on their way, what each waits for, the floor behind them |
 //! | `outlets` | the producers, what they hold and since when; what is taken back, and who is replaced |
 //! | `router` | two breakers and the operator's pin: where records go |
@@ -54,6 +54,7 @@
 //! `window`) is a function of values, time and chance included.
 
 pub(crate) mod breaker;
+mod choice;
 pub(crate) mod clusters;
 mod control;
 mod deadline;

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use kafka::{Code, Producer, Report};
 use service::backoff::Backoff;
 use tracing::warn;
-use wire::PartitionCount;
 
 use self::line::Line;
 use self::outlet::Outlet;
@@ -26,6 +25,7 @@ use super::plan::Plan;
 use super::route::Route;
 use super::router::Cluster;
 
+pub(crate) use progress::track_of;
 pub(crate) use retry::Retry;
 pub(crate) use tally::Tally;
 
@@ -47,8 +47,6 @@ pub(crate) struct Outlets {
     both: [Outlet; 2],
     /// How soon each cluster may be asked again.
     retries: [Retry; 2],
-    /// By which it is counted what they hold.
-    partitions: Option<PartitionCount>,
     /// On their way from librdkafka to the records in flight; empty in between.
     reports: Vec<Report>,
 }
@@ -61,15 +59,12 @@ impl Outlets {
     pub(crate) fn new(plan: &Plan, now: Instant) -> Result<Self, DrainError> {
         let [primary, secondary] = Cluster::BOTH.map(|cluster| Outlet::new(plan, cluster, now));
         let retries = [(); 2].map(|()| Retry::new(Backoff::new(RETRY_FIRST, RETRY_LAST)));
-        Ok(Self { both: [primary?, secondary?], retries, partitions: None, reports: Vec::new() })
+        Ok(Self { both: [primary?, secondary?], retries, reports: Vec::new() })
     }
 
-    /// Counts by these partitions from now on. Nothing is handed over before the first call, and later ones change
-    /// nothing.
-    pub(crate) fn set_partitions(&mut self, partitions: PartitionCount, now: Instant) {
-        if self.partitions.replace(partitions).is_none() {
-            self.both.iter_mut().for_each(|outlet| outlet.set_tracks(partitions.get() as usize + 1, now));
-        }
+    /// Whether any cluster has acknowledged a record.
+    pub(crate) fn has_acknowledged(&self) -> bool {
+        self.both.iter().any(|outlet| outlet.counts.acknowledged > 0)
     }
 
     /// The way out to one cluster.

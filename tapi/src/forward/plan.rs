@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use wire::LaneCount;
 use wire::topic::Retention;
 
 use super::breaker::Limits;
@@ -14,6 +15,8 @@ pub(crate) struct Plan {
     pub clusters: [kafka::Cluster; 2],
     /// The cluster to use alone whatever happens, if any.
     pub pin: Option<Cluster>,
+    /// How many lanes there are, where the settings say it.
+    pub lanes: Option<LaneCount>,
     /// Time a record waits for others to be sent with, milliseconds.
     pub linger_ms: u64,
     /// What may be on its way.

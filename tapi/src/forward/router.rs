@@ -8,7 +8,7 @@
 //! | none | else | | nobody: the local buffer grows |
 //! | a cluster | | | that one, if it is usable, whatever its breaker says; else nobody |
 //!
-//! "Usable" means that the cluster has been seen and is what it should be (its id, its topics, its partition counts);
+//! "Usable" means that the cluster has been seen and is what it should be (its id, its topics, a partition for each lane);
 //! whether it answers right now is the breaker's business. A breaker opens only while the other cluster is usable and
 //! closed: with both in trouble records stay where they are, and the open one is tried earlier, with growing pauses.
 

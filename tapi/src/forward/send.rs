@@ -4,13 +4,13 @@ use std::ffi::CStr;
 use std::time::Instant;
 
 use kafka::{Code, Headers, Record};
+use wire::MessageId;
 use wire::envelope::Envelope;
-use wire::partition::partition_of;
-use wire::{MessageId, PartitionCount};
 
+use super::choice::Choice;
 use super::fault::Fault;
 use super::in_flight::{InFlight, Shown, State, Token};
-use super::outlets::Outlets;
+use super::outlets::{Outlets, track_of};
 use super::route::Route;
 use super::way::{Way, Ways};
 
@@ -23,7 +23,8 @@ const RECEIVED_AT: &CStr = c"receivedAt";
 pub(super) struct Sender<'a> {
     pub(super) outlets: &'a mut Outlets,
     pub(super) ways: Ways<'a>,
-    pub(super) partitions: PartitionCount,
+    /// The partitions of each cluster; one without them gets nothing.
+    pub(super) choices: [Option<Choice>; 2],
     /// Whether each cluster has the topic for events that were set aside.
     pub(super) takes_rejected: [bool; 2],
     pub(super) now: Instant,
@@ -50,15 +51,21 @@ impl Sender<'_> {
             if !envelope.is_event() && !self.takes_rejected[route.cluster as usize] {
                 return Shown::Is(State::after(Fault::Record, Route { alone: true, ..route }, refused));
             }
-            match self.send(token, &envelope, route) {
+            let sent = match self.partition(&envelope, route) {
+                Some(partition) => self.send(token, &envelope, route, partition),
+                // Every partition of its lane is unknown to the producer; those behind it need not wait.
+                None => return Shown::Is(state),
+            };
+            match sent {
                 Ok(()) => Shown::Is(State::Sent { route, refused }),
                 Err(Code::QueueFull) => Shown::Stop,
                 // Larger than any request of ours may be, on either cluster.
                 Err(Code::MessageSizeTooLarge) => Shown::Aside("larger than message.max.bytes".into()),
                 // Events are not held up for those that were set aside.
-                Err(code) if !envelope.is_event() && Fault::of(code) == Fault::Topic => {
+                Err(code) if !envelope.is_event() && matches!(Fault::of(code), Fault::Topic | Fault::Partition) => {
                     Shown::Is(State::after(Fault::Record, route, refused))
                 }
+                Err(code) if Fault::of(code) == Fault::Partition => Shown::Is(state),
                 Err(code) => {
                     trouble = Some((route, code));
                     Shown::Stop
@@ -68,15 +75,24 @@ impl Sender<'_> {
         trouble
     }
 
+    /// The partition of an event, and none of what was set aside; `None` where it has to wait.
+    fn partition(&mut self, envelope: &Envelope<'_>, route: Route) -> Option<Option<u32>> {
+        let Envelope::Event(event) = envelope else { return Some(None) };
+        let choice = self.choices[route.cluster as usize]?;
+        let progress = &self.outlets.line(route).progress;
+        choice.choose(event.message_id, |partition| progress.health(partition, self.now)).map(Some)
+    }
+
     #[expect(unsafe_code, reason = "the value is lent to librdkafka, not copied")]
-    fn send(&mut self, token: Token, envelope: &Envelope<'_>, route: Route) -> Result<(), Code> {
-        let (topic, partition, track) = match envelope {
-            Envelope::Event(event) => {
-                let partition = partition_of(event.message_id, self.partitions);
-                (EVENTS, Some(partition), partition)
-            }
-            Envelope::SetAside(_) => (EVENTS_REJECTED, None, self.partitions.get()),
-        };
+    fn send(
+        &mut self,
+        token: Token,
+        envelope: &Envelope<'_>,
+        route: Route,
+        partition: Option<u32>,
+    ) -> Result<(), Code> {
+        let topic = if envelope.is_event() { EVENTS } else { EVENTS_REJECTED };
+        let track = track_of(partition);
         let mut decimal = itoa::Buffer::new();
         let headers = [
             (SOURCE, envelope.source().as_bytes()),
@@ -100,7 +116,11 @@ impl Sender<'_> {
         // SAFETY: the value lies in a batch of the window. The window notes this loan when it hears that the record was
         // sent, and neither changes nor frees a batch before every loan was given back, which happens when the report
         // was taken or the producer was closed. The producers are dropped before the window.
-        unsafe { producer.produce(&record, token.to_usize()) }?;
+        let taken = unsafe { producer.produce(&record, token.to_usize()) };
+        if partition.is_some() && taken.is_err_and(|code| Fault::of(code) == Fault::Partition) {
+            line.progress.unknown(usize::from(token.track), self.now);
+        }
+        taken?;
         line.progress.handed_over(usize::from(token.track), self.now);
         Ok(())
     }

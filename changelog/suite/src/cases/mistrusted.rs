@@ -35,7 +35,8 @@ fn is_made_anew<S: Subject, B: Bench>(scene: &mut Scene<'_, S, B>, is_reason: im
 /// A copy of the log, with one more number.
 fn longer<S: Subject, B: Bench>(scene: &mut Scene<'_, S, B>) -> Memory {
     let mut past = scene.copy();
-    past.append(&[scene.encode(&batch(4))]);
+    let record = scene.encode(&mut past, &batch(4));
+    past.append(&[record]);
     past
 }
 
@@ -87,7 +88,9 @@ fn another_record_under_the_mark<S: Subject, B: Bench>(bench: &mut B) {
     let mut past = scene.copy();
     past.cut_behind(2);
     let mut other = Memory::new(past.id);
-    other.append(&[scene.encode(&batch(7))]);
+    let mut before = past.clone();
+    before.cut_behind(1);
+    other.append(&[scene.encode(&mut before, &batch(7))]);
     let (placed, record) = &mut past.records[1];
     placed.next.checksum = other.records[0].0.next.checksum;
     record.clone_from(&other.records[0].1);
@@ -128,7 +131,10 @@ fn another_genesis<S: Subject, B: Bench>(bench: &mut B) {
     let mut scene = Scene::<S, B>::written("another genesis", bench);
     let genesis = S::genesis(2);
     let mut past = Memory::new(scene.copy().id);
-    past.append(&[scene.encode(&Content::Genesis(genesis.clone())), scene.encode(&batch(1))]);
+    for content in [Content::Genesis(genesis.clone()), batch(1)] {
+        let record = scene.encode(&mut past, &content);
+        past.append(&[record]);
+    }
     S::keep(scene.made_from(past, &genesis));
     is_made_anew(&mut scene, |mistrust| matches!(mistrust, Mistrust::OtherGenesis(_)));
 }

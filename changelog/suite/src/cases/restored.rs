@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use changelog::{Beginning, Positions, Progress, Restored, first, genesis, newest, restore};
 
-use crate::scene::{Scene, batch, clock_ms, closed, outcome, positions};
+use crate::scene::{Scene, batch, clock_ms, closed, moved, of_partition, outcome, positions};
 use crate::{BEGUN_MS, Bench, Content, Form, Subject};
 
 pub(crate) fn all<S: Subject, B: Bench>(bench: &mut B) {
@@ -16,6 +16,29 @@ pub(crate) fn all<S: Subject, B: Bench>(bench: &mut B) {
     what_was_kept_in_memory_goes_on::<S, B>(bench);
     a_log_that_begins_outside_the_window_is_all_there_was::<S, B>(bench);
     a_state_is_proof_of_what_is_gone::<S, B>(bench);
+    positions_are_those_of_the_last_record_that_names_each::<S, B>(bench);
+}
+
+/// Whatever the state had, and where nothing but the newest record is asked.
+fn positions_are_those_of_the_last_record_that_names_each<S: Subject, B: Bench>(bench: &mut B) {
+    for kept in 3..=8 {
+        let mut scene = Scene::<S, B>::written("positions are those of the last record that names each", bench);
+        // Partition 4 appears and goes back, partition 0 moves, and nobody but the checkpoint names partition 8.
+        let mut whole = of_partition(8, 1);
+        whole[0].partitions.extend(of_partition(0, 3).remove(0).partitions);
+        let checkpoint = crate::Reached { clock_ms: clock_ms(3), positions: whole, has_all_positions: true };
+        scene.append(&[Content::Checkpoint(scene.genesis.clone(), checkpoint), moved(9, 4), moved(5, 0), moved(6, 4)]);
+        let mut past = scene.copy();
+        past.cut_behind(kept);
+        scene.remember(past);
+        let made = scene.restored();
+        assert_eq!((made.thrown_away, made.records), (None, 9 - kept as u64));
+        let newest = newest::<_, S::State>(&mut scene.bench.log()).unwrap().unwrap();
+        for positions in [made.positions, newest.positions] {
+            let next_offset = |partition| Some(positions.of(b"a cluster", [7; 16], partition)?.next_offset);
+            assert_eq!([0, 4, 8, 12].map(next_offset), [Some(500), Some(600), Some(100), None], "{kept}");
+        }
+    }
 }
 
 fn an_empty_log_says_nothing<S: Subject, B: Bench>(bench: &mut B) {
@@ -49,7 +72,7 @@ fn all_is_applied_in_its_order<S: Subject, B: Bench>(bench: &mut B) {
     let mut log = scene.bench.log();
     assert!(genesis::<_, S::State>(&mut log).unwrap().as_ref() == Some(&scene.genesis));
     let said = first::<_, S::State>(&mut log).unwrap().unwrap();
-    assert!(said.is_genesis && said.genesis.as_ref() == Some(&scene.genesis) && said.clock_ms == BEGUN_MS);
+    assert!(said.is_beginning && said.clock_ms == BEGUN_MS);
     let said = newest::<_, S::State>(&mut log).unwrap().unwrap();
     assert_eq!((said.clock_ms, said.positions.as_slice()), (clock_ms(3), &*positions(3)));
     let mut told = Vec::new();

@@ -117,13 +117,17 @@ impl State for Counter {
         CounterRecord::decode(record)
     }
 
-    fn said(record: &CounterRecord) -> Said<CounterGenesis> {
+    fn said(record: &CounterRecord) -> Said<'_, CounterGenesis> {
+        let is_batch = record.number.is_some();
         Said {
             genesis: record.genesis,
-            is_genesis: record.genesis.is_some() && record.positions.is_none(),
+            is_genesis: record.genesis.is_some() && record.positions.is_empty() && record.chain.checkpoint.is_none(),
+            is_mark: record.is_mark,
+            chain: record.chain,
             clock_ms: record.clock_ms,
-            positions: record.positions.clone(),
-            entries: u64::from(record.number.is_some()),
+            positions: &record.positions,
+            has_all_positions: record.has_all_positions,
+            entries: u64::from(is_batch),
         }
     }
 

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use wire::changelog::Chain;
+
 use super::{Counter, CounterGenesis, CounterRecord, Sum, file};
-use crate::{BEGUN_MS, Content, Subject};
+use crate::{BEGUN_MS, Content, Reached, Subject};
 
 /// The [`Counter`], in the suite.
 #[derive(Debug)]
@@ -20,15 +22,26 @@ impl Subject for CounterSubject {
         CounterGenesis { seed }
     }
 
-    fn encode(partition: u32, content: &Content<CounterGenesis>) -> Vec<u8> {
-        let (genesis, number, reached) = match content {
-            Content::Genesis(genesis) => (Some(*genesis), None, None),
-            Content::Checkpoint(genesis, reached) => (Some(*genesis), None, Some(reached)),
-            Content::Batch(number, reached) => (None, Some(*number), Some(reached)),
+    fn encode(lane: u32, chain: Chain, content: &Content<CounterGenesis>) -> Vec<u8> {
+        let record = CounterRecord { chain, clock_ms: BEGUN_MS, ..CounterRecord::default() };
+        let record = match content.clone() {
+            Content::Genesis(genesis) => {
+                CounterRecord { genesis: Some(genesis), has_all_positions: chain.before.is_none(), ..record }
+            }
+            Content::Checkpoint(genesis, Reached { clock_ms, positions, .. }) => CounterRecord {
+                genesis: Some(genesis),
+                clock_ms,
+                positions,
+                has_all_positions: true,
+                number: None,
+                ..record
+            },
+            Content::Batch(number, Reached { clock_ms, positions, has_all_positions }) => {
+                CounterRecord { number: Some(number), clock_ms, positions, has_all_positions, ..record }
+            }
+            Content::Mark => CounterRecord { chain: Chain::default(), is_mark: true, ..record },
         };
-        let clock_ms = reached.map_or(BEGUN_MS, |reached| reached.clock_ms);
-        let positions = reached.map(|reached| reached.positions.clone());
-        CounterRecord { genesis, number, clock_ms, positions }.encode(partition)
+        record.encode(lane)
     }
 
     fn make_newer(record: &mut [u8]) {

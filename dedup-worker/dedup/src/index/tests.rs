@@ -1,8 +1,8 @@
 //! What only shows from inside: a run that was taken although an error said no; an index that nobody asks.
 
 use changelog::LogId;
-use wire::changelog::{OutputRange, Record, encode_batch};
-use wire::{DigestSeed, PartitionCount};
+use wire::changelog::{Chain, Framed, Moved, Output, Record, encode_batch};
+use wire::{DigestSeed, LaneCount};
 
 use super::*;
 use crate::error::Remedy;
@@ -16,17 +16,17 @@ fn open(dir: &Path) -> Index {
 }
 
 fn open_with(dir: &Path, options: &Options) -> Index {
-    let genesis =
-        Genesis { partition_count: PartitionCount::ONE, seed: DigestSeed(1), window: Window::default(), created_ms: 0 };
+    let genesis = Genesis { lanes: LaneCount::ONE, seed: DigestSeed(1), window: Window::default(), created_ms: 0 };
     Index::open(dir, &genesis, LogId([0; 16]), options).unwrap()
 }
 
-fn replay(partition: &mut Index, names: &[u128], offset: u64) {
+fn replay(index: &mut Index, names: &[u128], offset: u64) {
     let entries: Vec<_> = names.iter().map(|name| (digest(*name), Bucket(0))).collect();
     let mut bytes = Vec::new();
-    encode_batch(&mut bytes, 0, 0, &[], OutputRange::default(), &entries);
-    let Ok((_, Record::Batch(batch))) = Record::decode(&bytes) else { panic!("a batch") };
-    assert_eq!(partition.replay(offset, point(offset + 1), &batch).unwrap(), Replay::Applied);
+    let none = Moved { positions: &[], is_all: false };
+    encode_batch(&mut bytes, (0, Chain::default()), 0, none, Output::None, &entries);
+    let Ok(Framed { record: Record::Batch(batch), .. }) = Framed::decode(&bytes) else { panic!("a batch") };
+    assert_eq!(index.replay(offset, point(offset + 1), &batch).unwrap(), Replay::Applied);
 }
 
 fn point(next_offset: u64) -> Point {
@@ -34,36 +34,36 @@ fn point(next_offset: u64) -> Point {
 }
 
 /// Decides and commits, and returns how many were published.
-fn pass(partition: &mut Index, names: &[u128], offset: u64) -> usize {
+fn pass(index: &mut Index, names: &[u128], offset: u64) -> usize {
     let candidates: Vec<_> = names.iter().map(|name| Candidate { digest: digest(*name), received_at_ms: 0 }).collect();
-    let batch = partition.decide(&candidates, 0, 0, &mut Vec::new()).unwrap();
+    let batch = index.decide(&candidates, 0, 0, &mut Vec::new()).unwrap();
     let published = batch.entries().len();
-    partition.commit(batch, point(offset + 1));
+    index.commit(batch, point(offset + 1));
     published
 }
 
 #[test]
 fn a_run_that_was_taken_although_an_error_said_no_is_found_and_kept() {
     let dir = tempfile::TempDir::new().unwrap();
-    let mut partition = open(dir.path());
-    assert_eq!(pass(&mut partition, &[1, 2, 3], 0), 3);
-    partition.sealed.fails_after_ingest = true;
-    let error = partition.seal().unwrap_err();
+    let mut index = open(dir.path());
+    assert_eq!(pass(&mut index, &[1, 2, 3], 0), 3);
+    index.sealed.fails_after_ingest = true;
+    let error = index.seal().unwrap_err();
     assert_eq!(error.remedy(), Remedy::Retry);
-    assert_eq!(partition.replay_from(), None);
-    assert_eq!(pass(&mut partition, &[1, 2, 3, 4], 1), 1, "verdicts are right all the while");
+    assert_eq!(index.replay_from(), None);
+    assert_eq!(pass(&mut index, &[1, 2, 3, 4], 1), 1, "verdicts are right all the while");
 
     // The next housekeeping reads the store anew. The run is there and ends before what has been applied since.
-    assert_eq!(partition.maintain(0).unwrap().digests_sealed, 0);
-    assert_eq!(partition.replay_from(), Some(point(1)));
-    assert_eq!((partition.stats().runs, partition.stats().open_digests), (1, 4));
-    assert_eq!(partition.seal().unwrap().digests_sealed, 4);
-    assert_eq!((partition.stats().runs, partition.stats().open_digests), (2, 0));
-    drop(partition);
+    assert_eq!(index.maintain(0).unwrap().digests_sealed, 0);
+    assert_eq!(index.replay_from(), Some(point(1)));
+    assert_eq!((index.stats().runs, index.stats().open_digests), (1, 4));
+    assert_eq!(index.seal().unwrap().digests_sealed, 4);
+    assert_eq!((index.stats().runs, index.stats().open_digests), (2, 0));
+    drop(index);
 
-    let mut partition = open(dir.path());
-    assert_eq!(partition.replay_from(), Some(point(2)));
-    assert_eq!(pass(&mut partition, &[1, 2, 3, 4, 5], 2), 1);
+    let mut index = open(dir.path());
+    assert_eq!(index.replay_from(), Some(point(2)));
+    assert_eq!(pass(&mut index, &[1, 2, 3, 4, 5], 2), 1);
 }
 
 #[test]
@@ -71,27 +71,27 @@ fn an_index_that_nobody_asks_keeps_no_filters_and_answers_once_it_is_opened_to_b
     let dir = tempfile::TempDir::new().unwrap();
     let unasked = Options { is_asked: false, ..Options::default() };
     for offset in 0..2 {
-        let mut partition = open_with(dir.path(), &unasked);
-        assert_eq!(partition.replay_from(), (offset > 0).then(|| point(offset)));
-        replay(&mut partition, &[u128::from(offset) * 2 + 1, u128::from(offset) * 2 + 2], offset);
-        assert_eq!(partition.seal().unwrap().digests_sealed, 2);
-        assert_eq!((partition.stats().filter_bytes, partition.stats().run_filter_bytes), (0, 0));
+        let mut index = open_with(dir.path(), &unasked);
+        assert_eq!(index.replay_from(), (offset > 0).then(|| point(offset)));
+        replay(&mut index, &[u128::from(offset) * 2 + 1, u128::from(offset) * 2 + 2], offset);
+        assert_eq!(index.seal().unwrap().digests_sealed, 2);
+        assert_eq!((index.stats().filter_bytes, index.stats().run_filter_bytes), (0, 0));
     }
-    let mut partition = open(dir.path());
-    assert!(partition.stats().filter_bytes > 0 && partition.stats().run_filter_bytes > 0);
-    assert_eq!(pass(&mut partition, &[1, 2, 3, 4, 5], 2), 1, "four of them are known");
+    let mut index = open(dir.path());
+    assert!(index.stats().filter_bytes > 0 && index.stats().run_filter_bytes > 0);
+    assert_eq!(pass(&mut index, &[1, 2, 3, 4, 5], 2), 1, "four of them are known");
 }
 
 #[test]
 #[should_panic(expected = "opened to be filled")]
 fn an_index_that_nobody_asks_gives_no_verdicts() {
     let dir = tempfile::TempDir::new().unwrap();
-    let mut partition = open_with(dir.path(), &Options { is_asked: false, ..Options::default() });
-    let _ = partition.decide(&[], 0, 0, &mut Vec::new());
+    let mut index = open_with(dir.path(), &Options { is_asked: false, ..Options::default() });
+    let _ = index.decide(&[], 0, 0, &mut Vec::new());
 }
 
 #[test]
-fn a_partition_can_be_moved_to_another_thread() {
+fn an_index_can_be_moved_to_another_thread() {
     fn can_be_moved<T: Send>() {}
     can_be_moved::<Index>();
 }

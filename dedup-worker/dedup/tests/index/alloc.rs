@@ -39,7 +39,7 @@ fn a_warm_index_decides_and_commits_without_allocating() {
     const BATCH: u64 = 1_000;
     let dir = TempDir::new().unwrap();
     let options = Options { open_digests_max: 50_000, ..Options::default() };
-    let mut partition = open(dir.path(), &options).unwrap();
+    let mut index = open(dir.path(), &options).unwrap();
     let mut verdicts = Vec::new();
     let mut candidates = Vec::new();
     let mut allocations = 0;
@@ -49,18 +49,18 @@ fn a_warm_index_decides_and_commits_without_allocating() {
         candidates.clear();
         candidates.extend(names.map(|name| Candidate { digest: digest(name), received_at_ms: 100_000 }));
         let before = ALLOCATIONS.get();
-        let decided = partition.decide(&candidates, 100_000, 100_000, &mut verdicts).unwrap();
+        let decided = index.decide(&candidates, 100_000, 100_000, &mut verdicts).unwrap();
         let expected = if batch == 0 { BATCH } else { BATCH / 2 };
         let published = decided.entries().len() as u64;
-        partition.commit(decided, Point { next_offset: batch + 1, leader_epoch: -1, checksum: 0 });
+        index.commit(decided, Point { next_offset: batch + 1, leader_epoch: -1, checksum: 0 });
         // The first hundred batches fill the table once and seal it.
         if batch > 101 {
             allocations += ALLOCATIONS.get() - before;
         }
         // Repeats that meanwhile lie in a run are read, and reading allocates: that is one batch.
         assert_eq!(published, expected, "batch {batch}");
-        partition.maintain(100_000).unwrap();
+        index.maintain(100_000).unwrap();
     }
-    let stats = partition.stats();
+    let stats = index.stats();
     assert_eq!((stats.runs, allocations), (1, 0), "{stats:?}");
 }

@@ -26,7 +26,7 @@ fn goes_on(mut rig: Rig, dir: TempDir, replayed: usize) {
     rig.dir = dir;
     assert_eq!(rig.reopen(), replayed);
     assert_eq!(rig.pass(&[1, 2, 3, 4, 5, 6, 7, 8]), "dddddddn");
-    rig.partition().seal().unwrap();
+    rig.index().seal().unwrap();
     assert_eq!(rig.reopen(), 0);
     assert_eq!(rig.pass(&[1, 2, 3, 4, 5, 6, 7, 8, 9]), "ddddddddn");
 }
@@ -141,6 +141,6 @@ fn killed_after_any_step() {
         }
         assert_eq!(partition.lookup(crate::rig::digest(step + 2)).unwrap(), None, "step {step}");
     }
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert!(stats.runs > 3 && stats.runs_dropped > 3, "{stats:?}");
 }

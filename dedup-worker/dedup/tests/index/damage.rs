@@ -18,7 +18,7 @@ fn sealed() -> Rig {
     let mut rig = Rig::new(IDS as usize);
     rig.pass(&(0..IDS).collect::<Vec<_>>());
     rig.maintain();
-    assert_eq!(rig.partition().stats().sealed_digests, IDS);
+    assert_eq!(rig.index().stats().sealed_digests, IDS);
     rig.close();
     rig
 }

@@ -61,24 +61,24 @@ fn sealing_waits_for_space_and_verdicts_stay_right() {
         passed += 500;
         rig.maintain();
     }
-    assert_eq!(rig.partition().stats().runs, 2);
+    assert_eq!(rig.index().stats().runs, 2);
 
     disk.fill();
     for _ in 0..10 {
         assert_eq!(rig.pass(&names.next().unwrap()), "n".repeat(500));
         passed += 500;
         let now = rig.clock_ms;
-        let refused = rig.partition().maintain(now);
+        let refused = rig.index().maintain(now);
         assert!(refused.is_ok() || refused.as_ref().unwrap_err().remedy() == Remedy::Retry, "{refused:?}");
         assert_eq!(rig.pass(&[0, 999, 1_000, passed - 500, passed - 1]), "ddddd");
     }
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert!(stats.maintenance_failures >= 9 && stats.runs == 2 && stats.open_digests == 5_000, "{stats:?}");
     assert_eq!(fs::read_dir(rig.dir.path().join("sealing")).unwrap().count(), 0, "half a run takes no space");
 
     disk.free();
     rig.maintain();
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.open_digests, stats.sealed_digests), (0, passed), "{stats:?}");
     let all: Vec<_> = (0..passed).collect();
     assert_eq!(rig.pass(&all), "d".repeat(all.len()));
@@ -103,7 +103,7 @@ fn at_every_amount_of_free_space_a_run_is_sealed_or_waits() {
         file.set_len(ballast - free_bytes).unwrap();
         drop(file);
         let now = rig.clock_ms;
-        match rig.partition().maintain(now) {
+        match rig.index().maintain(now) {
             Ok(_) => sealed += 1,
             Err(error) => {
                 assert_eq!(error.remedy(), Remedy::Retry, "{free_bytes}: {error}");

@@ -47,7 +47,7 @@ fn every_verdict_is_the_maps() {
                     model.drop_below(rig.clock_ms);
                 }
                 80..84 => {
-                    rig.partition().discard();
+                    rig.index().discard();
                     model.discard();
                 }
                 84..90 => {
@@ -60,7 +60,7 @@ fn every_verdict_is_the_maps() {
                 // An input's clock can be behind what was decided before.
                 98 => rig.clock_ms -= random.random_range(0..500),
                 _ => {
-                    rig.partition().seal().unwrap();
+                    rig.index().seal().unwrap();
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 use changelog::{LogId, Point};
 use dedup::{Candidate, DecidedBatch, Index, IndexError, Maintenance, Options, Replay, Verdict};
 use tempfile::TempDir;
-use wire::changelog::{Genesis, OutputRange, Record, checksum_of, encode_batch};
-use wire::{Digest, DigestSeed, PartitionCount, Window};
+use wire::changelog::{Chain, Framed, Genesis, Moved, Output, Record, checksum_of, encode_batch};
+use wire::{Digest, DigestSeed, LaneCount, Window};
 
 /// The id of every rig's log.
 pub(crate) const LOG_ID: LogId = LogId(*b"the rig's log id");
@@ -36,11 +36,12 @@ impl Log {
         Point { next_offset: records, leader_epoch: 3, checksum }
     }
 
-    /// Replays what follows `from` into a partition, with housekeeping as it goes. Returns how many records applied.
+    /// Replays what follows `from` into an index, with housekeeping as it goes. Returns how many records applied.
     pub(crate) fn replay(&self, partition: &mut Index, from: u64, clock_ms: i64) -> Result<usize, IndexError> {
         let mut applied = 0;
         for offset in from..self.records.len() as u64 {
-            let (_, Record::Batch(batch)) = Record::decode(&self.records[offset as usize]).unwrap() else {
+            let Framed { record: Record::Batch(batch), .. } = Framed::decode(&self.records[offset as usize]).unwrap()
+            else {
                 panic!("only batches are written")
             };
             applied += usize::from(partition.replay(offset, self.point(offset + 1), &batch)? == Replay::Applied);
@@ -52,7 +53,7 @@ impl Log {
 
 pub(crate) fn genesis() -> Genesis {
     Genesis {
-        partition_count: PartitionCount::try_new(8).unwrap(),
+        lanes: LaneCount::try_new(8).unwrap(),
         seed: DigestSeed(7),
         window: Window::try_new(1000, 4, 1).unwrap(),
         created_ms: 1,
@@ -84,7 +85,7 @@ impl Rig {
         Self { dir, options, log: Log::default(), clock_ms: 100_000, partition }
     }
 
-    pub(crate) fn partition(&mut self) -> &mut Index {
+    pub(crate) fn index(&mut self) -> &mut Index {
         self.partition.as_mut().expect("the index is open")
     }
 
@@ -103,14 +104,15 @@ impl Rig {
             .collect();
         let mut verdicts = Vec::new();
         let clock_ms = self.clock_ms;
-        let batch = self.partition().decide(&candidates, clock_ms, clock_ms, &mut verdicts).unwrap();
+        let batch = self.index().decide(&candidates, clock_ms, clock_ms, &mut verdicts).unwrap();
         (verdicts, batch)
     }
 
     /// Writes a decided batch to the changelog, the index not told.
     pub(crate) fn write(&mut self, batch: &DecidedBatch) -> Point {
         let mut bytes = Vec::new();
-        encode_batch(&mut bytes, 0, batch.clock_ms(), &[], OutputRange::default(), batch.entries());
+        let moved = Moved { positions: &[], is_all: true };
+        encode_batch(&mut bytes, (0, Chain::default()), batch.clock_ms(), moved, Output::None, batch.entries());
         self.log.records.push(bytes);
         self.log.point(self.log.records.len() as u64)
     }
@@ -118,7 +120,7 @@ impl Rig {
     /// Writes and commits a decided batch.
     pub(crate) fn commit(&mut self, batch: DecidedBatch) {
         let point = self.write(&batch);
-        self.partition().commit(batch, point);
+        self.index().commit(batch, point);
     }
 
     /// Decides and commits; the verdicts in short: n, d or x.
@@ -130,7 +132,7 @@ impl Rig {
 
     pub(crate) fn maintain(&mut self) -> Maintenance {
         let clock_ms = self.clock_ms;
-        self.partition().maintain(clock_ms).unwrap()
+        self.index().maintain(clock_ms).unwrap()
     }
 
     /// Closes the index as a kill would and opens it over the same log. Returns how many records were replayed.

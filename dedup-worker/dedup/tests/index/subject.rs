@@ -5,8 +5,11 @@ use std::path::Path;
 
 use changelog_suite::{BEGUN_MS, Content, Reached, Subject, window};
 use dedup::{Candidate, Index, Options};
-use wire::changelog::{Checkpoint, Genesis, OutputRange, VERSION, encode_batch, encode_checkpoint, encode_genesis};
-use wire::{Digest, DigestSeed, PartitionCount};
+use wire::changelog::{
+    Chain, Checkpoint, Genesis, Mark, Moved, Output, VERSION, encode_batch, encode_checkpoint, encode_genesis,
+    encode_mark,
+};
+use wire::{Digest, DigestSeed, LaneCount};
 
 /// The [`Index`], in the suite.
 #[derive(Debug)]
@@ -28,22 +31,23 @@ impl Subject for IndexSubject {
     }
 
     fn genesis(seed: u64) -> Genesis {
-        let partition_count = PartitionCount::ONE;
-        Genesis { partition_count, seed: DigestSeed(seed), window: window(), created_ms: BEGUN_MS }
+        Genesis { lanes: LaneCount::ONE, seed: DigestSeed(seed), window: window(), created_ms: BEGUN_MS }
     }
 
-    fn encode(partition: u32, content: &Content<Genesis>) -> Vec<u8> {
+    fn encode(lane: u32, chain: Chain, content: &Content<Genesis>) -> Vec<u8> {
         let mut out = Vec::new();
         match content {
-            Content::Genesis(genesis) => encode_genesis(&mut out, partition, genesis),
-            Content::Checkpoint(genesis, Reached { clock_ms, positions }) => {
+            Content::Genesis(genesis) => encode_genesis(&mut out, lane, chain, genesis),
+            Content::Checkpoint(genesis, Reached { clock_ms, positions, .. }) => {
                 let (genesis, positions, clock_ms) = (*genesis, positions.clone(), *clock_ms);
-                encode_checkpoint(&mut out, partition, &Checkpoint { genesis, positions, clock_ms });
+                encode_checkpoint(&mut out, lane, chain, &Checkpoint { genesis, positions, clock_ms });
             }
-            Content::Batch(number, Reached { clock_ms, positions }) => {
+            Content::Batch(number, Reached { clock_ms, positions, has_all_positions }) => {
                 let entries = [(digest(*number), window().at(*clock_ms))];
-                encode_batch(&mut out, partition, *clock_ms, positions, OutputRange::default(), &entries);
+                let moved = Moved { positions, is_all: *has_all_positions };
+                encode_batch(&mut out, (lane, chain), *clock_ms, moved, Output::None, &entries);
             }
+            Content::Mark => encode_mark(&mut out, lane, &Mark { rebuild: [3; 16], created_ms: BEGUN_MS }),
         }
         out
     }

@@ -2,7 +2,7 @@
 
 use changelog::LogId;
 use dedup::{Index, IndexError, PENDING_BATCHES_MAX, Remedy, Replay};
-use wire::changelog::Record;
+use wire::changelog::{Chain, Framed, Moved, Output, Record, encode_batch};
 use wire::{Bucket, Window};
 
 use crate::rig::{KEPT, LOG_ID, Rig, digest, genesis, open, short};
@@ -13,10 +13,10 @@ fn a_repeat_is_found_in_its_own_batch_in_the_next_and_in_a_run() {
     assert_eq!(rig.pass(&[1, 2, 1]), "nnd");
     assert_eq!(rig.pass(&[2, 3, 4]), "dnn");
     rig.maintain();
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.runs, stats.sealed_digests, stats.open_digests), (1, 4, 0));
     assert_eq!(rig.pass(&[1, 5, 4]), "dnd");
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.candidates, stats.duplicates, stats.open_hits, stats.store_hits), (9, 4, 2, 2));
 }
 
@@ -38,9 +38,9 @@ fn what_is_discarded_was_never_decided() {
     assert_eq!(rig.pass(&[1]), "n");
     let (_, first) = rig.decide(&[2, 3]);
     let (_, second) = rig.decide(&[4]);
-    rig.partition().discard();
+    rig.index().discard();
     drop((first, second));
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.pending_batches, stats.pending_digests, stats.open_digests), (0, 0, 1));
     assert_eq!(rig.pass(&[1, 2, 3, 4]), "dnnn");
 }
@@ -52,9 +52,9 @@ fn sealing_leaves_out_what_is_not_committed() {
     let (_, second) = rig.decide(&[3]);
     rig.commit(first);
     rig.maintain();
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.sealed_digests, stats.open_digests, stats.pending_digests), (2, 1, 1));
-    rig.partition().discard();
+    rig.index().discard();
     drop(second);
     assert_eq!(rig.pass(&[1, 2, 3]), "ddn");
     rig.reopen();
@@ -89,7 +89,7 @@ fn an_expired_event_is_published_once_and_a_known_one_not_at_all() {
     assert_eq!(short(&verdicts), "ddn");
     assert_eq!(batch.entries(), [(digest(4), Bucket(101))], "clamped to tomorrow");
     rig.commit(batch);
-    assert_eq!(rig.partition().stats().expired, 1);
+    assert_eq!(rig.index().stats().expired, 1);
 }
 
 #[test]
@@ -116,20 +116,20 @@ fn runs_expire_oldest_first_and_the_newest_stays_to_say_where_the_log_stands() {
         rig.maintain();
         rig.clock_ms += 1000;
     }
-    assert_eq!(rig.partition().stats().runs, 3);
+    assert_eq!(rig.index().stats().runs, 3);
     rig.clock_ms = 100_000 + (KEPT + 2) * 1000;
     rig.maintain();
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.runs, stats.sealed_digests, stats.runs_dropped, stats.oldest_bucket), (1, 1, 2, Some(102)));
     rig.clock_ms += 100_000;
     rig.maintain();
-    assert_eq!(rig.partition().stats().runs, 1);
+    assert_eq!(rig.index().stats().runs, 1);
     assert_eq!(rig.reopen(), 0, "the last run still says how far the log was applied");
-    assert_eq!(rig.partition().stats().runs, 1);
+    assert_eq!(rig.index().stats().runs, 1);
     assert_eq!(rig.pass(&[0, 1, 2]), "nnn");
     rig.maintain();
     rig.maintain();
-    assert_eq!(rig.partition().stats().runs, 1);
+    assert_eq!(rig.index().stats().runs, 1);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn dropped_runs_free_their_files() {
         rig.maintain();
         rig.clock_ms += 1000;
     }
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!(stats.runs, tables(&rig) as u64);
     assert_eq!((stats.runs, stats.runs_dropped), (KEPT as u64 + 1, 20 - KEPT as u64 - 1));
     assert!(stats.sealed_bytes < 13 * stats.sealed_digests, "{stats:?}");
@@ -161,9 +161,9 @@ fn around_midnight_two_buckets_share_a_run() {
     let (_, batch) = rig.decide_received(&[(5, 101_001), (6, 102_000)]);
     rig.commit(batch);
     rig.maintain();
-    assert_eq!(rig.partition().stats().runs, 1);
+    assert_eq!(rig.index().stats().runs, 1);
     for reopened in [false, true] {
-        let buckets = [1, 2, 3, 4, 5, 6].map(|name| rig.partition().lookup(digest(name)).unwrap().unwrap().0);
+        let buckets = [1, 2, 3, 4, 5, 6].map(|name| rig.index().lookup(digest(name)).unwrap().unwrap().0);
         assert_eq!(buckets, [100, 101, 100, 96, 101, 102], "reopened: {reopened}");
         rig.reopen();
     }
@@ -179,16 +179,16 @@ fn a_changed_bucket_seals_what_is_open_and_so_does_progress_without_identities()
     let mut rig = Rig::new(100);
     rig.pass(&[1]);
     rig.maintain();
-    assert_eq!(rig.partition().stats().runs, 0);
+    assert_eq!(rig.index().stats().runs, 0);
     rig.clock_ms += 1000;
     rig.pass(&[1]);
     rig.maintain();
-    assert_eq!((rig.partition().stats().runs, rig.reopen()), (1, 0));
+    assert_eq!((rig.index().stats().runs, rig.reopen()), (1, 0));
     rig.pass(&[1]);
     rig.clock_ms += 1000;
     rig.pass(&[1]);
     rig.maintain();
-    let stats = rig.partition().stats();
+    let stats = rig.index().stats();
     assert_eq!((stats.runs, stats.sealed_digests), (2, 1));
     assert_eq!(rig.reopen(), 0, "a run without identities still covers the changelog");
     assert_eq!(rig.pass(&[1, 2]), "dn");
@@ -201,7 +201,7 @@ fn replaying_twice_or_from_the_beginning_changes_nothing() {
         rig.pass(&[name, name / 2]);
         rig.maintain();
     }
-    let before = rig.partition().stats();
+    let before = rig.index().stats();
     rig.close();
     let mut partition = open(rig.dir.path(), &rig.options).unwrap();
     let covered = partition.replay_from().unwrap().next_offset as usize;
@@ -221,15 +221,16 @@ fn a_record_that_is_half_covered_is_of_another_log() {
     rig.pass(&[1]);
     rig.maintain();
     let mut bytes = Vec::new();
-    wire::changelog::encode_batch(&mut bytes, 0, 0, &[], wire::changelog::OutputRange::default(), &[]);
-    let (_, Record::Batch(batch)) = Record::decode(&bytes).unwrap() else { panic!("a batch") };
+    let moved = Moved { positions: &[], is_all: true };
+    encode_batch(&mut bytes, (0, Chain::default()), 0, moved, Output::None, &[]);
+    let Framed { record: Record::Batch(batch), .. } = Framed::decode(&bytes).unwrap() else { panic!("a batch") };
     let mut next = rig.log.point(1);
     next.next_offset = 5;
-    let refused = rig.partition().replay(0, next, &batch);
+    let refused = rig.index().replay(0, next, &batch);
     assert!(matches!(refused, Err(IndexError::Damaged(_))), "{refused:?}");
     // Offsets may jump, as those of a transactional log do.
-    assert_eq!(rig.partition().replay(3, next, &batch).unwrap(), Replay::Applied);
-    assert_eq!(rig.partition().applied(), Some(next));
+    assert_eq!(rig.index().replay(3, next, &batch).unwrap(), Replay::Applied);
+    assert_eq!(rig.index().applied(), Some(next));
 }
 
 #[test]
@@ -242,13 +243,13 @@ fn memory_has_a_bound_and_housekeeping_frees_it() {
     let events: Vec<_> =
         (7..13).map(|name| dedup::Candidate { digest: digest(name), received_at_ms: rig.clock_ms }).collect();
     let mut verdicts = Vec::new();
-    let refused = rig.partition().decide(&events, 100_000, 100_000, &mut verdicts).unwrap_err();
+    let refused = rig.index().decide(&events, 100_000, 100_000, &mut verdicts).unwrap_err();
     assert!(matches!(refused, IndexError::Full { count: 12, count_max: 10, .. }), "{refused}");
     assert_eq!((refused.remedy(), verdicts.len()), (Remedy::Retry, 0));
     rig.maintain();
     assert_eq!(rig.pass(&[7, 8, 9, 10, 11, 12, 1]), "nnnnnnd");
     // An empty table takes any batch.
-    rig.partition().seal().unwrap();
+    rig.index().seal().unwrap();
     assert_eq!(rig.pass(&(100..120).collect::<Vec<_>>()), "n".repeat(20));
 }
 
@@ -256,7 +257,7 @@ fn memory_has_a_bound_and_housekeeping_frees_it() {
 fn uncommitted_batches_have_a_bound() {
     let mut rig = Rig::new(100);
     let decided: Vec<_> = (0..PENDING_BATCHES_MAX as u64).map(|name| rig.decide(&[name]).1).collect();
-    let refused = rig.partition().decide(&[], 100_000, 100_000, &mut Vec::new());
+    let refused = rig.index().decide(&[], 100_000, 100_000, &mut Vec::new());
     assert!(matches!(refused, Err(IndexError::Full { what: "uncommitted batches", .. })), "{refused:?}");
     for batch in decided {
         rig.commit(batch);
@@ -277,7 +278,7 @@ fn batches_commit_in_their_order() {
 fn another_genesis_or_log_is_refused_by_name() {
     let mut rig = Rig::new(100);
     rig.pass(&[1]);
-    rig.partition().seal().unwrap();
+    rig.index().seal().unwrap();
     rig.close();
     let dir = rig.dir.path();
     let with = |change: fn(&mut wire::changelog::Genesis)| {
@@ -287,7 +288,7 @@ fn another_genesis_or_log_is_refused_by_name() {
     };
     let cases = [
         ("log id", Index::open(dir, &genesis(), LogId([1; 16]), &rig.options)),
-        ("partition count", with(|genesis| genesis.partition_count = wire::PartitionCount::ONE)),
+        ("lanes", with(|genesis| genesis.lanes = wire::LaneCount::ONE)),
         ("digest seed", with(|genesis| genesis.seed.0 += 1)),
         ("bucket span", with(|genesis| genesis.window = Window::try_new(2000, 4, 1).unwrap())),
         ("promised buckets", with(|genesis| genesis.window = Window::try_new(1000, 5, 1).unwrap())),

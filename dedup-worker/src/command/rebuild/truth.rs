@@ -1,49 +1,59 @@
 //! The changelog made again from `events.deduped`.
 //!
-//! One partition after the other:
+//! One lane after the other:
 //!
 //! 1. its fence is taken, so that nobody else writes;
-//! 2. a batch with the mark of a changelog that is being made again ([`changelog::unfinished`]) goes behind the old one: proof
-//!    that the fence is still ours, and from here on the partition is refused, without a fence, by whoever would own it;
+//! 2. a mark goes behind the old changelog: proof that the fence is still ours, and from here on the lane is refused, without
+//!    a fence, by whoever would own it;
 //! 3. the old changelog is deleted up to the mark, and no further: a rebuild that was frozen and wakes up here must not delete
 //!    what another one has finished meanwhile;
-//! 4. a genesis with a new seed, and the mark with it, begins the new one: every index of the old one is a stranger from
-//!    here on;
-//! 5. each output record gives back its identity, in batches with the mark;
-//! 6. a checkpoint without the mark ends it. A rebuild that was killed before is run again, from 1.
+//! 4. a genesis begins the new one, with a new seed unless `fleet.seed` gives one: every index of the old one is a stranger
+//!    from here on;
+//! 5. the ends of the lane's partitions of the output, taken behind the mark, say how far there is to read; each record gives
+//!    back its identity;
+//! 6. a checkpoint ends it. A rebuild that was killed before is run again, from 1.
 //!
 //! A worker that took the fence back, because it had looked before the mark was there, looks again and then waits; so the
-//! partition is begun again, from 1, a few times. Workers may run meanwhile: they go on with the other partitions.
+//! lane is begun again, from 1, a few times. Workers may run meanwhile: they go on with the other lanes.
 //!
 //! The positions of the inputs are gone: they are read from their earliest records, which are duplicates by then. They are
 //! decided by the window as it was when they came, so the clock is set back to the earliest of them.
 
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use changelog::{Progress, unfinished};
-use kafka::{Cluster, Isolation, LogReader, Probe, Read, Watermarks, delete_before};
+use kafka::{
+    Ahead, At, Cluster, Isolation, Item, Message, PARTITIONS_MAX, Probe, Queue, Reader, Watermarks, delete_before,
+};
 use ownership::{LogWriter, Spec};
 use service::Failure;
-use tracing::warn;
-use wire::changelog::{Checkpoint, Genesis, OutputRange, encode_batch, encode_checkpoint, encode_genesis};
+use tracing::{debug, warn};
+use wire::LaneCount;
+use wire::changelog::{
+    Chain, Checkpoint, Genesis, Mark, Moved, Output, encode_batch, encode_checkpoint, encode_genesis, encode_mark,
+};
 use wire::limits::CHANGELOG_ENTRIES_MAX;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_RETENTION_MIN};
-use wire::{Bucket, Digest, PartitionCount};
+use wire::{Bucket, Digest};
 
+use super::super::appended::appended_ms;
 use super::super::bar::Bar;
-use super::super::{TIMEOUT, facts, now_ms, probe};
+use super::super::{TIMEOUT, facts, lanes, now_ms, probe};
+use super::chosen;
 use crate::config::Config;
 use crate::worker::decode::decode;
 use crate::worker::lane::new_genesis;
 use crate::worker::topics;
 
-/// Times that a partition is begun before the rebuild gives up: a worker takes the fence back once, and not again behind
-/// the mark.
+/// Times that a lane is begun before the rebuild gives up: a worker takes the fence back once, and not again behind the mark.
 const TRIES_MAX: u32 = 5;
 /// Time without a record after which the output cluster counts as away.
 const STALL: Duration = Duration::from_mins(1);
-/// Time of one poll.
-const POLL: Duration = Duration::from_millis(100);
+/// Time of one wait for records.
+const WAIT: Duration = Duration::from_millis(100);
+/// Items taken off a queue at once.
+const TAKEN_MAX: usize = 8_192;
 /// How far back an input reaches that does not answer: what `events` is kept for.
 const INPUT_MS: i64 = EVENTS_RETENTION_MIN.as_millis() as i64;
 
@@ -54,36 +64,42 @@ struct Tally {
     foreign: u64,
 }
 
-pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
+pub(super) fn rebuild(config: &Config, only: Option<u32>) -> Result<(), Failure> {
     let (cluster, probe) = (config.output(), probe(config)?);
     let (index, output) = (facts(&probe, EVENTS_INDEX)?, facts(&probe, EVENTS_DEDUPED)?);
-    let (count, found) = (index.partition_count, output.partition_count);
-    if count != found {
-        return Err(Failure::failed(format!("{EVENTS_INDEX} has {count} partitions and {EVENTS_DEDUPED} has {found}")));
+    let lanes = lanes(config, &index)?;
+    for (topic, found) in [(EVENTS_INDEX, index.partition_count), (EVENTS_DEDUPED, output.partition_count)] {
+        if lanes.usable(found).is_none() {
+            let lanes = lanes.get();
+            return Err(Failure::failed(format!("{topic} has {found} partitions and there are {lanes} lanes")));
+        }
     }
-    let partition_count = PartitionCount::try_new(count).ok_or_else(|| Failure::failed("no partitions"))?;
+    let of = chosen(lanes, only)?;
     let window = config.window().unwrap_or_default();
     // For as long as the process runs.
     let spec: &'static Spec = Box::leak(Box::new(config.spec()));
     let inputs = config.inputs();
     let bar = Bar::new();
     let begun = Instant::now();
-    let mut total = Tally::default();
-    for partition in 0..count {
+    let (mut total, mut count) = (Tally::default(), 0);
+    for lane in of {
         // No later than the inputs begin: the window's clock starts with the genesis.
-        let inputs_ms = earliest_ms(&inputs, partition);
+        let inputs_ms = inputs.iter().map(|input| earliest_ms(input, lanes, lane)).min().unwrap_or_else(now_ms);
+        let partitions: Vec<u32> = lanes.partitions(lane, output.partition_count).collect();
         let mut tries = 1;
         let tally = loop {
-            let genesis = new_genesis(partition_count, window, inputs_ms).map_err(Failure::failed)?;
-            let writer = LogWriter::take(spec, partition).map_err(Failure::failed)?;
-            let cluster = &cluster;
-            match (Truth { cluster, writer, partition, genesis, inputs_ms }).make(&probe, &bar) {
+            let genesis = new_genesis(lanes, config.seed(), window, inputs_ms).map_err(Failure::failed)?;
+            let writer = LogWriter::take(spec, lane).map_err(Failure::failed)?;
+            let (cluster, partitions) = (&cluster, &partitions[..]);
+            let truth = Truth { cluster, partitions, writer, lane, genesis, inputs_ms, output_ms: 0 };
+            match truth.make(&probe, &bar) {
                 Ok(tally) => break tally,
                 Err(failure) if tries == TRIES_MAX => return Err(failure),
-                Err(failure) => warn!(partition, %failure, "the partition is begun again"),
+                Err(failure) => warn!(lane, %failure, "the lane is begun again"),
             }
             tries += 1;
         };
+        count += 1;
         total.identities += tally.identities;
         total.foreign += tally.foreign;
         bar.say(format!("{:.0} identities/s", total.identities as f64 / begun.elapsed().as_secs_f64()));
@@ -91,7 +107,7 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
     bar.finish();
     let Tally { identities, foreign } = total;
     println!(
-        "{identities} identities of {count} partitions written to {EVENTS_INDEX}; indexes are made again by themselves"
+        "{identities} identities of {count} lanes written to {EVENTS_INDEX}; indexes are made again by themselves"
     );
     if foreign > 0 {
         println!("{foreign} records of {EVENTS_DEDUPED} are not this program's and were passed over");
@@ -99,134 +115,194 @@ pub(super) fn rebuild(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// When the earliest record of the inputs was appended, milliseconds since the Unix epoch; now where there is none.
-fn earliest_ms(inputs: &[Cluster], partition: u32) -> i64 {
-    let earliest = |input: &Cluster| -> Option<i64> {
-        let marks = Probe::new(input, TIMEOUT).ok()?.watermarks(EVENTS, partition).ok()?;
-        if marks.low == marks.high {
-            return Some(now_ms());
-        }
-        let mut reader = LogReader::open(input, topics::EVENTS, partition, marks.low, Isolation::Uncommitted).ok()?;
-        let begun = Instant::now();
-        while begun.elapsed() < TIMEOUT {
-            if let Read::Record(record) = reader.read(POLL) {
-                return Some(record.appended_ms());
-            }
-        }
-        None
+/// When the earliest record of a lane of an input was appended, milliseconds since the Unix epoch; now where there is none; as
+/// far back as records are kept where that is not told.
+fn earliest_ms(input: &Cluster, lanes: LaneCount, lane: u32) -> i64 {
+    let earliest = || -> Option<i64> {
+        let probe = Probe::new(input, TIMEOUT).ok()?;
+        let count = probe.topic(EVENTS).ok()?.partition_count;
+        let partitions: Vec<u32> = lanes.partitions(lane, count).collect();
+        let ends = probe.ends(EVENTS, partitions.iter().copied()).ok()?;
+        let firsts: Vec<_> = ends.iter().filter(|(_, marks)| marks.low < marks.high).collect();
+        let firsts: Vec<_> = firsts.into_iter().map(|(partition, marks)| (*partition, marks.low)).collect();
+        let appended = appended_ms(input, &firsts, TIMEOUT).ok()?;
+        let is_told = ends.len() == partitions.len() && appended.len() == firsts.len();
+        is_told.then(|| appended.into_values().min().unwrap_or_else(now_ms))
     };
-    let times = inputs.iter().map(|input| earliest(input).unwrap_or(now_ms() - INPUT_MS));
-    times.min().unwrap_or_else(now_ms)
+    earliest().unwrap_or_else(|| now_ms() - INPUT_MS)
 }
 
-/// One partition's new changelog on its way.
+/// One lane's new changelog on its way.
 struct Truth<'a> {
     cluster: &'a Cluster,
+    /// Of the output.
+    partitions: &'a [u32],
     writer: LogWriter,
-    partition: u32,
+    lane: u32,
     genesis: Genesis,
     /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
     inputs_ms: i64,
+    /// When the newest record of the output that was read was appended.
+    output_ms: i64,
+}
+
+/// The output of a lane, read side by side.
+struct Outputs {
+    queues: Vec<Queue>,
+    woken: Receiver<()>,
+    items: Vec<Item>,
+}
+
+/// What is read of one partition of the output.
+struct Part {
+    /// Where it began.
+    low: u64,
+    /// Where it ended when the mark was there.
+    high: u64,
+    /// How far it is read.
+    next: u64,
+    entries: Vec<(Digest, Bucket)>,
 }
 
 impl Truth<'_> {
     /// Makes it, from the output as it is behind the mark.
     fn make(self, probe: &Probe, bar: &Bar) -> Result<Tally, Failure> {
-        let (partition, mut tally) = (self.partition, Tally::default());
-        let truth = self.claim()?;
-        let marks = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?;
-        bar.expect(marks.high - marks.low);
-        truth.write(marks, bar, &mut tally)?;
+        let mut truth = self.claim()?;
+        let (lane, genesis, mut tally) = (truth.lane, truth.genesis, Tally::default());
+        truth = truth.write(false, |chain, record| encode_genesis(record, lane, chain, &genesis))?;
+        let ends = probe.ends(EVENTS_DEDUPED, truth.partitions.iter().copied()).map_err(Failure::failed)?;
+        let mut parts = BTreeMap::new();
+        for partition in truth.partitions {
+            let marks = ends.get(partition).copied();
+            let Watermarks { low, high } =
+                marks.ok_or_else(|| Failure::failed(format!("{EVENTS_DEDUPED} {partition} does not answer")))?;
+            if low < high {
+                parts.insert(*partition, Part { low, high, next: low, entries: Vec::new() });
+            }
+        }
+        bar.expect(parts.values().map(|part| part.high - part.low).sum());
+        truth = truth.batches(parts, bar, &mut tally)?;
+        let (genesis, clock_ms) = (truth.genesis, truth.clock_ms());
+        let end = Checkpoint { genesis, positions: Vec::new(), clock_ms };
+        truth.write(true, |chain, record| encode_checkpoint(record, lane, chain, &end))?;
         Ok(tally)
     }
 
     /// Marks the old changelog, and deletes it up to the mark. What comes behind it is not the old owner's, nor is what comes
     /// before it a truth any more.
     fn claim(self) -> Result<Self, Failure> {
-        let mark = self.batch(0, OutputRange::default(), &[]);
-        let truth = self.commit(&[mark])?;
-        let deleted = delete_before(truth.cluster, EVENTS_INDEX, truth.partition, truth.writer.end(), TIMEOUT);
-        deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {}: {failure}", truth.partition)))?;
+        let mut rebuild = [0; 16];
+        getrandom::fill(&mut rebuild).map_err(Failure::failed)?;
+        let (lane, mark) = (self.lane, Mark { rebuild, created_ms: now_ms() });
+        let truth = self.write(false, |_, record| encode_mark(record, lane, &mark))?;
+        let deleted = delete_before(truth.cluster, EVENTS_INDEX, lane, truth.writer.end() - 1, TIMEOUT);
+        deleted.map_err(|failure| Failure::failed(format!("{EVENTS_INDEX} {lane}: {failure}")))?;
         Ok(truth)
     }
 
-    fn write(self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(), Failure> {
-        let mut genesis = Vec::new();
-        encode_genesis(&mut genesis, self.partition, &self.genesis);
-        let mark = self.batch(0, OutputRange::default(), &[]);
-        let (truth, clock_ms) = self.commit(&[genesis, mark])?.batches(marks, bar, tally)?;
-        let mut end = Vec::new();
-        encode_checkpoint(
-            &mut end,
-            truth.partition,
-            &Checkpoint { genesis: truth.genesis, positions: Vec::new(), clock_ms },
-        );
-        truth.commit(&[end]).map(drop)
+    /// The window's clock at what was read.
+    fn clock_ms(&self) -> i64 {
+        self.output_ms.min(self.inputs_ms)
     }
 
-    /// A batch with the mark.
-    fn batch(&self, clock_ms: i64, output: OutputRange, entries: &[(Digest, Bucket)]) -> Vec<u8> {
-        let mut record = Vec::new();
-        encode_batch(&mut record, self.partition, clock_ms, &[unfinished::mark()], output, entries);
-        record
-    }
-
-    /// Reads the output up to its end as it was, and gives the window's clock there: no later than the inputs begin.
-    fn batches(mut self, marks: Watermarks, bar: &Bar, tally: &mut Tally) -> Result<(Self, i64), Failure> {
-        let Genesis { partition_count, seed, window, .. } = self.genesis;
-        let mut output_ms = 0;
-        if marks.low == marks.high {
-            return Ok((self, output_ms));
-        }
-        let (topic, from) = (EVENTS_DEDUPED, marks.low);
-        let reader = LogReader::open(self.cluster, topics::EVENTS_DEDUPED, self.partition, from, Isolation::Committed);
-        let mut reader = reader.map_err(Failure::failed)?;
-        let mut entries: Vec<(Digest, Bucket)> = Vec::new();
-        let mut output = OutputRange { log: 0, start: from, end: from };
-        let (mut moved, mut before) = (Instant::now(), Progress::default());
-        loop {
-            match reader.read(POLL) {
-                Read::Record(message) => {
-                    moved = Instant::now();
-                    // The clock was no later than this when the event was decided, so no bucket becomes older by it.
-                    output_ms = output_ms.max(message.appended_ms());
-                    output.end = message.offset() + 1;
-                    match decode(&message, self.partition, partition_count, seed).1 {
-                        Ok(event) => {
-                            entries.push((event.digest, window.bucket_of(event.received_at_ms, output_ms, output_ms)));
-                        }
-                        Err(_) => tally.foreign += 1,
+    /// Reads the output up to its ends as they were.
+    fn batches(mut self, mut parts: BTreeMap<u32, Part>, bar: &Bar, tally: &mut Tally) -> Result<Self, Failure> {
+        let mut outputs = Outputs::open(self.cluster, &parts)?;
+        let mut moved = Instant::now();
+        while !parts.is_empty() {
+            for item in outputs.take() {
+                moved = Instant::now();
+                let partition = item.partition();
+                let Some(part) = parts.get_mut(&partition) else { continue };
+                let was = part.next;
+                match item {
+                    Item::Record(record) => {
+                        part.next = (record.offset() + 1).max(part.next);
+                        self.take(&record, part, tally);
                     }
-                    bar.advance(&mut before, Progress { from, offset: output.end, end: marks.high, entries: 0 });
+                    // The marks of transactions at the end are no records; the position passes them.
+                    Item::End { offset, .. } => part.next = offset.max(part.next),
+                    Item::OutOfRange { .. } => {
+                        return Err(Failure::failed(format!("{EVENTS_DEDUPED} {partition} was cut while it was read")));
+                    }
+                    Item::Trouble { failure, .. } => debug!(partition, %failure, "reading the output"),
                 }
-                Read::OutOfRange => return Err(Failure::failed(format!("{topic} was cut while it was read"))),
-                Read::Trouble(failure) => tracing::debug!(%failure, "reading the output"),
-                // The marks of transactions at the end are no records; the position passes them.
-                Read::End | Read::Nothing if reader.position() >= marks.high => {
-                    output.end = marks.high;
+                bar.inc(part.next.min(part.high) - was.min(part.high));
+                let is_at_end = part.next >= part.high;
+                if part.entries.len() == CHANGELOG_ENTRIES_MAX || (is_at_end && !part.entries.is_empty()) {
+                    let entries = std::mem::take(&mut part.entries);
+                    self = self.batch(partition, &entries)?;
+                    tally.identities += entries.len() as u64;
                 }
-                Read::End | Read::Nothing => {}
-            }
-            let is_at_end = output.end >= marks.high;
-            if entries.len() == CHANGELOG_ENTRIES_MAX || (is_at_end && !entries.is_empty()) {
-                let batch = self.batch(output_ms.min(self.inputs_ms), output, &entries);
-                self = self.commit(&[batch])?;
-                tally.identities += entries.len() as u64;
-                entries.clear();
-                output.start = output.end;
-            }
-            if is_at_end {
-                let clock_ms = output_ms.min(self.inputs_ms);
-                return Ok((self, clock_ms));
+                if is_at_end {
+                    parts.remove(&partition);
+                }
             }
             if moved.elapsed() > STALL {
-                return Err(Failure::failed(format!("the end of {topic} {} was not reached", self.partition)));
+                let left: Vec<_> = parts.keys().collect();
+                return Err(Failure::failed(format!("the end of {EVENTS_DEDUPED} was not reached in {left:?}")));
             }
+        }
+        Ok(self)
+    }
+
+    /// Takes the identity of a record of the output.
+    fn take(&mut self, record: &Message, part: &mut Part, tally: &mut Tally) {
+        let Genesis { lanes, seed, window, .. } = self.genesis;
+        let appended_ms = record.appended_ms();
+        self.output_ms = self.output_ms.max(appended_ms);
+        match decode(record, self.lane, lanes, seed).1 {
+            // The clock was no later than this when the event was decided, so no bucket becomes older by it.
+            Ok(event) => {
+                let bucket = window.bucket_of(event.received_at_ms, appended_ms, appended_ms);
+                part.entries.push((event.digest, bucket));
+            }
+            Err(_) => tally.foreign += 1,
         }
     }
 
-    /// Writes records in one transaction.
-    fn commit(self, records: &[Vec<u8>]) -> Result<Self, Failure> {
-        Ok(Self { writer: self.writer.write(records).map_err(Failure::failed)?, ..self })
+    fn batch(self, partition: u32, entries: &[(Digest, Bucket)]) -> Result<Self, Failure> {
+        let (lane, clock_ms) = (self.lane, self.clock_ms());
+        let none = Moved { positions: &[], is_all: false };
+        self.write(false, |chain, record| {
+            encode_batch(record, (lane, chain), clock_ms, none, Output::Partition(partition), entries);
+        })
+    }
+
+    /// Writes a record in a transaction of its own.
+    fn write(self, has_all_positions: bool, encode: impl FnOnce(Chain, &mut Vec<u8>)) -> Result<Self, Failure> {
+        let writer = self.writer.write(has_all_positions, encode).map_err(Failure::failed)?;
+        Ok(Self { writer, ..self })
+    }
+}
+
+impl Outputs {
+    fn open(cluster: &Cluster, parts: &BTreeMap<u32, Part>) -> Result<Self, Failure> {
+        let (wake, woken) = sync_channel(1);
+        let parts: Vec<_> = parts.iter().map(|(partition, part)| (*partition, part.low)).collect();
+        let open = |parts: &[(u32, u64)]| -> Result<Queue, kafka::Failure> {
+            let reader = Reader::open(cluster, Isolation::Committed, Ahead::MANY)?;
+            let wake = wake.clone();
+            let mut queue = reader.queue(topics::EVENTS_DEDUPED, move || wake.try_send(()).unwrap_or_default())?;
+            for (partition, low) in parts {
+                queue.add(*partition, At::Offset(*low))?;
+            }
+            Ok(queue)
+        };
+        let queues: Result<_, _> = parts.chunks(PARTITIONS_MAX).map(open).collect();
+        Ok(Self { queues: queues.map_err(Failure::failed)?, woken, items: Vec::new() })
+    }
+
+    /// What has come; waits a while where there is nothing.
+    fn take(&mut self) -> Vec<Item> {
+        let mut may_be_more = false;
+        for queue in &mut self.queues {
+            may_be_more |= queue.take(TAKEN_MAX, &mut self.items);
+        }
+        if self.items.is_empty() && !may_be_more {
+            // Nothing within the time is no fault; who waits for too long is told above.
+            let _ = self.woken.recv_timeout(WAIT);
+        }
+        std::mem::take(&mut self.items)
     }
 }

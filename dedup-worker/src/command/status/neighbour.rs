@@ -18,7 +18,7 @@ fn index(metrics: &str) -> String {
         value.unwrap_or(0_u64)
     };
     let [running, known, keys, room, filters, store] = [
-        "dedup_partitions_running",
+        "dedup_lanes_running",
         "dedup_known_digests",
         "dedup_filter_digests",
         "dedup_filter_digests_max",
@@ -28,7 +28,7 @@ fn index(metrics: &str) -> String {
     .map(figure);
     let percent = (keys * 100).checked_div(room).unwrap_or(0);
     format!(
-        "{running} partitions running, {known} identities in the window; filters {percent} % full ({keys} of {room}) in \
+        "{running} lanes running, {known} identities in the window; filters {percent} % full ({keys} of {room}) in \
          {} MiB of memory, runs of {} MiB on disk",
         filters >> 20,
         store >> 20
@@ -42,11 +42,11 @@ mod tests {
     #[test]
     fn the_fill_of_the_filters_is_worked_out() {
         let metrics = "# HELP dedup_filter_digests x\ndedup_filter_digests 250\ndedup_filter_digests_max 1000\n\
-                       dedup_known_digests 300\ndedup_partitions_running 4\ndedup_filter_bytes 2097152\n";
+                       dedup_known_digests 300\ndedup_lanes_running 4\ndedup_filter_bytes 2097152\n";
         let told = index(metrics);
-        assert!(told.starts_with("4 partitions running, 300 identities"), "{told}");
+        assert!(told.starts_with("4 lanes running, 300 identities"), "{told}");
         assert!(told.contains("filters 25 % full (250 of 1000) in 2 MiB"), "{told}");
-        assert!(index("").contains("filters 0 % full"), "a worker without partitions");
+        assert!(index("").contains("filters 0 % full"), "a worker without lanes");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use kafka::{Facts, Hurry, Look, Watch};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
+use super::growth::Growth;
+use super::index::Looker;
+use super::lanes::Index;
 use crate::forward::error::DrainError;
 use crate::forward::router::Cluster;
 
@@ -41,6 +44,7 @@ impl Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     seen: Mutex<[Seen; 2]>,
+    indexes: Mutex<[Index; 2]>,
     changed: Condvar,
     version: AtomicU64,
 }
@@ -66,6 +70,22 @@ impl Board {
                 break;
             }
             seen = self.changed.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What the topic `events.index` of each cluster says.
+    pub(crate) fn indexes(&self) -> [Index; 2] {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes down what a look at it gave. What it cannot tell now it may have told before.
+    pub(super) fn index(&self, cluster: Cluster, now: Index) {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &mut indexes[cluster as usize];
+        let keep = matches!((&*place, &now), (Index::Genesis(_), Index::Untold(_)));
+        if !keep && *place != now {
+            *place = now;
+            self.version.fetch_add(1, Ordering::Release);
         }
     }
 
@@ -104,11 +124,22 @@ impl Contacts {
         for cluster in Cluster::BOTH {
             let watched = &clusters[cluster as usize];
             if !watched.is_configured() {
+                board.index(cluster, Index::NoCluster);
                 board.put(cluster, Seen::NoCluster);
                 continue;
             }
             let told = Arc::clone(&board);
-            watches.push(Watch::start(watched, TOPICS, Hurry::default(), move |look| told.look(cluster, look))?);
+            let (mut looker, mut growth) = (Looker::new(watched)?, Growth::default());
+            watches.push(Watch::start(watched, TOPICS, Hurry::default(), move |mut look| {
+                if let Ok(facts) = &mut look {
+                    if let Some(events) = facts.topics.get_mut(EVENTS) {
+                        events.partition_count = growth.see(events, Instant::now());
+                    }
+                    // Before the facts: whoever waits for those finds it.
+                    told.index(cluster, looker.look());
+                }
+                told.look(cluster, look);
+            })?);
         }
         Ok(Self { board, _watches: watches })
     }
@@ -126,7 +157,13 @@ mod tests {
     use super::*;
 
     fn facts(partition_count: u32) -> Facts {
-        let topic = TopicFacts { cluster_id: "a".into(), topic_id: [1; 16], partition_count, replicas_min: 3 };
+        let topic = TopicFacts {
+            cluster_id: "a".into(),
+            topic_id: [1; 16],
+            partition_count,
+            replicas_min: 3,
+            ..TopicFacts::default()
+        };
         Facts { topics: [(EVENTS, topic)].into(), ..Facts::default() }
     }
 

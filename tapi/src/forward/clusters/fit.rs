@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kafka::Facts;
-use wire::PartitionCount;
+use wire::LaneCount;
 use wire::topic::{EVENTS, EVENTS_REJECTED, Retention};
 
 use crate::forward::router::Cluster;
@@ -18,19 +18,12 @@ pub(crate) enum Misfit {
     NoTopic,
     /// More partitions than can be named.
     TooManyPartitions(u32),
-    /// Another partition count than this host has always used.
-    NotAsRemembered {
+    /// Fewer partitions than there are lanes.
+    FewerThanLanes {
         /// What the cluster has.
-        cluster: u32,
-        /// What is remembered.
-        remembered: u32,
-    },
-    /// Another partition count than the other cluster.
-    NotAsTheOther {
-        /// What the cluster has.
-        cluster: u32,
-        /// What the other one has.
-        other: u32,
+        partitions: u32,
+        /// How many there have to be at least.
+        lanes: u32,
     },
     /// Primary and secondary are one cluster.
     SameCluster(String),
@@ -52,13 +45,11 @@ impl fmt::Display for Misfit {
             Self::TooManyPartitions(count) => {
                 write!(out, "its topic {EVENTS} has {count} partitions, {PARTITIONS_MAX} are the most")
             }
-            Self::NotAsRemembered { cluster, remembered } => write!(
+            Self::FewerThanLanes { partitions, lanes } => write!(
                 out,
-                "its topic {EVENTS} has {cluster} partitions, but the data directory has always used {remembered}"
+                "its topic {EVENTS} has {partitions} partitions, fewer than the {lanes} lanes; add partitions, up to a \
+                 multiple of {lanes}"
             ),
-            Self::NotAsTheOther { cluster, other } => {
-                write!(out, "its topic {EVENTS} has {cluster} partitions, that of the other cluster {other}")
-            }
             Self::SameCluster(id) => {
                 write!(out, "primary and secondary are the same cluster, {id}; give two, or leave the secondary empty")
             }
@@ -75,7 +66,7 @@ pub(crate) fn fit(
     cluster: Cluster,
     facts: &Facts,
     other: Option<&Facts>,
-    remembered: Option<PartitionCount>,
+    lanes: Option<LaneCount>,
     retention: Retention,
 ) -> Result<(), Misfit> {
     let partitions = partitions(facts);
@@ -84,15 +75,10 @@ pub(crate) fn fit(
         count if count > PARTITIONS_MAX => return Err(Misfit::TooManyPartitions(count)),
         _ => {}
     }
-    if let Some(remembered) = remembered.map(PartitionCount::get).filter(|count| *count != partitions) {
-        return Err(Misfit::NotAsRemembered { cluster: partitions, remembered });
+    if let Some(lanes) = lanes.filter(|lanes| lanes.usable(partitions).is_none()) {
+        return Err(Misfit::FewerThanLanes { partitions, lanes: lanes.get() });
     }
     if let Some(other) = other {
-        let known = remembered.is_some();
-        let other_partitions = self::partitions(other);
-        if !known && other_partitions != 0 && other_partitions != partitions {
-            return Err(Misfit::NotAsTheOther { cluster: partitions, other: other_partitions });
-        }
         // One of the two has to stay usable while the settings are put right.
         let same = facts.cluster_id().filter(|id| other.cluster_id() == Some(id));
         if let (Some(id), Cluster::Secondary) = (same, cluster) {
@@ -144,8 +130,13 @@ mod tests {
     }
 
     fn facts(id: &str, partitions: u32) -> Facts {
-        let topic =
-            TopicFacts { cluster_id: id.into(), topic_id: [1; 16], partition_count: partitions, replicas_min: 3 };
+        let topic = TopicFacts {
+            cluster_id: id.into(),
+            topic_id: [1; 16],
+            partition_count: partitions,
+            replicas_min: 3,
+            ..TopicFacts::default()
+        };
         let events = (partitions > 0).then(|| (EVENTS, topic.clone()));
         let topics = events.into_iter().chain([(EVENTS_REJECTED, topic)]).collect();
         Facts { topics, settings: [(EVENTS, settings(&[])), (EVENTS_REJECTED, settings(&[]))].into() }
@@ -155,26 +146,20 @@ mod tests {
         fit(Primary, facts, None, None, Retention::default())
     }
 
-    fn count(count: u32) -> Option<PartitionCount> {
-        PartitionCount::try_new(count)
-    }
-
     #[test]
-    fn clusters_must_agree_with_memory_and_with_each_other() {
-        let (a, b) = (facts("a", 8), facts("b", 6));
-        let fit = |facts: &Facts, other: Option<&Facts>, remembered| {
-            fit(Primary, facts, other, remembered, Retention::default())
+    fn a_topic_has_a_partition_for_each_lane_at_least() {
+        let of = |partitions, lanes| {
+            fit(Primary, &facts("a", partitions), None, LaneCount::try_new(lanes), Retention::default())
         };
-        assert_eq!(fit(&a, None, None), Ok(()));
-        assert_eq!(fit(&a, Some(&facts("b", 8)), count(8)), Ok(()));
-        assert_eq!(fit(&a, Some(&b), None), Err(Misfit::NotAsTheOther { cluster: 8, other: 6 }));
-        assert_eq!(fit(&a, Some(&b), count(8)), Ok(()), "the other one is wrong");
-        assert_eq!(fit(&b, Some(&a), count(8)), Err(Misfit::NotAsRemembered { cluster: 6, remembered: 8 }));
-        assert_eq!(fit(&facts("a", 0), None, None), Err(Misfit::NoTopic));
+        assert_eq!((of(8, 0), of(8, 8), of(9, 4), of(256, 8)), (Ok(()), Ok(()), Ok(()), Ok(())));
+        assert_eq!(of(7, 8), Err(Misfit::FewerThanLanes { partitions: 7, lanes: 8 }));
+        let said = Misfit::FewerThanLanes { partitions: 7, lanes: 8 }.to_string();
+        assert!(said.contains('7') && said.contains("multiple of 8"), "{said}");
+        assert_eq!(of(0, 8), Err(Misfit::NoTopic));
         assert!(Misfit::NoTopic.may_pass() && !Misfit::TooManyPartitions(1).may_pass());
-        assert_eq!(fit(&facts("a", 65_535), None, None), Err(Misfit::TooManyPartitions(65_535)));
-        let said = Misfit::NotAsTheOther { cluster: 8, other: 6 }.to_string();
-        assert!(said.contains('8') && said.contains('6'), "{said}");
+        assert_eq!(of(65_535, 8), Err(Misfit::TooManyPartitions(65_535)));
+        let other = facts("b", 6);
+        assert_eq!(fit(Primary, &facts("a", 8), Some(&other), None, Retention::default()), Ok(()), "each its own");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kafka::Facts;
-use wire::PartitionCount;
+use wire::LaneCount;
 use wire::topic::{EVENTS_REJECTED, Retention};
 
 use super::board::Seen;
@@ -31,16 +31,16 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// What both clusters are, as last seen. `remembered` is the partition count that was always used, and
+    /// What both clusters are, as last seen. `lanes` is how many lanes there are, where it is known, and
     /// `retention` how long the topics have to keep their records.
-    pub(crate) fn of_both(seen: &[Seen; 2], remembered: Option<PartitionCount>, retention: Retention) -> [Self; 2] {
+    pub(crate) fn of_both(seen: &[Seen; 2], lanes: Option<LaneCount>, retention: Retention) -> [Self; 2] {
         Cluster::BOTH.map(|cluster| match &seen[cluster as usize] {
             Seen::NoCluster => Self::Unconfigured,
             Seen::Nothing => Self::default(),
             Seen::Silence(reason) => Self::Unseen(reason.clone()),
             Seen::Facts(facts) => {
                 let other = seen[cluster.other() as usize].facts();
-                fit(cluster, facts, other, remembered, retention)
+                fit(cluster, facts, other, lanes, retention)
                     .map_or_else(Self::Misfit, |()| Self::Fit(Arc::clone(facts)))
             }
         })
@@ -60,10 +60,10 @@ impl Standing {
         }
     }
 
-    /// Its partition count, where it is fit.
-    pub(crate) fn partitions(&self) -> Option<PartitionCount> {
+    /// How many partitions its topic has, where it is fit.
+    pub(crate) fn partitions(&self) -> Option<u32> {
         match self {
-            Self::Fit(facts) => PartitionCount::try_new(partitions(facts)),
+            Self::Fit(facts) => Some(partitions(facts)),
             Self::Unconfigured | Self::Unseen(_) | Self::Misfit(_) => None,
         }
     }
@@ -92,21 +92,27 @@ mod tests {
     use super::*;
 
     fn facts(id: &str, partition_count: u32) -> Seen {
-        let topic = TopicFacts { cluster_id: id.into(), topic_id: [1; 16], partition_count, replicas_min: 3 };
+        let topic = TopicFacts {
+            cluster_id: id.into(),
+            topic_id: [1; 16],
+            partition_count,
+            replicas_min: 3,
+            ..TopicFacts::default()
+        };
         let topics = [(EVENTS, topic.clone()), (EVENTS_REJECTED, topic)];
         let topics = topics.into_iter().filter(|(name, _)| *name != EVENTS || partition_count > 0).collect();
         Seen::Facts(Arc::new(Facts { topics, ..Facts::default() }))
     }
 
-    fn both(primary: Seen, secondary: Seen, remembered: Option<u32>) -> [Standing; 2] {
-        Standing::of_both(&[primary, secondary], remembered.and_then(PartitionCount::try_new), Retention::default())
+    fn both(primary: Seen, secondary: Seen, lanes: Option<u32>) -> [Standing; 2] {
+        Standing::of_both(&[primary, secondary], lanes.and_then(LaneCount::try_new), Retention::default())
     }
 
     #[test]
     fn each_sight_has_its_standing() {
         let [primary, secondary] = both(facts("a", 8), Seen::NoCluster, None);
         assert!(primary.is_fit() && !primary.is_final() && primary.takes_rejected(), "{primary:?}");
-        assert_eq!((primary.partitions().map(PartitionCount::get), primary.why_unusable()), (Some(8), None));
+        assert_eq!((primary.partitions(), primary.why_unusable()), (Some(8), None));
         assert_eq!(secondary, Standing::Unconfigured);
         assert!(!secondary.is_fit() && secondary.is_final() && !secondary.takes_rejected());
         assert_eq!(secondary.why_unusable().unwrap(), "not configured");
@@ -120,19 +126,16 @@ mod tests {
         let [primary, _] = both(facts("a", 0), Seen::Nothing, None);
         assert_eq!(primary, Standing::Misfit(Misfit::NoTopic));
         assert!(!primary.is_fit() && !primary.is_final(), "the topic may be created");
-        let [primary, _] = both(facts("a", 8), Seen::Nothing, Some(6));
-        assert_eq!(primary, Standing::Misfit(Misfit::NotAsRemembered { cluster: 8, remembered: 6 }));
-        assert!(primary.is_final() && primary.why_unusable().unwrap().contains("always used 6"));
+        let [primary, _] = both(facts("a", 4), Seen::Nothing, Some(6));
+        assert_eq!(primary, Standing::Misfit(Misfit::FewerThanLanes { partitions: 4, lanes: 6 }));
+        assert!(primary.is_final() && primary.why_unusable().unwrap().contains("the 6 lanes"));
     }
 
     #[test]
     fn each_cluster_is_judged_beside_the_other_one() {
-        let [primary, secondary] = both(facts("a", 8), facts("b", 6), None);
-        assert_eq!(primary, Standing::Misfit(Misfit::NotAsTheOther { cluster: 8, other: 6 }));
-        assert_eq!(secondary, Standing::Misfit(Misfit::NotAsTheOther { cluster: 6, other: 8 }));
         let [primary, secondary] = both(facts("a", 8), facts("b", 6), Some(8));
         assert!(primary.is_fit(), "the other one is wrong: {primary:?}");
-        assert_eq!(secondary, Standing::Misfit(Misfit::NotAsRemembered { cluster: 6, remembered: 8 }));
+        assert_eq!(secondary, Standing::Misfit(Misfit::FewerThanLanes { partitions: 6, lanes: 8 }));
         let [primary, secondary] = both(facts("a", 8), facts("a", 8), None);
         assert!(primary.is_fit(), "one of the two stays usable: {primary:?}");
         assert_eq!(secondary, Standing::Misfit(Misfit::SameCluster("a".into())));
@@ -140,7 +143,13 @@ mod tests {
 
     #[test]
     fn without_a_topic_for_them_events_set_aside_are_not_taken() {
-        let topic = TopicFacts { cluster_id: "a".into(), topic_id: [1; 16], partition_count: 8, replicas_min: 3 };
+        let topic = TopicFacts {
+            cluster_id: "a".into(),
+            topic_id: [1; 16],
+            partition_count: 8,
+            replicas_min: 3,
+            ..TopicFacts::default()
+        };
         let facts = Facts { topics: [(EVENTS, topic)].into(), ..Facts::default() };
         assert!(!Standing::Fit(Arc::new(facts)).takes_rejected());
     }

@@ -43,8 +43,10 @@ impl State {
         match fault {
             Fault::Record if route.alone => Self::Suspect { refused: refused | bit(route.cluster) },
             Fault::Record => Self::Suspect { refused: 0 },
-            Fault::TakenBack if !route.alone => Self::Waiting,
-            Fault::TakenBack | Fault::Cluster | Fault::Topic | Fault::Producer => Self::again(route, refused),
+            Fault::TakenBack | Fault::Partition if !route.alone => Self::Waiting,
+            Fault::TakenBack | Fault::Partition | Fault::Cluster | Fault::Topic | Fault::Producer => {
+                Self::again(route, refused)
+            }
         }
     }
 }

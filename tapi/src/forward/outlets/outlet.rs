@@ -40,11 +40,6 @@ impl Outlet {
         Ok(Self { lines, counts: Counts::default() })
     }
 
-    /// Counts for so many tracks from now on, before anything is handed over.
-    pub(super) fn set_tracks(&mut self, tracks: usize, now: Instant) {
-        self.lines.iter_mut().for_each(|line| line.progress = Progress::new(tracks, now));
-    }
-
     /// The line of a route.
     pub(super) fn line(&mut self, route: Route) -> &mut Line {
         &mut self.lines[usize::from(route.alone)]
@@ -73,7 +68,11 @@ impl Outlet {
             };
             let fault = match Fault::of(code) {
                 // Events are not held up for those that were set aside.
-                Fault::Topic if line.progress.is_last(track) => Fault::Record,
+                Fault::Topic | Fault::Partition if Progress::is_rejected(track) => Fault::Record,
+                Fault::Partition => {
+                    line.progress.unknown(track, now);
+                    Fault::Partition
+                }
                 fault => fault,
             };
             counts.faults[fault as usize] += 1;
@@ -139,12 +138,11 @@ mod tests {
             linger_ms: 0,
             bounds: Bounds { records_max: 10, bytes_max: 1 << 20 },
             finish_within: Duration::ZERO,
+            lanes: None,
             retention: Retention::default(),
             breaker: Limits::default(),
         };
-        let mut outlet = Outlet::new(&plan, Cluster::Primary, now).unwrap();
-        outlet.set_tracks(3, now);
-        outlet
+        Outlet::new(&plan, Cluster::Primary, now).unwrap()
     }
 
     #[test]
@@ -156,14 +154,14 @@ mod tests {
         for token in &tokens {
             outlet.line(MAIN).progress.handed_over(usize::from(token.track), now);
         }
-        let missing = Err(Code::UnknownTopicOrPartition);
-        let results = tokens.iter().zip([Ok(()), missing, missing]);
+        let missing = Err(Code::UnknownTopic);
+        let results = tokens.iter().zip([missing, Ok(()), missing]);
         let reports =
             results.map(|(token, result)| Report { token: token.to_usize(), offset: -1, appended_ms: None, result });
         let mut tally = Tally::default();
         outlet.came_back(MAIN, reports, now, &mut rig.in_flight, &mut tally);
         assert_eq!(tally, Tally { acknowledged: 1, refused: true, ..Tally::default() });
-        assert_eq!(rig.waiting(), [State::Again, State::Suspect { refused: 0 }]);
+        assert_eq!(rig.waiting(), [State::Suspect { refused: 0 }, State::Again]);
         assert_eq!((outlet.outstanding(), outlet.counts.acknowledged), (0, 1));
         assert_eq!(outlet.counts.faults[Fault::Topic as usize], 1, "the topic of events");
         assert_eq!(outlet.counts.faults[Fault::Record as usize], 1, "that of events set aside holds up nothing");

@@ -8,15 +8,25 @@
 //! metadata and a producer's id, a dozen trips there and back. Until it has come the partition is *new*, and so it is
 //! again after its cluster was left or it was idle for long, since connections do not outlive that.
 //!
-//! What is watched by itself is a *track*: each partition is one, and one behind the last partition stands for
+//! What is watched by itself is a *track*: each partition is one, and the one before the first partition stands for
 //! `events.rejected`, which has no partitions that matter here.
 
 use std::time::{Duration, Instant};
 
 use crate::forward::breaker::Stall;
+use crate::forward::choice::Health;
 
 /// Idle time after which a connection may be gone: load balancers forget them after one minute and more.
 const IDLE: Duration = Duration::from_mins(1);
+/// A partition that is not known is asked for again after this: by then metadata is new.
+const UNKNOWN: Duration = Duration::from_secs(10);
+/// The track of `events.rejected`.
+const REJECTED: usize = 0;
+
+/// The track of a partition of `events`, or of `events.rejected`.
+pub(crate) fn track_of(partition: Option<u32>) -> usize {
+    partition.map_or(REJECTED, |partition| partition as usize + 1)
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Track {
@@ -25,6 +35,14 @@ struct Track {
     since: Instant,
     /// Nothing was acknowledged yet, as far as its connection goes.
     is_new: bool,
+    /// Its partition is not known to the producer, as far as was heard; it is tried again then.
+    unknown_until: Option<Instant>,
+}
+
+impl Track {
+    fn new(now: Instant) -> Self {
+        Self { outstanding: 0, since: now, is_new: true, unknown_until: None }
+    }
 }
 
 /// The tracks of one cluster.
@@ -35,19 +53,37 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For so many tracks, with nothing handed over.
+    /// For so many tracks, and for more as they are used, with nothing handed over.
     pub(crate) fn new(tracks: usize, now: Instant) -> Self {
-        Self { tracks: vec![Track { outstanding: 0, since: now, is_new: true }; tracks], outstanding: 0 }
+        Self { tracks: vec![Track::new(now); tracks], outstanding: 0 }
     }
 
-    /// Whether a track is the one behind the last partition.
-    pub(crate) fn is_last(&self, track: usize) -> bool {
-        track + 1 == self.tracks.len()
+    /// Whether a track is that of `events.rejected`.
+    pub(crate) fn is_rejected(track: usize) -> bool {
+        track == REJECTED
+    }
+
+    /// The producer does not know the partition of a track.
+    pub(crate) fn unknown(&mut self, track: usize, now: Instant) {
+        self.reach(track, now).unknown_until = Some(now + UNKNOWN);
+    }
+
+    /// What a partition is good for.
+    pub(crate) fn health(&self, partition: u32, now: Instant) -> Health {
+        let until = self.tracks.get(track_of(Some(partition))).and_then(|track| track.unknown_until);
+        if until.is_some_and(|until| now < until) { Health::Unknown } else { Health::Good }
+    }
+
+    fn reach(&mut self, track: usize, now: Instant) -> &mut Track {
+        if self.tracks.len() <= track {
+            self.tracks.resize(track + 1, Track::new(now));
+        }
+        &mut self.tracks[track]
     }
 
     /// A record was handed over.
     pub(crate) fn handed_over(&mut self, track: usize, now: Instant) {
-        let track = &mut self.tracks[track];
+        let track = self.reach(track, now);
         if track.outstanding == 0 {
             track.is_new |= now.saturating_duration_since(track.since) >= IDLE;
             track.since = now;
@@ -58,10 +94,10 @@ impl Progress {
 
     /// A record came back; `progress` where it was acknowledged.
     pub(crate) fn came_back(&mut self, track: usize, progress: bool, now: Instant) {
-        let track = &mut self.tracks[track];
+        self.outstanding = self.outstanding.saturating_sub(1);
+        let track = self.reach(track, now);
         debug_assert!(track.outstanding > 0, "each record comes back once");
         track.outstanding = track.outstanding.saturating_sub(1);
-        self.outstanding = self.outstanding.saturating_sub(1);
         if progress {
             (track.since, track.is_new) = (now, false);
         }

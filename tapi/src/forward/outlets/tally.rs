@@ -24,7 +24,7 @@ impl Tally {
             Fault::Cluster => self.failed += 1,
             Fault::Topic => self.refused = true,
             Fault::Producer => self.broken = Some(route),
-            Fault::TakenBack | Fault::Record => {}
+            Fault::TakenBack | Fault::Partition | Fault::Record => {}
         }
     }
 
@@ -33,7 +33,9 @@ impl Tally {
         match fault {
             Fault::Producer => Self { broken: Some(route), ..Self::default() },
             Fault::Topic => Self { refused: true, ..Self::default() },
-            Fault::TakenBack | Fault::Cluster | Fault::Record => Self { failed: 1, ..Self::default() },
+            Fault::TakenBack | Fault::Partition | Fault::Cluster | Fault::Record => {
+                Self { failed: 1, ..Self::default() }
+            }
         }
     }
 

@@ -1,0 +1,83 @@
+//! Rows `worker_idle_256_…`: what one `dedup-worker run` costs with 8 lanes and 256 partitions of input and output while
+//! nothing comes in, beside the same with 8 partitions: threads, descriptors, memory, processor time of the worker and of its
+//! broker. What a worker costs is to go by its lanes.
+//!
+//! One real broker; the worker's secondary is left out. Processor time is taken over twenty seconds, from ten seconds after
+//! the last lane began to run.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use benches::kafka::Broker;
+use benches::machine;
+use benches::program::{self, Program, wait_until};
+use benches::record::{self, Row};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const LANES: u32 = 8;
+const LIMIT: Duration = Duration::from_mins(2);
+/// Until everything that a start brings is over.
+const SETTLE: Duration = Duration::from_secs(10);
+/// What is looked at.
+const OBSERVED: Duration = Duration::from_secs(20);
+
+/// What a worker costs.
+struct Cost {
+    threads: f64,
+    descriptors: f64,
+    resident_mb: f64,
+    /// Of one core.
+    percent: f64,
+    broker_percent: f64,
+}
+
+fn main() {
+    let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
+    let [few, many] = [8, 256].map(|partitions| measure(&broker, partitions));
+    let row = |name, of: fn(&Cost) -> f64, unit| Row { name, value: of(&many), unit, floor: Some(of(&few)) };
+    record::keep(&[
+        row("worker_idle_256_threads", |cost| cost.threads, "threads"),
+        row("worker_idle_256_descriptors", |cost| cost.descriptors, "descriptors"),
+        row("worker_idle_256_mb", |cost| cost.resident_mb, "MB"),
+        row("worker_idle_256_cpu", |cost| cost.percent, "% of a core"),
+        row("worker_idle_256_broker_cpu", |cost| cost.broker_percent, "% of a core"),
+    ]);
+}
+
+fn measure(broker: &Broker, partitions: u32) -> Cost {
+    broker.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_REJECTED], partitions);
+    broker.make_anew(&[EVENTS_INDEX], LANES);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+    let mut command = program::command("dedup-worker");
+    command
+        .arg("run")
+        .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("DEDUP_DATA", folder.path().join("data"))
+        .env("DEDUP_KAFKA_PRIMARY", &broker.address)
+        .env("DEDUP_KAFKA_SECONDARY", "");
+    let worker = Program::start(command, &folder.path().join("worker.log"));
+    wait_until("every lane runs", LIMIT, || worker.metric("dedup_lanes_running") == u64::from(LANES));
+    thread::sleep(SETTLE);
+    let (begun, before) = (Instant::now(), [worker.processor_time(), broker.processor_time()]);
+    thread::sleep(OBSERVED);
+    let elapsed = begun.elapsed();
+    let percent =
+        |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0;
+    let cost = Cost {
+        threads: machine::threads(worker.id()) as f64,
+        descriptors: machine::descriptors(worker.id()) as f64,
+        resident_mb: machine::resident_bytes(worker.id()) as f64 / 1e6,
+        percent: percent(worker.processor_time(), before[0]),
+        broker_percent: percent(broker.processor_time(), before[1]),
+    };
+    assert_eq!(worker.metric("dedup_lanes_running"), u64::from(LANES), "{}", worker.log());
+    let Cost { threads, descriptors, resident_mb, percent, broker_percent } = &cost;
+    println!(
+        "{partitions} partitions: {threads} threads, {descriptors} descriptors, {resident_mb:.0} MB, {percent:.1} % of a core, \
+         the broker {broker_percent:.1} %"
+    );
+    cost
+}

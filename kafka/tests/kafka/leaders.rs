@@ -1,0 +1,76 @@
+//! Partitions that nobody leads, and brokers that do not answer: nothing is told of theirs, and all of the others.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kafka::{Cluster, Probe, Watermarks};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use service::Properties;
+
+const TOPIC: &str = "events";
+const ANSWER: Duration = Duration::from_secs(2);
+const PARTITIONS: u32 = 8;
+
+/// Two brokers, which lead the partitions by turns.
+fn pair() -> (MockCluster<'static, DefaultProducerContext>, Probe) {
+    let brokers = MockCluster::new(2).unwrap();
+    brokers.create_topic(TOPIC, PARTITIONS.cast_signed(), 2).unwrap();
+    for partition in 0..PARTITIONS.cast_signed() {
+        brokers.partition_leader(TOPIC, partition, Some(1 + partition % 2)).unwrap();
+    }
+    let cluster = Cluster::new("test", "primary", brokers.bootstrap_servers(), Properties::default());
+    let probe = Probe::new(&cluster, ANSWER).unwrap();
+    (brokers, probe)
+}
+
+fn told(probe: &Probe) -> Vec<u32> {
+    let ends = probe.ends(TOPIC, 0..PARTITIONS).unwrap();
+    assert!(ends.values().all(|marks| *marks == Watermarks { low: 0, high: 0 }), "{ends:?}");
+    ends.into_keys().collect()
+}
+
+#[test]
+fn partitions_without_a_leader_keep_nobody_from_telling_of_the_others() {
+    let (brokers, probe) = pair();
+    assert_eq!(told(&probe), (0..PARTITIONS).collect::<Vec<_>>());
+    for partition in [6, 3] {
+        brokers.partition_leader(TOPIC, partition, None).unwrap();
+    }
+    let begun = Instant::now();
+    assert_eq!(told(&probe), [0, 1, 2, 4, 5, 7]);
+    assert_eq!(probe.offsets_at(TOPIC, &[(2, 0), (3, 0)]).unwrap(), [(2, None)].into());
+    probe.offset_at(TOPIC, 3, 0).unwrap_err();
+    for partition in 0..PARTITIONS.cast_signed() {
+        brokers.partition_leader(TOPIC, partition, None).unwrap();
+    }
+    assert_eq!(probe.ends(TOPIC, 0..PARTITIONS).unwrap(), BTreeMap::new());
+    // None of this waits for a leader.
+    assert!(begun.elapsed() < ANSWER, "{:?}", begun.elapsed());
+    // Once there is one it is found at once.
+    brokers.partition_leader(TOPIC, 3, Some(1)).unwrap();
+    assert_eq!(told(&probe), [3]);
+}
+
+#[test]
+fn a_broker_that_answers_with_an_error_takes_only_its_own_partitions_away() {
+    let (brokers, probe) = pair();
+    assert_eq!(told(&probe).len(), 8);
+    // For the next request, which goes to either of them.
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
+    brokers.request_errors(RDKafkaApiKey::ListOffsets, &[error]);
+    let some = told(&probe);
+    assert!(some == [0, 2, 4, 6] || some == [1, 3, 5, 7], "{some:?}");
+    assert_eq!(told(&probe).len(), 8);
+}
+
+#[test]
+fn a_frozen_broker_takes_only_its_own_partitions_away() {
+    let (brokers, probe) = pair();
+    assert_eq!(told(&probe).len(), 8);
+    brokers.broker_round_trip_time(2, Duration::from_mins(5)).unwrap();
+    let begun = Instant::now();
+    assert_eq!(told(&probe), [0, 2, 4, 6]);
+    assert!(begun.elapsed() < 2 * ANSWER, "{:?}", begun.elapsed());
+}
