@@ -23,4 +23,5 @@ mod sdk_conformance;
 mod security;
 mod sigterm_under_load;
 mod tail_through_kills;
+mod three_brokers;
 mod workers;

@@ -1,44 +1,39 @@
-//! Real Kafka: a cluster of one broker, made by the script that `make kafka` uses, on ports of its own.
+//! Real Kafka: clusters of one broker or three, made by the script that `make kafka` uses, on ports of their own.
 //!
-//! A broker is a child of this process as every program is: it can be killed or frozen at any instant. [`Cluster::produce`] and [`Cluster::consume`] are Kafka's own console tools, slow (a start of
-//! Java each) but judges that share no code with anything under test.
+//! [`Cluster::produce`] and [`Cluster::consume`] are Kafka's own console tools, slow (a start of Java each) but judges that
+//! share no code with anything under test.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
-use rustix::process::Signal;
+use crate::node::{Node, script};
+use crate::{Scene, topic, wait};
 
-use crate::turnstile::free_address;
-use crate::{Program, Scene, wait};
-
-/// After a kill the session before runs out first (9 s), then the logs are checked; on a busy machine.
-const ANSWER_LIMIT: Duration = Duration::from_mins(2);
-/// A healthy broker answers in a few milliseconds, a frozen one takes the connection and never does.
-const REPLY_LIMIT: Duration = Duration::from_secs(1);
-/// An orderly stop takes about a second.
-const STOP_LIMIT: Duration = Duration::from_mins(1);
-/// The answer to a question about no topic has about 60 bytes.
-const REPLY_BYTES_MAX: u32 = 4096;
-/// What Java makes of SIGTERM after an orderly stop: 128 + 15.
-const TERMINATED: i32 = 143;
 /// How long the console consumer waits for a record that does not come.
 const CONSUME_MS_MAX: &str = "30000";
+/// Brokers of a cluster that keeps every record more than once.
+const REPLICAS: u32 = 3;
+/// The id of the controller beside them, which are 1, 2 and 3.
+const CONTROLLER: u32 = 100;
+/// 16 bytes in base64url, told to each node: they have to agree, and a script for one would make one up.
+const THREE_BROKERS: &str = "three-brokers-by-testA";
+/// Longest wait until every replica has all that its leader has; one that was killed checks its logs first.
+const SYNC_LIMIT: Duration = Duration::from_mins(1);
 
-/// One cluster, running or not; its data stays over kills, stops and starts.
+/// One cluster, running or not; its data stays over kills, stops and starts. What is done to it is done to all of it;
+/// [`brokers`](Self::brokers) are there to be broken one by one.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Where clients find it.
+    /// Where tools find it: its first broker.
     pub address: SocketAddr,
-    pub(crate) controller: SocketAddr,
-    folder: PathBuf,
-    log: PathBuf,
-    properties: BTreeMap<String, String>,
-    program: Option<Program>,
+    /// Its brokers, one or three.
+    pub brokers: Vec<Node>,
+    /// The controller of three; one broker is its own.
+    controller: Option<Node>,
 }
 
 /// A record as the console consumer prints it.
@@ -53,31 +48,64 @@ pub struct Consumed {
 }
 
 impl Cluster {
-    /// A cluster in the scenario's folder, not started yet.
+    /// A cluster of one broker in the scenario's folder, not started yet.
     pub fn new(scene: &Scene, name: &str) -> Self {
         Self::within(scene.folder(), name)
     }
 
     /// The same in any folder.
     pub(crate) fn within(folder: &Path, name: &str) -> Self {
-        let folder = folder.join(name);
-        fs::create_dir_all(&folder).expect("a folder for the cluster");
-        Self {
-            address: free_address(),
-            controller: free_address(),
-            log: folder.join("broker.log"),
-            folder,
-            properties: BTreeMap::new(),
-            program: None,
-        }
+        let broker = Node::new(folder.join(name));
+        Self { address: broker.address, brokers: vec![broker], controller: None }
     }
 
-    /// Sets a broker property; takes effect at the next start.
+    /// A cluster of three brokers: each record lies on all of them and is acknowledged when two have it. Their controller
+    /// is a process of its own, so that no broker is more than another one.
+    pub(crate) fn of_three(folder: &Path, name: &str) -> Self {
+        let folder = folder.join(name);
+        let node = |id: u32, role: &str| {
+            let mut node = Node::new(folder.join(format!("{role}-{id}")));
+            node.set("node.id", &id.to_string());
+            node.set("process.roles", role);
+            node
+        };
+        let mut controller = node(CONTROLLER, "controller");
+        let address = controller.controller;
+        let mut brokers: Vec<Node> = (1..=REPLICAS).map(|id| node(id, "broker")).collect();
+        let listens = |node: &mut Node, on: &str| {
+            node.set("listeners", on);
+            node.set("advertised.listeners", on);
+        };
+        listens(&mut controller, &format!("CONTROLLER://{address}"));
+        for broker in &mut brokers {
+            let on = format!("PLAINTEXT://{}", broker.address);
+            listens(broker, &on);
+        }
+        let mut cluster = Self { address: brokers[0].address, brokers, controller: Some(controller) };
+        for node in cluster.nodes() {
+            node.join(THREE_BROKERS);
+        }
+        cluster
+            .set("controller.quorum.voters", format!("{CONTROLLER}@{address}"))
+            .set("default.replication.factor", REPLICAS)
+            .set("offsets.topic.replication.factor", REPLICAS)
+            .set("transaction.state.log.replication.factor", REPLICAS)
+            .set("transaction.state.log.min.isr", REPLICAS - 1)
+            .set("min.insync.replicas", REPLICAS - 1)
+    }
+
+    /// Sets a property of every node; takes effect at the next start.
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written where they are set")]
     #[must_use]
     pub fn set(mut self, property: &str, value: impl ToString) -> Self {
-        self.properties.insert(property.to_owned(), value.to_string());
+        let value = value.to_string();
+        self.nodes().for_each(|node| node.set(property, &value));
         self
+    }
+
+    /// Where clients find it: its brokers with commas between.
+    pub fn bootstrap(&self) -> String {
+        self.brokers.iter().map(|broker| broker.address.to_string()).collect::<Vec<_>>().join(",")
     }
 
     /// Starts it without waiting for anything.
@@ -85,35 +113,21 @@ impl Cluster {
     /// # Panics
     /// Where it runs already or cannot be started.
     pub fn launch(&mut self) {
-        assert!(self.program.is_none(), "the cluster runs already");
-        self.program = Some(Program::start(self.command("run"), &self.log));
+        self.nodes().for_each(Node::launch);
     }
 
-    /// The script with one of its verbs that take a folder, about this cluster.
+    /// The script with one of its verbs that take a folder, about a cluster of one broker.
     pub fn command(&self, verb: &str) -> Command {
-        let mut command = script(verb);
-        command
-            .arg("--dir")
-            .arg(&self.folder)
-            .args(["--port", &self.address.port().to_string()])
-            .args(["--controller-port", &self.controller.port().to_string()]);
-        for (property, value) in &self.properties {
-            command.args(["--set", &format!("{property}={value}")]);
-        }
-        command
+        self.brokers[0].command(verb)
     }
 
-    /// Waits until it answers.
+    /// Waits until each broker answers and knows the others.
     ///
     /// # Panics
-    /// When it ends or takes too long instead.
+    /// When one ends or takes too long instead.
     pub fn answered(&mut self) {
-        wait::until("the broker answers", ANSWER_LIMIT, || {
-            if let Some(status) = self.running().ended() {
-                panic!("the broker ended before it answered: {status}");
-            }
-            self.ask()
-        });
+        let count = self.brokers.len() as u32;
+        self.brokers.iter_mut().for_each(|broker| broker.answered(count));
     }
 
     /// Starts it and waits until it answers.
@@ -125,10 +139,18 @@ impl Cluster {
         self.answered();
     }
 
-    /// The cluster's id, as it answers now; `None` when it gives no answer in a second or has no live broker.
+    /// Waits until every record of every topic lies on every broker, as whoever restarts one after the other has to.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    pub fn in_sync(&self) {
+        let brokers = self.bootstrap();
+        wait::until("every replica is in sync", SYNC_LIMIT, || topic::is_in_sync(&brokers).then_some(()));
+    }
+
+    /// The cluster's id, as its first broker answers now; `None` when that gives no answer in a second or knows no live one.
     pub fn ask(&self) -> Option<String> {
-        let reply = metadata(self.address).ok()?;
-        cluster_id(&reply).map(str::to_owned)
+        self.brokers[0].ask().map(|answer| answer.cluster_id)
     }
 
     /// Makes it run whatever was done to it: killed, stopped or frozen.
@@ -136,32 +158,25 @@ impl Cluster {
     /// # Panics
     /// When it does not answer.
     pub(crate) fn repair(&mut self) {
-        if self.program.as_mut().is_some_and(|program| program.ended().is_none()) {
-            self.thaw();
-        } else {
-            self.program = None;
-            self.launch();
-        }
+        self.nodes().for_each(Node::repair);
     }
 
-    /// The folder of its records and of what it knows of itself.
+    /// The folder of the records of its first broker, and of what that knows of itself.
     pub fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.brokers[0].data()
     }
 
-    /// The process id.
+    /// The process id of its first broker.
     ///
     /// # Panics
     /// When it does not run.
     pub fn id(&mut self) -> u32 {
-        self.running().id()
+        self.brokers[0].id()
     }
 
     /// `kill -9`.
     pub fn kill(&mut self) {
-        if let Some(mut program) = self.program.take() {
-            program.kill();
-        }
+        self.nodes().for_each(Node::kill);
     }
 
     /// Stops its time: its sockets stay open and nothing answers.
@@ -169,7 +184,7 @@ impl Cluster {
     /// # Panics
     /// When it does not run.
     pub fn freeze(&mut self) {
-        self.running().signal(Signal::STOP);
+        self.nodes().for_each(Node::freeze);
     }
 
     /// Lets a frozen one go on.
@@ -177,18 +192,19 @@ impl Cluster {
     /// # Panics
     /// When it does not run.
     pub fn thaw(&mut self) {
-        self.running().signal(Signal::CONT);
+        self.nodes().for_each(Node::thaw);
     }
 
-    /// Stops it in order.
+    /// Stops it in order, the controller last: the brokers take leave of it.
     ///
     /// # Panics
     /// When it does not end, or ends otherwise.
     pub fn stop(&mut self) {
-        let mut program = self.program.take().expect("the cluster was started");
-        program.signal(Signal::TERM);
-        let status = program.wait(STOP_LIMIT);
-        assert_eq!(status.code(), Some(TERMINATED), "an orderly stop of Kafka");
+        self.nodes().for_each(Node::stop);
+    }
+
+    fn nodes(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.brokers.iter_mut().chain(&mut self.controller)
     }
 
     /// Creates those topics that are missing, with the settings that production needs, and with the lanes and partitions
@@ -269,10 +285,6 @@ impl Cluster {
         command.args([class, "--bootstrap-server", &self.address.to_string()]);
         command
     }
-
-    fn running(&mut self) -> &mut Program {
-        self.program.as_mut().expect("the cluster was started")
-    }
 }
 
 impl Consumed {
@@ -286,77 +298,9 @@ impl Consumed {
     }
 }
 
-fn script(verb: &str) -> Command {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("scripts/kafka/cluster");
-    let mut command = Command::new(path);
-    command.arg(verb);
-    command
-}
-
-/// Asks for the cluster's metadata (request 3, version 7) about no topics, as every client does first.
-fn metadata(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, REPLY_LIMIT)?;
-    stream.set_read_timeout(Some(REPLY_LIMIT))?;
-    // Size; request, version; correlation; no client id; no topics; create none.
-    stream.write_all(&[0, 0, 0, 15, 0, 3, 0, 7, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0, 0])?;
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let size = u32::from_be_bytes(size);
-    if size > REPLY_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut reply = vec![0; size as usize];
-    stream.read_exact(&mut reply)?;
-    Ok(reply)
-}
-
-/// The cluster's id in a reply that names at least one live broker. A broker takes connections before it counts as one,
-/// and leads no partition until then.
-fn cluster_id(reply: &[u8]) -> Option<&str> {
-    // Correlation, throttling.
-    let (brokers, mut rest) = reply.get(8..)?.split_first_chunk()?;
-    let brokers = u32::from_be_bytes(*brokers);
-    for _ in 0..brokers {
-        // Id, host, port, rack.
-        (_, rest) = text(rest.get(4..)?)?;
-        (_, rest) = text(rest.get(4..)?)?;
-    }
-    let (id, _) = text(rest)?;
-    id.filter(|_| brokers > 0)
-}
-
-/// A text with its length before it, -1 for none; and what follows it.
-fn text(bytes: &[u8]) -> Option<(Option<&str>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let Ok(length) = usize::try_from(i16::from_be_bytes(*length)) else {
-        return Some((None, rest));
-    };
-    let (text, rest) = rest.split_at_checked(length)?;
-    Some((Some(std::str::from_utf8(text).ok()?), rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HEAD: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 0];
-
-    #[test]
-    fn the_cluster_id_stands_after_the_brokers() {
-        let broker = b"\0\0\0\x01\0\x04host\0\0\x10\x92\xff\xff";
-        let id = b"\0\x02id\0\0\0\x01\0\0\0\0";
-        let reply = [HEAD, &[0, 0, 0, 1], broker.as_slice(), id.as_slice()].concat();
-        assert_eq!(cluster_id(&reply), Some("id"));
-        for end in 0..HEAD.len() + 4 + broker.len() + 4 {
-            assert_eq!(cluster_id(&reply[..end]), None, "cut after {end} bytes");
-        }
-    }
-
-    #[test]
-    fn without_a_live_broker_there_is_no_answer() {
-        let reply = [HEAD, &[0, 0, 0, 0], b"\0\x02id".as_slice()].concat();
-        assert_eq!(cluster_id(&reply), None);
-    }
 
     #[test]
     fn a_consumed_line_has_three_parts() {

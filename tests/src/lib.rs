@@ -16,6 +16,7 @@ pub mod http;
 mod kafka;
 pub mod load;
 pub mod metrics;
+mod node;
 pub mod output;
 mod pair;
 mod pipeline;
@@ -31,6 +32,7 @@ pub mod wait;
 mod worker;
 
 pub use kafka::{Cluster, Consumed};
+pub use node::Node;
 pub use pair::{Kafka, LANES, PARTITIONS, Shared};
 pub use pipeline::{Output, Pipeline};
 pub use program::Program;

@@ -1,8 +1,8 @@
-//! Two clusters, a primary and a secondary: a scenario's own, or the pair that scenarios share.
+//! Two clusters, a primary and a secondary: a scenario's own, or a pair that scenarios share.
 //!
 //! A start of both takes six seconds of two cores, so whoever needs nothing special of its brokers borrows the shared
 //! pair. It gets them running, with topics made anew; what it breaks is repaired for the next one. A scenario that
-//! fails takes its pair with it.
+//! fails takes its pair with it. Another shared pair has a primary of three brokers, for what one alone cannot show.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -24,8 +24,13 @@ const SESSION_MS: u32 = 3_000;
 /// Several within a session.
 const HEARTBEAT_MS: u32 = 500;
 
-/// The shared pair while nobody has it.
-static SHARED: Mutex<Option<Kafka>> = Mutex::new(None);
+/// A pair while nobody has it.
+type Home = Mutex<Option<Kafka>>;
+
+/// The shared pair.
+static SHARED: Home = Mutex::new(None);
+/// That with a primary of three brokers.
+static OF_THREE: Home = Mutex::new(None);
 
 /// A primary and a secondary cluster.
 #[derive(Debug)]
@@ -36,9 +41,12 @@ pub struct Kafka {
     pub secondary: Cluster,
 }
 
-/// The shared pair, borrowed.
+/// A shared pair, borrowed.
 #[derive(Debug)]
-pub struct Shared(Option<Kafka>);
+pub struct Shared {
+    kafka: Option<Kafka>,
+    home: &'static Home,
+}
 
 impl Kafka {
     /// Starts two new ones and waits for their answers; there are no topics yet.
@@ -66,12 +74,29 @@ impl Kafka {
     /// # Panics
     /// Where one does not answer.
     pub fn shared() -> Shared {
-        let lent = SHARED.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Self::borrowed(&SHARED, Cluster::within)
+    }
+
+    /// The same of another pair, whose primary has three brokers.
+    ///
+    /// # Panics
+    /// Where one does not answer.
+    pub fn shared_of_three() -> Shared {
+        Self::borrowed(&OF_THREE, Cluster::of_three)
+    }
+
+    fn borrowed(home: &'static Home, primary: impl Fn(&Path, &str) -> Cluster) -> Shared {
+        let lent = home.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut kafka = lent.unwrap_or_else(|| {
-            Self::within(&folder(), |cluster| {
-                // A broker that was killed is let in again when the session of its former life has run out.
-                cluster.set("broker.session.timeout.ms", SESSION_MS).set("broker.heartbeat.interval.ms", HEARTBEAT_MS)
-            })
+            let folder = folder();
+            let [primary, secondary] =
+                [primary(&folder, "primary"), Cluster::within(&folder, "secondary")].map(|cluster| {
+                    // A broker that was killed is let in again when the session of its former life has run out.
+                    cluster
+                        .set("broker.session.timeout.ms", SESSION_MS)
+                        .set("broker.heartbeat.interval.ms", HEARTBEAT_MS)
+                });
+            Self { primary, secondary }
         });
         kafka.both(Cluster::repair);
         kafka.both(Cluster::answered);
@@ -79,7 +104,7 @@ impl Kafka {
             let topics = [EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED];
             topic::make_anew(cluster.address, &topics, &[]);
         }
-        Shared(Some(kafka))
+        Shared { kafka: Some(kafka), home }
     }
 
     /// Does something to both.
@@ -93,20 +118,20 @@ impl Deref for Shared {
     type Target = Kafka;
 
     fn deref(&self) -> &Kafka {
-        self.0.as_ref().expect("borrowed until it is dropped")
+        self.kafka.as_ref().expect("borrowed until it is dropped")
     }
 }
 
 impl DerefMut for Shared {
     fn deref_mut(&mut self) -> &mut Kafka {
-        self.0.as_mut().expect("borrowed until it is dropped")
+        self.kafka.as_mut().expect("borrowed until it is dropped")
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = self.0.take();
+            *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.kafka.take();
         }
     }
 }

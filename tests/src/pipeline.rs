@@ -45,7 +45,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Empty clusters; nothing is started yet.
     pub fn new(scene: &Scene, output: Output) -> Self {
-        let kafka = Kafka::shared();
+        Self::over(scene, Kafka::shared(), output)
+    }
+
+    /// The same on these clusters.
+    pub fn over(scene: &Scene, kafka: Shared, output: Output) -> Self {
         let tapi = Tapi::new(scene, &kafka).set("TAPI_KAFKA_BREAKER_PAUSE_MS", BREAKER_PAUSE_MS);
         Self { kafka, tapi, workers: Vec::new(), lanes: LANES, output }
     }

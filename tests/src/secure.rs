@@ -107,7 +107,7 @@ impl SecureKafka {
 }
 
 fn secured(cluster: Cluster, address: SocketAddr, keys: &Path, plain: &str) -> Cluster {
-    let (own, controller) = (cluster.address, cluster.controller);
+    let (own, controller) = (cluster.address, cluster.brokers[0].controller);
     let listener = |name: &str| format!("listener.name.secure.{name}");
     let module = |kind: &str, users: &str| {
         let class =

@@ -34,8 +34,8 @@ impl Tapi {
             .set("TAPI_LISTEN", ingest)
             .set("TAPI_ADMIN_LISTEN", admin)
             .set("TAPI_DATA", scene.folder().join(name).display())
-            .set("TAPI_KAFKA_PRIMARY", kafka.primary.address)
-            .set("TAPI_KAFKA_SECONDARY", kafka.secondary.address)
+            .set("TAPI_KAFKA_PRIMARY", kafka.primary.bootstrap())
+            .set("TAPI_KAFKA_SECONDARY", kafka.secondary.bootstrap())
     }
 
     /// Sets a configuration value, by the name of its environment variable.

@@ -1,6 +1,6 @@
 //! Topics: made, changed, and read to their ends, fast, for the hundreds of thousands of records that a load leaves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use wire::topic::EVENTS_INDEX;
 
@@ -21,6 +22,8 @@ use crate::wait;
 
 /// Longer than any answer of a healthy broker.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// A topic has as many replicas as its cluster gives by itself: all its brokers.
+const AS_THE_CLUSTER: i32 = -1;
 
 /// Deletes those topics that are there, and makes all of them, as good as `scripts/kafka` does for production but kept
 /// for ever, and with these further settings.
@@ -48,9 +51,10 @@ fn make(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)], count_o
         let new: Vec<_> = missing
             .iter()
             .map(|topic| {
-                let topic = NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(1))
-                    .set("message.timestamp.type", "LogAppendTime")
-                    .set("retention.ms", "-1");
+                let topic =
+                    NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(AS_THE_CLUSTER))
+                        .set("message.timestamp.type", "LogAppendTime")
+                        .set("retention.ms", "-1");
                 settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
             })
             .collect();
@@ -59,7 +63,7 @@ fn make(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)], count_o
         missing.is_empty().then_some(())
     });
     // What the controller has made the broker learns a moment later, and answers for the deleted ones until then.
-    let consumer = consumer(brokers);
+    let consumer = consumer(&brokers);
     let count = |topic: &&str| {
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER_LIMIT).ok()?;
         Some(metadata.topics().first()?.partitions().len())
@@ -99,12 +103,32 @@ pub fn settings(brokers: SocketAddr, topic: &str) -> Vec<(String, String)> {
     settings.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
+/// Whether every replica of every partition has what its leader has, Kafka's own topics included.
+pub(crate) fn is_in_sync(brokers: &str) -> bool {
+    let Ok(metadata) = consumer(&brokers).fetch_metadata(None, ANSWER_LIMIT) else { return false };
+    let mut partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    partitions.all(|partition| partition.leader() >= 0 && partition.isr().len() == partition.replicas().len())
+}
+
+/// How many partitions of a topic each of its leaders has, by the broker's id.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn leaders(brokers: &str, topic: &str) -> BTreeMap<i32, u32> {
+    let metadata = consumer(&brokers).fetch_metadata(Some(topic), ANSWER_LIMIT).expect("the topic's metadata");
+    let mut leaders = BTreeMap::new();
+    for partition in metadata.topics().first().expect("the topic").partitions() {
+        *leaders.entry(partition.leader()).or_default() += 1;
+    }
+    leaders
+}
+
 /// Records of a topic that no transaction wrote to.
 ///
 /// # Panics
 /// Where the cluster does not answer.
 pub fn records(brokers: SocketAddr, topic: &str) -> u64 {
-    let spans = spans(&consumer(brokers), topic);
+    let spans = spans(&consumer(&brokers), topic);
     spans.into_iter().map(|(_, low, high)| (high - low) as u64).sum()
 }
 
@@ -120,7 +144,7 @@ pub fn read(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(u32, &[u8], 
 }
 
 fn each(brokers: SocketAddr, topic: &str, mut visit: impl FnMut(&BorrowedMessage<'_>)) {
-    let consumer = consumer(brokers);
+    let consumer = consumer(&brokers);
     let mut list = TopicPartitionList::new();
     let mut open = HashSet::new();
     for (partition, low, _) in spans(&consumer, topic) {
@@ -150,7 +174,7 @@ fn spans(consumer: &BaseConsumer, topic: &str) -> Vec<(i32, i64, i64)> {
         .collect()
 }
 
-fn consumer(brokers: SocketAddr) -> BaseConsumer {
+fn consumer(brokers: &impl ToString) -> BaseConsumer {
     ClientConfig::new()
         .set("bootstrap.servers", brokers.to_string())
         .set("group.id", "scenario")

@@ -29,8 +29,8 @@ impl Worker {
         Self { server, data: data.clone() }
             .set("DEDUP_ADMIN_LISTEN", admin)
             .set("DEDUP_DATA", data.display())
-            .set("DEDUP_KAFKA_PRIMARY", kafka.primary.address)
-            .set("DEDUP_KAFKA_SECONDARY", kafka.secondary.address)
+            .set("DEDUP_KAFKA_PRIMARY", kafka.primary.bootstrap())
+            .set("DEDUP_KAFKA_SECONDARY", kafka.secondary.bootstrap())
             // Brokers that scenarios share remember a group's members for a session.
             .set("DEDUP_KAFKA_GROUP", scene.folder().file_name().unwrap_or_default().to_string_lossy())
             .set("DEDUP_KAFKA_SESSION_TIMEOUT_MS", SESSION_TIMEOUT_MS)

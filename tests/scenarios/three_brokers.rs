@@ -1,0 +1,159 @@
+//! Goal: a cluster of three brokers that lives on without one of them is not given up, and one that cannot is left; either
+//! way each event comes out once.
+//! Fault: each broker stopped in order and started again, under load; two of three killed with -9, so that too few replicas
+//! are left to acknowledge anything; one that only follows frozen; one killed with -9 for good.
+//! Oracle: `loadtest verify` over `events.deduped`, which lies on the three; what `tapi` says of its breakers.
+
+use std::time::{Duration, Instant};
+
+use tests::load::Load;
+use tests::{Kafka, Output, Pipeline, Scene, chaos, topic};
+use wire::topic::EVENTS;
+
+/// Events a second.
+const RATE: u32 = 3_000;
+/// Longest wait for a load.
+const LIMIT: Duration = Duration::from_mins(3);
+const TRANSITIONS: &str = "tapi_forward_breaker_transitions_total";
+
+fn load(scene: &Scene, n: u64, seconds: u64) -> Load {
+    Load::new(scene, n, RATE, Duration::from_secs(seconds))
+        .option("--connections", 32)
+        .option("--events-per-request", 10)
+        .option("--event-bytes", 500)
+        .option("--duplicates", 0.02)
+}
+
+/// Two workers behind three brokers, which hold output and changelog too.
+fn start(scene: &Scene) -> Pipeline {
+    let begun = Instant::now();
+    let kafka = Kafka::shared_of_three();
+    kafka.primary.in_sync();
+    scene.say(format_args!("three brokers are in sync after {:?}", begun.elapsed()));
+    let mut pipeline = Pipeline::over(scene, kafka, Output::Primary);
+    pipeline.begin(scene, 2);
+    pipeline.shared("two workers", |shares| shares.iter().all(|share| *share > 0));
+    pipeline
+}
+
+/// How often the breaker of the primary has opened or closed.
+fn transitions(pipeline: &Pipeline) -> f64 {
+    let metrics = pipeline.tapi.metrics().expect("the admin port answers");
+    // There is no such row before the first time.
+    metrics.sum_where(TRANSITIONS, "cluster=\"primary\"").unwrap_or(0.0)
+}
+
+/// A lane has partitions on each broker, so it goes on while those of one look for new leaders.
+#[test]
+fn a_rolling_restart_of_the_primary_under_load_is_no_outage() {
+    let scene = Scene::begin();
+    let mut pipeline = start(&scene);
+    let mut loads = Vec::new();
+    for round in 0..if chaos() { 3 } else { 1 } {
+        for broker in 0..3 {
+            let load = load(&scene, round * 3 + broker as u64, 8);
+            let mut client = load.start_at(pipeline.tapi.ingest);
+            pipeline.acknowledges("primary", pipeline.acknowledged("primary") + f64::from(RATE));
+            let led = topic::leaders(&pipeline.kafka.primary.bootstrap(), EVENTS);
+            let begun = Instant::now();
+            pipeline.kafka.primary.brokers[broker].stop();
+            let stopped = begun.elapsed();
+            pipeline.kafka.primary.brokers[broker].launch();
+            pipeline.kafka.primary.answered();
+            pipeline.kafka.primary.in_sync();
+            scene.say(format_args!(
+                "broker {} stopped in {stopped:?} and in sync again after {:?}; leaders before {led:?}",
+                broker + 1,
+                begun.elapsed()
+            ));
+            client.succeed(LIMIT);
+            loads.push(load);
+        }
+    }
+    let (changes, elsewhere) = (transitions(&pipeline), pipeline.acknowledged("secondary"));
+    let verdict = pipeline.verify(&scene, &loads);
+    scene.say(format_args!("{changes} changes of the breaker, {elsewhere} records elsewhere: {verdict}"));
+    assert!(changes + elsewhere < 1.0, "the primary was left");
+    pipeline.stop();
+}
+
+#[test]
+fn with_too_few_replicas_left_to_acknowledge_the_primary_is_left_until_they_are_back() {
+    let scene = Scene::begin();
+    let mut pipeline = start(&scene);
+    let outage = load(&scene, 0, 10);
+    let mut client = outage.start_at(pipeline.tapi.ingest);
+    pipeline.acknowledges("primary", f64::from(RATE));
+    assert!(transitions(&pipeline) < 1.0, "the primary was left before anything was done to it");
+    // The one that is left answers everything but what it must not.
+    let [_, second, third] = &mut pipeline.kafka.primary.brokers[..] else { panic!("three brokers") };
+    second.kill();
+    third.kill();
+    let left = pipeline.acknowledges("secondary", f64::from(RATE));
+    client.succeed(LIMIT);
+    assert_eq!(outage.answers().bad, 0, "requests that were not acknowledged at once");
+    pipeline.kafka.primary.brokers[1..].iter_mut().for_each(tests::Node::launch);
+    pipeline.kafka.primary.answered();
+    // It is used again by itself, once there is something to send.
+    let (after, primary) = (load(&scene, 1, 10), pipeline.acknowledged("primary"));
+    let mut client = after.start_at(pipeline.tapi.ingest);
+    let back = pipeline.acknowledges("primary", primary + f64::from(RATE));
+    client.succeed(LIMIT);
+    let verdict = pipeline.verify(&scene, &[outage, after]);
+    scene.say(format_args!("left {left:?} after the kills, used again {back:?} after a load began: {verdict}"));
+    pipeline.stop();
+}
+
+#[test]
+fn a_frozen_follower_loses_and_doubles_nothing_though_no_leader_is_away() {
+    let scene = Scene::begin();
+    let mut pipeline = start(&scene);
+    // Who was stopped in order leads nothing when it is back.
+    pipeline.kafka.primary.brokers[2].stop();
+    pipeline.kafka.primary.brokers[2].launch();
+    pipeline.kafka.primary.answered();
+    pipeline.kafka.primary.in_sync();
+    let led = topic::leaders(&pipeline.kafka.primary.bootstrap(), EVENTS);
+    assert_eq!(led.get(&3), None, "the third broker only follows: {led:?}");
+    let load = load(&scene, 0, 15);
+    let mut client = load.start_at(pipeline.tapi.ingest);
+    pipeline.acknowledges("primary", pipeline.acknowledged("primary") + f64::from(RATE));
+    pipeline.kafka.primary.brokers[2].freeze();
+    // What is in flight waits for it until its session ends; then the other two are enough.
+    let before = pipeline.acknowledged("");
+    let on = pipeline.acknowledges("", before + 2.0 * f64::from(RATE));
+    let back = pipeline.acknowledges("primary", pipeline.acknowledged("primary") + f64::from(RATE));
+    pipeline.kafka.primary.brokers[2].thaw();
+    pipeline.kafka.primary.in_sync();
+    client.succeed(LIMIT);
+    assert_eq!(load.answers().bad, 0, "requests that were not acknowledged at once");
+    let changes = transitions(&pipeline);
+    let verdict = pipeline.verify(&scene, &[load]);
+    scene.say(format_args!(
+        "two seconds' records in {on:?} after the freeze, the primary's in {back:?} more, {changes} changes of its breaker: {verdict}"
+    ));
+    pipeline.stop();
+}
+
+#[test]
+fn without_one_broker_of_three_everything_goes_on() {
+    let scene = Scene::begin();
+    let mut pipeline = start(&scene);
+    let load = load(&scene, 0, 15);
+    let mut client = load.start_at(pipeline.tapi.ingest);
+    pipeline.acknowledges("primary", f64::from(RATE));
+    pipeline.kafka.primary.brokers[2].kill();
+    let begun = Instant::now();
+    client.succeed(LIMIT);
+    // Whether it was left for a moment or not, it is used in the end, with one broker dead.
+    let after = self::load(&scene, 1, 5);
+    let primary = pipeline.acknowledged("primary");
+    let mut client = after.start_at(pipeline.tapi.ingest);
+    pipeline.acknowledges("primary", primary + f64::from(RATE));
+    client.succeed(LIMIT);
+    assert_eq!(load.answers().bad + after.answers().bad, 0, "requests that were not acknowledged at once");
+    let (changes, took) = (transitions(&pipeline), begun.elapsed());
+    let verdict = pipeline.verify(&scene, &[load, after]);
+    scene.say(format_args!("{changes} changes of the breaker in {took:?} after the kill: {verdict}"));
+    pipeline.stop();
+}
