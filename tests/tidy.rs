@@ -166,7 +166,11 @@ fn every_unsafe_block_says_why_it_is_sound() {
     }
 }
 
-/// `pub` is for others: an item that no other package names is on a list, which may only become shorter.
+/// Packages whose libraries are there for their own scenarios and benches.
+const SHARED_BY_OWN_TARGETS: [&str; 2] = ["benches", "tests"];
+
+/// `pub` is for others: an item that no other package names is on a list, which may only become shorter. What the
+/// scenarios and the benches share is public for those alone.
 #[test]
 fn what_is_public_is_used_by_another_package() {
     let fuzz = fs::read_dir(root().join("fuzz/targets")).expect("the targets of the fuzzer");
@@ -178,9 +182,14 @@ fn what_is_public_is_used_by_another_package() {
         let src = root().join(folder).join("src");
         let paths = sources(&[name]).into_iter().filter(|path| path.starts_with(&src) && !path.ends_with("main.rs"));
         let items: BTreeSet<String> = paths.flat_map(|path| public_items(&code(&read(&path)))).collect();
+        let own: BTreeSet<String> = sources(&[name])
+            .iter()
+            .filter(|path| SHARED_BY_OWN_TARGETS.contains(name) && !path.starts_with(&src))
+            .flat_map(|path| self::words(&read(path)))
+            .collect();
         let is_used = |item: &String| {
             let mut others = words.iter().enumerate().filter(|(other, _)| *other != place);
-            fuzz.contains(item) || others.any(|(_, words)| words.contains(item))
+            fuzz.contains(item) || own.contains(item) || others.any(|(_, words)| words.contains(item))
         };
         unused.extend(items.iter().filter(|item| !is_used(item)).map(|item| format!("{name} {item}")));
     }

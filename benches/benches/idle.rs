@@ -69,7 +69,7 @@ fn measure(broker: &Broker, partitions: u32) -> Cost {
     let cost = Cost {
         threads: machine::threads(worker.id()) as f64,
         descriptors: machine::descriptors(worker.id()) as f64,
-        resident_mb: machine::resident_bytes(worker.id()) as f64 / 1e6,
+        resident_mb: machine::memory_bytes(worker.id()) as f64 / 1e6,
         percent: percent(worker.processor_time(), before[0]),
         broker_percent: percent(broker.processor_time(), before[1]),
     };

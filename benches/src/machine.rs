@@ -43,7 +43,7 @@ pub fn threads(pid: u32) -> u64 {
 ///
 /// # Panics
 /// Where it does not run.
-pub fn resident_bytes(pid: u32) -> u64 {
+pub fn memory_bytes(pid: u32) -> u64 {
     status(pid, "VmRSS:") * 1024
 }
 

@@ -60,7 +60,7 @@ pub struct Config {
     /// Logs on stderr.
     pub log: Logging,
     /// What all workers have in common, whatever their hosts.
-    pub fleet: Fleet,
+    pub(crate) fleet: Fleet,
     /// The clusters.
     pub kafka: Kafka,
     /// Size of batches.
@@ -74,10 +74,10 @@ pub struct Config {
 /// What all workers have in common.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// A secret that the seed of every lane's digests is made from, `file:PATH` and `env:NAME` standing for what is there.
     /// Default empty: each lane of a new changelog has a random one. Never printed.
-    pub seed: String,
+    pub(crate) seed: String,
 }
 
 impl fmt::Debug for Fleet {

@@ -143,19 +143,9 @@ impl Probe {
         Ok(low.into_iter().filter_map(marks).collect())
     }
 
-    /// The offset of the first record of a partition that was appended at `time_ms` or later; `None` where there is none
-    /// yet. Marks of transactions count as records.
-    ///
-    /// # Errors
-    /// Where the partition's leader does not tell.
-    pub fn offset_at(&self, topic: &str, partition: u32, time_ms: i64) -> Result<Option<u64>, Failure> {
-        let found = self.offsets_at(topic, &[(partition, time_ms)])?.remove(&partition);
-        let silence = || format!("nothing is told of partition {partition} of {topic}");
-        found.ok_or_else(|| Failure::new("ask for the offset of a time", silence()))
-    }
-
-    /// The same of some partitions, each with its own time, in one request to each broker that leads any. Of a partition
-    /// that is named twice the last time counts. What nobody tells is missing, as it is from [`ends`](Self::ends).
+    /// Of some partitions, each with a time of its own, the offset of the first record that was appended then or later; `None`
+    /// where there is none yet. Marks of transactions count as records. It takes one request to each broker that leads any.
+    /// Of a partition that is named twice the last time counts. What nobody tells is missing, as it is from [`ends`](Self::ends).
     ///
     /// # Errors
     /// As [`ends`](Self::ends).

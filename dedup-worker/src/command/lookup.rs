@@ -133,7 +133,11 @@ fn show(
     let received_ms = (u64::from(bucket.0) * genesis.window.bucket_ms()).cast_signed();
     let (about_then, until_ms) = (appended_ms - TRANSACTION_MS_MAX, appended_ms + TRANSACTION_MS_MAX);
     for from_ms in [about_then, received_ms.min(about_then)] {
-        let at = |time_ms| probe.offset_at(EVENTS_DEDUPED, partition, time_ms).map_err(Failure::failed);
+        let at = |time_ms| {
+            let told = probe.offsets_at(EVENTS_DEDUPED, &[(partition, time_ms)]).map_err(Failure::failed)?;
+            let silent = || Failure::failed(format!("{EVENTS_DEDUPED} {partition} does not answer"));
+            told.get(&partition).copied().ok_or_else(silent)
+        };
         let Some(from) = at(from_ms)? else { continue };
         let end = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?.high;
         let until = at(until_ms)?.unwrap_or(end);

@@ -17,7 +17,7 @@ const BURST: usize = 512;
 
 /// The inputs, in the order of the configured clusters.
 #[derive(Debug)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     lanes: LaneCount,
     lane: u32,
     open: Vec<Option<Input>>,
@@ -29,13 +29,13 @@ pub struct Inputs {
 
 impl Inputs {
     /// None is open yet.
-    pub fn new(lanes: LaneCount, lane: u32, count: usize) -> Self {
+    pub(crate) fn new(lanes: LaneCount, lane: u32, count: usize) -> Self {
         Self { lanes, lane, open: (0..count).map(|_| None).collect(), changes: None, turn: 0 }
     }
 
     /// Opens and closes what the watches have seen come and go, and nothing else. A cluster that merely does not answer
     /// stays open: it is read when it does.
-    pub fn look(&mut self, watches: &[Arc<Watch>], positions: &Positions, clock_ms: i64, waker: &Waker) {
+    pub(crate) fn look(&mut self, watches: &[Arc<Watch>], positions: &Positions, clock_ms: i64, waker: &Waker) {
         // Counted first: what changes meanwhile is seen the next time.
         let changes = watches.iter().map(|watch| watch.changes()).sum();
         if self.changes == Some(changes) {
@@ -76,7 +76,7 @@ impl Inputs {
     }
 
     /// Takes in what has come.
-    pub fn fetch(&mut self, positions: &mut Positions) {
+    pub(crate) fn fetch(&mut self, positions: &mut Positions) {
         self.open.iter_mut().flatten().for_each(|input| input.fetch(positions));
     }
 
@@ -94,7 +94,7 @@ impl Inputs {
 
     /// Reads what has come, by turns, until `take` has enough: it is given the place of the cluster and a record, and says
     /// whether that was enough. Whether it had.
-    pub fn read(&mut self, mut take: impl FnMut(usize, Message) -> bool) -> bool {
+    pub(crate) fn read(&mut self, mut take: impl FnMut(usize, Message) -> bool) -> bool {
         let count = self.open.len();
         for offset in 0..count {
             let place = (self.turn + offset) % count;
@@ -114,7 +114,7 @@ impl Inputs {
     }
 
     /// What the clock is to know of each configured input, opened or not.
-    pub fn reached(&self, watches: &[Arc<Watch>]) -> Vec<(InputId, Reached)> {
+    pub(crate) fn reached(&self, watches: &[Arc<Watch>]) -> Vec<(InputId, Reached)> {
         let mut all = Vec::with_capacity(self.open.len());
         for (place, (input, watch)) in self.open.iter().zip(watches).enumerate() {
             let id = InputId(place as u32);
@@ -130,18 +130,18 @@ impl Inputs {
     }
 
     /// Which log the input at this place is, where it is open.
-    pub fn facts(&self, place: usize) -> Option<&TopicFacts> {
+    pub(crate) fn facts(&self, place: usize) -> Option<&TopicFacts> {
         self.open.get(place)?.as_ref().map(Input::facts)
     }
 
     /// Enters how far each input is read.
-    pub fn enter(&self, positions: &mut Positions) {
+    pub(crate) fn enter(&self, positions: &mut Positions) {
         self.open.iter().flatten().for_each(|input| input.enter_positions(positions));
     }
 
     /// Of each input that is open: the place of its cluster, the records it is behind, and since when, milliseconds since
     /// the Unix epoch; `None` where it is at its end. Takes what librdkafka tells of the clients, too.
-    pub fn lags(&self) -> impl Iterator<Item = (usize, (u64, Option<i64>))> {
+    pub(crate) fn lags(&self) -> impl Iterator<Item = (usize, (u64, Option<i64>))> {
         let all = self.open.iter().enumerate().filter_map(|(place, input)| Some((place, input.as_ref()?)));
         all.map(|(place, input)| {
             input.serve();
@@ -150,7 +150,7 @@ impl Inputs {
     }
 
     /// Places whose input is not open.
-    pub fn closed(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn closed(&self) -> impl Iterator<Item = usize> {
         self.open.iter().enumerate().filter(|(_, input)| input.is_none()).map(|(place, _)| place)
     }
 }

@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use changelog::{Clock, Positions, Restored};
 use dedup::{Candidate, Index, IndexError, Options, Remedy, Verdict};
-use kafka::{Isolation, LogReader, Probe, Read};
+use kafka::Probe;
 use ownership::{Committed, Fault, Gathered, Stamp, Waker, Work};
 use tracing::{error, info, warn};
+use wire::Digest;
 use wire::changelog::{Chain, Checkpoint, Genesis, encode_checkpoint, encode_genesis};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
 use wire::window::INPUT_RETENTION;
-use wire::{Digest, DigestSeed, LaneCount, Window};
 
 use super::batch::{Fate, Job};
+use super::beginning::{is_new, new_genesis};
 use super::decode::{Undecodable, decode};
 use super::figures::{Figures, INPUTS, LaneFigures};
 use super::inputs::Inputs;
@@ -22,7 +23,6 @@ use super::rotation::Rotation;
 use super::spec;
 use super::stray::Stray;
 use super::time::Time;
-use super::topics;
 use super::waiting::{Next, Waiting};
 
 /// Pause before an index that has no room, on a full disk, is asked again.
@@ -38,10 +38,6 @@ const POSITIONS_EVERY_BATCHES: u32 = 1_000;
 const PASSED_OVER: Duration = Duration::from_secs(10);
 /// Buckets for which a clock that contradicts another one is borne: for as long nothing expires.
 const STOOD_BUCKETS_MAX: u32 = 14;
-/// Time for an answer of the output cluster.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Time of one poll for the first record of the output.
-const POLL: Duration = Duration::from_millis(50);
 /// Longest wait between two looks at what there is to do.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -97,54 +93,6 @@ impl Lane {
         let rotation = Rotation::new(plan.lanes, lane);
         let (held, sending, failed) = (None, None, None);
         Self { plan, number: lane, waker, figures, everybody, held, candidates, verdicts, rotation, sending, failed }
-    }
-
-    /// Whether an empty changelog is a new one, and not one that was lost.
-    fn is_new(&self, probe: &Probe) -> Result<(), Fault> {
-        let lane = self.number;
-        let lost = if self.has_output(probe)? {
-            "there is output in events.deduped"
-        } else if spec::index_dir(&self.plan.data, lane).join("identity").exists() {
-            "there is an index"
-        } else {
-            return Ok(());
-        };
-        Err(Fault::RefusedByLog(format!(
-            "{EVENTS_INDEX} {lane} is empty, but {lost}: what was published is not known any more, and would be \
-             published again. Make it again with `dedup-worker rebuild --from events.deduped`, or begin anew with \
-             `dedup-worker run --begin-anew`"
-        )))
-    }
-
-    /// Whether anything was ever published in this lane.
-    fn has_output(&self, probe: &Probe) -> Result<bool, Fault> {
-        let partitions = probe.topic(EVENTS_DEDUPED)?.partition_count;
-        let of_lane: Vec<u32> = self.plan.lanes.partitions(self.number, partitions).collect();
-        let ends = probe.ends(EVENTS_DEDUPED, of_lane.iter().copied())?;
-        for partition in of_lane {
-            let marks = ends.get(&partition).copied();
-            let marks = marks.ok_or_else(|| Fault::Again(format!("{EVENTS_DEDUPED} {partition} does not answer")))?;
-            if marks.low > 0 || (marks.high > 0 && self.has_records(partition)?) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether there is any record in a partition of the output. The mark that an aborted transaction leaves is an offset, and
-    /// none.
-    fn has_records(&self, partition: u32) -> Result<bool, Fault> {
-        let (cluster, topic) = (&self.plan.output, topics::EVENTS_DEDUPED);
-        let mut reader = LogReader::open(cluster, topic, partition, 0, Isolation::Committed)?;
-        let begun = Instant::now();
-        while begun.elapsed() < ANSWER {
-            match reader.read(POLL) {
-                Read::Record(_) | Read::OutOfRange => return Ok(true),
-                Read::End => return Ok(false),
-                Read::Nothing | Read::Trouble(_) => {}
-            }
-        }
-        Err(Fault::Again(format!("{EVENTS_DEDUPED} {partition} cannot be read")))
     }
 
     /// Moves the clock to the oldest record that is there; whether it has entered a step, which is to be committed first.
@@ -341,7 +289,7 @@ impl Work for Lane {
             )));
         }
         if !plan.may_begin_anew {
-            self.is_new(probe)?;
+            is_new(plan, lane, probe)?;
         }
         new_genesis(plan.lanes, plan.seed, plan.window, (plan.wall_ms)())
     }
@@ -489,19 +437,4 @@ impl Work for Lane {
             warn!(lane = self.number, %error, "the index was not sealed; the next start replays more");
         }
     }
-}
-
-/// A genesis with this seed, or one of its own.
-///
-/// # Errors
-/// Where the operating system has no random numbers.
-pub fn new_genesis(
-    lanes: LaneCount,
-    seed: Option<DigestSeed>,
-    window: Window,
-    created_ms: i64,
-) -> Result<Genesis, Fault> {
-    let random = || getrandom::u64().map_err(|error| Fault::Again(format!("no random numbers: {error}")));
-    let seed = seed.map_or_else(|| random().map(DigestSeed), Ok)?;
-    Ok(Genesis { lanes, seed, window, created_ms })
 }

@@ -12,18 +12,19 @@
 //! What a crash leaves at each step is the table on the crate's front page.
 
 pub mod batch;
+pub(crate) mod beginning;
 pub mod cursor;
 pub mod decode;
 pub mod figures;
 pub mod input;
-pub mod inputs;
+mod inputs;
 pub mod lane;
 pub mod output;
 pub mod plan;
 pub mod readers;
-pub mod rotation;
+mod rotation;
 pub mod spec;
-pub mod stray;
+mod stray;
 pub mod time;
 pub(crate) mod topics;
 pub mod waiting;

@@ -4,7 +4,7 @@ use wire::LaneCount;
 
 /// The partitions of a lane, in turn.
 #[derive(Debug, Clone, Copy)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     lanes: LaneCount,
     lane: u32,
     last: u32,
@@ -12,7 +12,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// Of this lane, beginning at its first partition.
-    pub fn new(lanes: LaneCount, lane: u32) -> Self {
+    pub(crate) fn new(lanes: LaneCount, lane: u32) -> Self {
         Self { lanes, lane, last: u32::MAX }
     }
 
@@ -21,7 +21,7 @@ impl Rotation {
     ///
     /// Those behind the last multiple of the lanes are not written to: whoever reads the output by key finds a lane's
     /// records by the same rule.
-    pub fn next(&mut self, partitions: u32, is_left_out: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn next(&mut self, partitions: u32, is_left_out: impl Fn(u32) -> bool) -> Option<u32> {
         let usable = self.lanes.usable(partitions)?.get();
         let all = || self.lanes.partitions(self.lane, usable);
         let (last, behind) = (self.last, |partition: &u32| *partition > self.last || self.last == u32::MAX);

@@ -12,20 +12,20 @@ const SHARE: u32 = 10;
 /// Records of one input since it was judged, and those of them that are other lanes'. Batches may be of a record each, so it
 /// is judged at the end of each batch, and its count goes on until there are enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Stray {
+pub(crate) struct Stray {
     records: u32,
     strays: u32,
 }
 
 impl Stray {
     /// One more record, and why it is no event of this lane, if it is none.
-    pub fn count(&mut self, why: Option<Undecodable>) {
+    pub(crate) fn count(&mut self, why: Option<Undecodable>) {
         self.records += 1;
         self.strays += u32::from(why == Some(Undecodable::Lane));
     }
 
     /// What was counted, if it says that whoever writes the input has another idea of where an id belongs.
-    pub fn judge(&mut self) -> Option<Self> {
+    pub(crate) fn judge(&mut self) -> Option<Self> {
         if self.records < RECORDS_MIN {
             return None;
         }

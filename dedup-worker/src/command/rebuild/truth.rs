@@ -42,8 +42,8 @@ use super::super::bar::Bar;
 use super::super::{TIMEOUT, facts, lanes, now_ms, probe};
 use super::chosen;
 use crate::config::Config;
+use crate::worker::beginning::new_genesis;
 use crate::worker::decode::decode;
-use crate::worker::lane::new_genesis;
 use crate::worker::topics;
 
 /// Times that a lane is begun before the rebuild gives up: a worker takes the fence back once, and not again behind the mark.
