@@ -138,6 +138,9 @@ pub struct Index {
     /// Identities of one lane kept in memory before they are sealed into a sorted run on disk. Default as the
     /// index's own; at least 65,536. More means fewer, larger runs and a longer replay after a crash.
     pub open_digests_max: usize,
+    /// Bytes on disk that indexes of lanes which this worker owns no more may take. Default 4 GiB. A lane that comes back is
+    /// taken over the sooner where its index is still there; the ones that were used longest ago go first.
+    pub unowned_bytes_max: u64,
 }
 
 /// The window of a new changelog.
@@ -194,7 +197,7 @@ impl Default for Batch {
 
 impl Default for Index {
     fn default() -> Self {
-        Self { open_digests_max: dedup::Options::default().open_digests_max }
+        Self { open_digests_max: dedup::Options::default().open_digests_max, unowned_bytes_max: 4 << 30 }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use changelog::Beginning;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::metrics::WorkerAdmin;
 use crate::worker::figures::Figures;
 use crate::worker::lane::Lane;
+use crate::worker::leftovers::age_out;
 use crate::worker::output::Output;
 use crate::worker::plan::Plan;
 use crate::worker::watch::{InputState, Watch};
@@ -86,8 +88,11 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let make = move |lane, waker| Lane::new(&plan, lane, waker, &figures);
     // For as long as the process runs.
     let spec: &'static Spec = Box::leak(Box::new(spec));
-    let owners = Owners::start(spec, board, Box::new(make)).map_err(Failure::failed)?;
-    shutdown.wait();
+    let owners = Owners::start(spec, Arc::clone(&board), Box::new(make)).map_err(Failure::failed)?;
+    thread::scope(|scope| {
+        scope.spawn(|| age_out(&spec.data, config.index.unowned_bytes_max, &board, &shutdown));
+        shutdown.wait();
+    });
     info!("stopping: committing what was decided, then leaving the group");
     owners.stop();
     Ok(())

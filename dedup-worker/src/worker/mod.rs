@@ -19,6 +19,7 @@ pub mod figures;
 pub mod input;
 mod inputs;
 pub mod lane;
+pub(crate) mod leftovers;
 pub mod output;
 pub mod plan;
 pub mod readers;

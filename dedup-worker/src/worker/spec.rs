@@ -43,6 +43,12 @@ pub fn index_dir(data: &Path, lane: u32) -> PathBuf {
     data.join(format!("{FOLDER}-{lane:05}"))
 }
 
+/// The lane whose index's folder this is, by its name; `None` where it is none.
+pub(crate) fn lane_of_dir(dir: &Path) -> Option<u32> {
+    let digits = dir.file_name()?.to_str()?.strip_prefix(FOLDER)?.strip_prefix('-')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
 /// The one transactional id of a lane, the same for every worker there will ever be.
 pub fn transactional_id(lane: u32) -> String {
     format!("{FENCE}.{lane}")
@@ -123,5 +129,6 @@ mod tests {
         let cluster = Cluster::new("test", "output", "127.0.0.1:1", Properties::default());
         let spec = spec(cluster, "g".into(), Duration::ZERO, Duration::ZERO, "data".into());
         assert_eq!((spec.dir(7), spec.transactional_id(7)), (index_dir(Path::new("data"), 7), transactional_id(7)));
+        assert_eq!(lane_of_dir(&index_dir(Path::new("data"), 123_456)), Some(123_456));
     }
 }
