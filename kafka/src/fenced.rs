@@ -216,7 +216,7 @@ impl Line {
             }
             self.serve()?;
         }
-        self.failure.map_or(Ok(()), |code| Err(Failure::new("produce", code)))
+        self.failure.map_or(Ok(()), |code| Err(Failure::to_produce(code)))
     }
 
     fn serve(&mut self) -> Result<(), Failure> {
@@ -286,7 +286,7 @@ impl<'l, 'a> Lent<'l, 'a> {
                 Err(code) => {
                     // What the others came back with says why.
                     line.settle()?;
-                    return Err(Failure::new("produce", code));
+                    return Err(Failure::to_produce(code));
                 }
             }
         }

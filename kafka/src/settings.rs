@@ -51,6 +51,11 @@ impl TopicSettings {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
+    /// Bytes that one batch of records may have, and so one record; `None` where that is unknown.
+    pub fn record_bytes_max(&self) -> Option<usize> {
+        self.0.get("max.message.bytes")?.parse().ok()
+    }
+
     /// How long the topic keeps a record; `None` where that is unknown, or for ever.
     pub fn kept_for(&self) -> Option<Duration> {
         wire::topic::kept_for(&self.pairs())

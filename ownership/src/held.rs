@@ -165,7 +165,7 @@ impl<W: Work> Run<'_, W> {
 
     fn done(&mut self, outcome: Done<W::Batch>) -> Result<(), Fault> {
         self.in_flight = false;
-        let (order, at) = outcome?;
+        let (order, at) = outcome.inspect_err(|why| self.held.work.lost(why))?;
         let Held { work, state, committed, spec, chain, .. } = &mut self.held;
         *chain = at.chain;
         match order {

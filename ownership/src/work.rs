@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use changelog::{Restored, State};
-use kafka::{Outgoing, Probe};
+use kafka::{Failure, Outgoing, Probe};
 use wire::changelog::Chain;
 
 use crate::{Committed, Fault};
@@ -69,6 +69,12 @@ pub trait Work: Send + 'static {
     /// # Errors
     /// As [`gather`](Self::gather).
     fn committed(&mut self, state: &mut Self::State, batch: &mut Self::Batch, at: Committed) -> Result<(), Fault>;
+
+    /// What was on its way was not committed as far as is known, for this reason. Everything that is not committed is
+    /// discarded next.
+    fn lost(&mut self, why: &Failure) {
+        let _ = why;
+    }
 
     /// About once a second; `is_busy` while a transaction is on its way.
     ///

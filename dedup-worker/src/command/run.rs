@@ -22,6 +22,7 @@ use crate::worker::lane::Lane;
 use crate::worker::leftovers::age_out;
 use crate::worker::output::Output;
 use crate::worker::plan::Plan;
+use crate::worker::sizes::Taken;
 use crate::worker::watch::{InputState, Watch};
 
 /// Pause before an output cluster that does not answer is asked again.
@@ -62,8 +63,8 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
 
     let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
     let _looking = looking.map_err(Failure::failed)?;
-    let Some(Met { lanes, judgement, deduped }) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
-    let _watching = output.begin(judgement, deduped).map_err(Failure::failed)?;
+    let Some(Met { lanes, judgement, deduped, taken }) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
+    let _watching = output.begin(judgement, deduped, taken).map_err(Failure::failed)?;
     let mut group = config.kafka.group.clone();
     if options.shadow {
         group.push_str(".shadow");
@@ -104,6 +105,7 @@ struct Met {
     /// What is to be said of the output's topics.
     judgement: Judgement,
     deduped: TopicFacts,
+    taken: Taken,
 }
 
 /// Waits for the output cluster, asks every input once, and sees that each topic has partitions for every lane. `None` where it
@@ -137,7 +139,9 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
         }
     }
     let topics = [(EVENTS_INDEX, index), (EVENTS_DEDUPED, deduped.clone()), (EVENTS_REJECTED, rejected)];
-    let judgement = Facts { topics: topics.into(), settings: settings(config) }.judge(config.retention());
+    let settings = settings(config);
+    let taken = Taken::of(|topic| settings.get(topic));
+    let judgement = Facts { topics: topics.into(), settings }.judge(config.retention());
     judgement.warnings().iter().for_each(|warning| warn!(cluster = "output", "{warning}"));
     unless_refused("output", &judgement)?;
     for watch in watches {
@@ -156,7 +160,7 @@ fn meet(config: &Config, watches: &[Arc<Watch>], stop: &Shutdown) -> Result<Opti
     {
         return Err(Failure::usage(format!("primary and secondary are the same cluster, {}", first.cluster_id)));
     }
-    Ok(Some(Met { lanes, judgement, deduped }))
+    Ok(Some(Met { lanes, judgement, deduped, taken }))
 }
 
 /// What the topics of the output are set to; nothing where that is not told.

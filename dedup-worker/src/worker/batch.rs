@@ -14,6 +14,7 @@ use wire::changelog::{Chain, LogPositions, Moved, Output, encode_batch};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
 use super::decode::Undecodable;
+use super::sizes::Origin;
 use super::topics::{EVENTS_DEDUPED, EVENTS_REJECTED};
 
 /// Header of a record set aside: which part of it is not as it must be.
@@ -46,6 +47,8 @@ pub struct Job {
     pub lane: u32,
     /// The partition of the output that it goes to.
     pub output: u32,
+    /// Where the first of its records came from.
+    pub(crate) first: Option<Origin>,
     /// The records read.
     pub records: Vec<Message>,
     /// What becomes of each.
@@ -86,7 +89,7 @@ impl Batch for Job {
     fn clear(&mut self) {
         self.records.clear();
         self.fates.clear();
-        (self.expired, self.bytes) = (0, 0);
+        (self.first, self.expired, self.bytes) = (None, 0, 0);
     }
 }
 

@@ -5,10 +5,6 @@ use kafka::Message;
 use wire::topic::{RECEIVED_AT_HEADER, SOURCE_HEADER};
 use wire::{Digest, DigestSeed, LaneCount, MessageId, SourceId};
 
-/// Bytes of one record, key, value and headers together, that can be written again: what Kafka takes by default is
-/// 1,000,000, less what a reason adds. An event of the ingest has a thirtieth of it.
-const RECORD_BYTES_MAX: usize = 900_000;
-
 /// Why a record is no event that can be decided. The text goes into the `reason` header of `events.rejected`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undecodable {
@@ -40,12 +36,14 @@ impl Undecodable {
     }
 }
 
-/// Reads a record as an event, and says how many bytes it has, or which part is not as it must be.
+/// Reads a record as an event, and says how many bytes it has, or which part is not as it must be. More than `bytes_max`
+/// cannot be written again.
 pub fn decode(
     record: &Message,
     lane: u32,
     lanes: LaneCount,
     seed: DigestSeed,
+    bytes_max: usize,
 ) -> (usize, Result<Candidate, Undecodable>) {
     let mut bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
     let (mut source, mut received_at_ms) = (None, None);
@@ -57,7 +55,7 @@ pub fn decode(
             received_at_ms = value.and_then(decimal);
         }
     }
-    if bytes > RECORD_BYTES_MAX {
+    if bytes > bytes_max {
         return (bytes, Err(Undecodable::Size));
     }
     (bytes, candidate(record, lane, lanes, seed, source, received_at_ms))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use changelog::{Clock, Positions, Restored};
 use dedup::{Candidate, Index, IndexError, Options, Remedy, Verdict};
-use kafka::Probe;
+use kafka::{Failure, Probe};
 use ownership::{Committed, Fault, Gathered, Stamp, Waker, Work};
 use tracing::{error, info, warn};
 use wire::Digest;
@@ -20,6 +20,7 @@ use super::figures::{Figures, INPUTS, LaneFigures};
 use super::inputs::Inputs;
 use super::plan::Plan;
 use super::rotation::Rotation;
+use super::sizes::{Origin, Size};
 use super::spec;
 use super::stray::Stray;
 use super::time::Time;
@@ -54,8 +55,9 @@ pub(crate) struct Lane {
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
     rotation: Rotation,
-    /// Where the batch goes that is on its way.
-    sending: Option<u32>,
+    /// Where the batch goes that is on its way, how many records it has, and the first of them.
+    sending: Option<(u32, usize, Origin)>,
+    size: Size,
     /// A partition of the output that a batch was not committed to, and until when it is passed over.
     failed: Option<(u32, Instant)>,
 }
@@ -92,7 +94,21 @@ impl Lane {
         let (candidates, verdicts) = (Vec::new(), Vec::new());
         let rotation = Rotation::new(plan.lanes, lane);
         let (held, sending, failed) = (None, None, None);
-        Self { plan, number: lane, waker, figures, everybody, held, candidates, verdicts, rotation, sending, failed }
+        let size = Size::new(plan.limits.records_max);
+        Self {
+            plan,
+            number: lane,
+            waker,
+            figures,
+            everybody,
+            held,
+            candidates,
+            verdicts,
+            rotation,
+            sending,
+            size,
+            failed,
+        }
     }
 
     /// Moves the clock to the oldest record that is there; whether it has entered a step, which is to be committed first.
@@ -121,8 +137,13 @@ impl Lane {
         };
         let (limits, lane, candidates, watches) =
             (self.plan.limits, self.number, &mut self.candidates, &self.plan.watches);
+        let (taken, size) = (self.plan.outputs.taken(), self.size);
+        let records_max = size.records().min(taken.batch_records);
         inputs.read(|place, record| {
-            let (record_bytes, decoded) = decode(&record, lane, *lanes, *seed);
+            let origin = (place, record.partition(), record.offset());
+            let bytes_max = if size.is_too_large(origin) { 0 } else { taken.record_bytes };
+            let (record_bytes, decoded) = decode(&record, lane, *lanes, *seed, bytes_max);
+            job.first.get_or_insert(origin);
             job.bytes += record_bytes;
             stray[place].count(decoded.err());
             match decoded {
@@ -140,7 +161,7 @@ impl Lane {
                 }
             }
             job.records.push(record);
-            job.records.len() >= limits.records_max || job.bytes >= limits.bytes_max
+            job.records.len() >= records_max || job.bytes >= limits.bytes_max
         })
     }
 
@@ -252,7 +273,7 @@ impl Lane {
         job.decided = Some(decided);
         job.lane = self.number;
         self.address(job)?;
-        self.sending = Some(job.output);
+        self.sending = job.first.map(|first| (job.output, job.records.len(), first));
         self.candidates.clear();
         Ok(Gathered::Ready)
     }
@@ -320,7 +341,7 @@ impl Work for Lane {
         self.figures.index_is(restored.state.stats(), clock.now_ms());
         self.candidates.clear();
         // A batch that was on its way has not come back: it may be the partition that it went to.
-        if let Some(partition) = self.sending.take() {
+        if let Some((partition, ..)) = self.sending.take() {
             self.failed = Some((partition, Instant::now() + PASSED_OVER));
         }
         let positions = std::mem::take(&mut restored.positions);
@@ -397,6 +418,7 @@ impl Work for Lane {
             held.time.stamped(stamp);
         }
         self.sending = None;
+        self.size.committed();
         let Some(decided) = job.decided.take() else { return Ok(()) };
         let clock_ms = decided.clock_ms();
         index.commit(decided, at.point);
@@ -405,6 +427,15 @@ impl Work for Lane {
             self.maintain(index, clock_ms)?;
         }
         Ok(())
+    }
+
+    fn lost(&mut self, why: &Failure) {
+        let Some((partition, records, first)) = self.sending.filter(|_| why.is_too_large()) else { return };
+        self.size.refused(records, first);
+        // It is not the partition's fault.
+        self.sending = None;
+        let (lane, next) = (self.number, self.size.records());
+        warn!(lane, partition, records, next, "a batch was refused for its size; smaller ones are tried");
     }
 
     fn tend(&mut self, index: &mut Index, is_busy: bool) -> Result<(), Fault> {

@@ -24,6 +24,7 @@ pub mod output;
 pub mod plan;
 pub mod readers;
 mod rotation;
+pub(crate) mod sizes;
 pub mod spec;
 mod stray;
 pub mod time;

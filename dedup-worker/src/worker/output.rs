@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Retention};
 
 use super::rotation::Rotation;
+use super::sizes::Taken;
 
 /// For how long new partitions are known before they are written to: by then the producers have heard of them, too, and
 /// every broker.
@@ -32,6 +33,7 @@ struct Seen {
     judgement: Judgement,
     /// Of the output topic, with the partitions that are written to; `None` before it was looked at.
     deduped: Option<TopicFacts>,
+    taken: Taken,
     /// To how many it has grown, and when that was seen first.
     grown: Option<(u32, Instant)>,
 }
@@ -40,18 +42,24 @@ impl Output {
     /// The cluster, whose topics have to keep their records for so long; nothing is known of it yet.
     pub fn new(cluster: Cluster, retention: Retention) -> Arc<Self> {
         let silence = Some("it was not asked yet".into());
-        let (judgement, deduped, grown) = (Judgement::default(), None, None);
-        let seen = Seen { answered: Instant::now(), silence, judgement, deduped, grown };
+        let (judgement, deduped, taken, grown) = (Judgement::default(), None, Taken::default(), None);
+        let seen = Seen { answered: Instant::now(), silence, judgement, deduped, taken, grown };
         Arc::new(Self { cluster, retention, seen: Mutex::new(seen) })
     }
 
-    /// Begins to look, for as long as what it returns is kept. The cluster has just answered, and its topics were judged so.
+    /// Begins to look, for as long as what it returns is kept. The cluster has just answered, and its topics were judged so and take
+    /// so much.
     ///
     /// # Errors
     /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
-    pub fn begin(self: &Arc<Self>, judgement: Judgement, deduped: TopicFacts) -> Result<kafka::Watch, Failure> {
-        let (answered, silence, grown) = (Instant::now(), None, None);
-        *self.lock() = Seen { answered, silence, judgement, deduped: Some(deduped), grown };
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        judgement: Judgement,
+        deduped: TopicFacts,
+        taken: Taken,
+    ) -> Result<kafka::Watch, Failure> {
+        let (answered, silence, deduped) = (Instant::now(), None, Some(deduped));
+        *self.lock() = Seen { answered, silence, judgement, deduped, taken, grown: None };
         let output = Arc::clone(self);
         kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| output.hear(look))
     }
@@ -77,6 +85,11 @@ impl Output {
         rotation.next(deduped.partition_count, is_left_out)
     }
 
+    /// What its topics take.
+    pub(crate) fn taken(&self) -> Taken {
+        self.lock().taken
+    }
+
     /// A change is logged once.
     fn hear(&self, look: Look) {
         let mut seen = self.lock();
@@ -88,6 +101,9 @@ impl Output {
                 seen.answered = Instant::now();
                 if let Some(is) = facts.topics.get(EVENTS_DEDUPED) {
                     seen.hear_of(is, Instant::now());
+                }
+                if !facts.settings.is_empty() {
+                    seen.taken = Taken::of(|topic| facts.settings.get(topic));
                 }
                 let is = facts.judge(self.retention);
                 if seen.judgement != is {
@@ -147,6 +163,7 @@ mod tests {
             silence: None,
             judgement: Judgement::default(),
             deduped: None,
+            taken: Taken::default(),
             grown: None,
         };
         let facts = |partition_count| TopicFacts { cluster_id: "c".into(), partition_count, ..TopicFacts::default() };

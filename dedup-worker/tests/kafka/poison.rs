@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
-use wire::topic::{EVENTS_REJECTED, RECEIVED_AT_HEADER, SOURCE_HEADER};
+use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, RECEIVED_AT_HEADER, SOURCE_HEADER};
 
 use super::brokers::LANES;
 use super::events::{Events, Output, SOURCE, now_ms};
@@ -95,4 +95,35 @@ fn poison_among_good_records_is_set_aside_and_holds_nothing_up() {
     let mut rejected = Output::topic(&scene.brokers.primary, EVENTS_REJECTED);
     rejected.drain(Duration::from_secs(2));
     assert_eq!(u64::from(rejected.seen.values().sum::<u32>()), poisoned);
+}
+
+/// Records of the input that are larger than the topics of the output take, which are set to less than Kafka's default, and a
+/// backlog whose batches are: what fits comes out, what does not is set aside, and nothing waits for it.
+#[test]
+fn what_the_output_does_not_take_is_set_aside_and_batches_become_as_small_as_they_must() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    scene.brokers.primary.make_anew_with(&[EVENTS_DEDUPED], &[("max.message.bytes", "6000")]);
+    scene.brokers.primary.make_anew_with(&[EVENTS_INDEX], &[("max.message.bytes", "2500")]);
+    let noise: Vec<u8> = (0_u64..20_000).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8).collect();
+    let large = |events: &Events, name: &str, bytes: usize| {
+        let id = format!("{name}-{bytes}");
+        events.raw(events.place(id.as_bytes()), Some(id.as_bytes()), Some(&noise[..bytes]), headers());
+        events.flush();
+    };
+    scene.primary.produce(0..2_000);
+    // The one is far too large, the other only just.
+    large(&scene.primary, "far", 8_000);
+    large(&scene.secondary, "just", 5_480);
+    scene.secondary.produce(1_000..4_000);
+    let worker = scene.run("one");
+    output.wait_for(4_000, LIMIT);
+    worker.wait_for_metric("dedup_rejected_records_total", |count| count == 2);
+    // And while it runs.
+    large(&scene.secondary, "again", 20_000);
+    scene.primary.produce(3_000..5_000);
+    output.wait_for(5_000, LIMIT);
+    worker.wait_for_metric("dedup_rejected_records_total", |count| count == 3);
+    output.assert_each_once(5_000);
+    worker.stop();
 }

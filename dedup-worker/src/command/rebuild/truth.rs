@@ -251,7 +251,8 @@ impl Truth<'_> {
         let Genesis { lanes, seed, window, .. } = self.genesis;
         let appended_ms = record.appended_ms();
         self.output_ms = self.output_ms.max(appended_ms);
-        match decode(record, self.lane, lanes, seed).1 {
+        // It was written once.
+        match decode(record, self.lane, lanes, seed, usize::MAX).1 {
             // The clock was no later than this when the event was decided, so no bucket becomes older by it.
             Ok(event) => {
                 let bucket = window.bucket_of(event.received_at_ms, appended_ms, appended_ms);
