@@ -1,14 +1,15 @@
 //! Goal: a cluster of three brokers that lives on without one of them is not given up, and one that cannot is left; either
 //! way each event comes out once.
 //! Fault: each broker stopped in order and started again, under load; two of three killed with -9, so that too few replicas
-//! are left to acknowledge anything; one that only follows frozen; one killed with -9 for good.
+//! are left to acknowledge anything; one that only follows frozen; one killed with -9 for good; one killed that alone has a
+//! third of the partitions.
 //! Oracle: `loadtest verify` over `events.deduped`, which lies on the three; what `tapi` says of its breakers.
 
 use std::time::{Duration, Instant};
 
 use tests::load::Load;
 use tests::{Kafka, Output, Pipeline, Scene, chaos, topic};
-use wire::topic::EVENTS;
+use wire::topic::{EVENTS, EVENTS_DEDUPED};
 
 /// Events a second.
 const RATE: u32 = 3_000;
@@ -155,5 +156,36 @@ fn without_one_broker_of_three_everything_goes_on() {
     let (changes, took) = (transitions(&pipeline), begun.elapsed());
     let verdict = pipeline.verify(&scene, &[load, after]);
     scene.say(format_args!("{changes} changes of the breaker in {took:?} after the kill: {verdict}"));
+    pipeline.stop();
+}
+
+/// Each partition of input and output lies on one broker alone, and one of three is killed: each lane has partitions on the
+/// other two, goes on with those, and reads what the dead ones had when they are back.
+#[test]
+fn partitions_without_a_leader_hold_up_nothing_but_what_they_hold() {
+    let scene = Scene::begin();
+    let kafka = Kafka::shared_of_three();
+    kafka.primary.in_sync();
+    topic::make_anew_unreplicated(kafka.primary.address, &[EVENTS, EVENTS_DEDUPED]);
+    let mut pipeline = Pipeline::over(&scene, kafka, Output::Primary);
+    pipeline.begin(&scene, 2);
+    pipeline.shared("two workers", |shares| shares.iter().all(|share| *share > 0));
+    let load = load(&scene, 0, 20);
+    let mut client = load.start_at(pipeline.tapi.ingest);
+    pipeline.acknowledges("primary", f64::from(RATE));
+    pipeline.kafka.primary.brokers[2].kill();
+    let (killed, published) = (Instant::now(), || pipeline.counted("dedup_published_events_total"));
+    // More than was on its way.
+    let before = published();
+    tests::wait::until("the others go on", LIMIT, || (published() > before + 3.0 * f64::from(RATE)).then_some(()));
+    let went_on = killed.elapsed();
+    client.succeed(LIMIT);
+    assert_eq!(load.answers().bad, 0, "requests that were not acknowledged at once");
+    let (changes, elsewhere) = (transitions(&pipeline), pipeline.acknowledged("secondary"));
+    assert!(changes + elsewhere < 1.0, "the primary was left: {changes} changes, {elsewhere} records elsewhere");
+    pipeline.kafka.primary.brokers[2].launch();
+    pipeline.kafka.primary.answered();
+    let verdict = pipeline.verify(&scene, &[load]);
+    scene.say(format_args!("three seconds' records more were out {went_on:?} after the kill: {verdict}"));
     pipeline.stop();
 }

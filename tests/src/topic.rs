@@ -31,7 +31,19 @@ const AS_THE_CLUSTER: i32 = -1;
 /// # Panics
 /// Where the cluster does not answer.
 pub fn make_anew(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)]) {
-    make(brokers, topics, settings, |topic| if topic == EVENTS_INDEX { LANES } else { PARTITIONS });
+    make(brokers, topics, settings, AS_THE_CLUSTER, usual);
+}
+
+/// The same, each partition on one broker alone: with that one it has no leader any more.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn make_anew_unreplicated(brokers: SocketAddr, topics: &[&str]) {
+    make(brokers, topics, &[("min.insync.replicas", "1")], 1, usual);
+}
+
+fn usual(topic: &str) -> u32 {
+    if topic == EVENTS_INDEX { LANES } else { PARTITIONS }
 }
 
 /// The same of one topic, with so many partitions.
@@ -39,10 +51,16 @@ pub fn make_anew(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)]
 /// # Panics
 /// Where the cluster does not answer.
 pub fn make_anew_of(brokers: SocketAddr, topic: &str, partitions: u32) {
-    make(brokers, &[topic], &[], |_| partitions);
+    make(brokers, &[topic], &[], AS_THE_CLUSTER, |_| partitions);
 }
 
-fn make(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)], count_of: impl Fn(&str) -> u32) {
+fn make(
+    brokers: SocketAddr,
+    topics: &[&str],
+    settings: &[(&str, &str)],
+    replicas: i32,
+    count_of: impl Fn(&str) -> u32,
+) {
     delete(brokers, topics);
     let (admin, options) = (admin(brokers), AdminOptions::new());
     let mut missing = topics.to_vec();
@@ -51,10 +69,9 @@ fn make(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)], count_o
         let new: Vec<_> = missing
             .iter()
             .map(|topic| {
-                let topic =
-                    NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(AS_THE_CLUSTER))
-                        .set("message.timestamp.type", "LogAppendTime")
-                        .set("retention.ms", "-1");
+                let topic = NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(replicas))
+                    .set("message.timestamp.type", "LogAppendTime")
+                    .set("retention.ms", "-1");
                 settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
             })
             .collect();
