@@ -30,7 +30,12 @@ const SENDING: [(&str, &str, &str); 9] = [
     ("acks", "all", "an acknowledged record is on every in-sync replica, or the floor must not move over it"),
     ("enable.idempotence", "true", "retries inside one producer neither double nor reorder"),
     ("compression.codec", "lz4", "a third of the bytes for the least CPU"),
-    ("message.timeout.ms", "60000", "the breaker acts long before; this ends what it may not open for"),
+    (
+        "message.timeout.ms",
+        "30000",
+        "what a partition holds that was left out goes to another one then; long enough for a new leader and a repeat of a \
+         request, and each time-out makes librdkafka begin a new epoch, for which all partitions pause",
+    ),
     ("message.max.bytes", "4194304", "the topic's own limit decides, not the client's: any record of the buffer fits"),
     ("queue.buffering.max.messages", "0", "the window bounds what is handed over"),
     ("queue.buffering.max.kbytes", "2097151", "the same in bytes"),

@@ -57,13 +57,11 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        let (offset, result) = match result {
-            Ok(record) => (record.offset(), Ok(())),
-            Err((error, record)) => {
-                (record.offset(), Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)))
-            }
+        let (record, result) = match result {
+            Ok(record) => (record, Ok(())),
+            Err((error, record)) => (record, Err(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))),
         };
-        let report = Report { token, offset, appended_ms: None, result };
+        let report = Report { token, bytes: record.payload_len(), offset: record.offset(), appended_ms: None, result };
         self.0.last.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
 }

@@ -87,6 +87,7 @@ impl Event {
             let appended_ms = unsafe { rd::rd_kafka_message_timestamp(message, &raw mut kind) };
             reports.push(Report {
                 token: message._private.addr(),
+                bytes: message.len,
                 offset: message.offset,
                 appended_ms: Some(appended_ms).filter(|ms| *ms >= 0),
                 result: result(message.err),

@@ -230,7 +230,7 @@ impl Line {
         Ok(())
     }
 
-    fn came_back(&mut self, Report { token, offset, appended_ms, result }: Report) {
+    fn came_back(&mut self, Report { token, offset, appended_ms, result, .. }: Report) {
         if let Err(code) = result {
             if self.failure.is_none_or(is_consequence) {
                 self.failure = Some(code);
@@ -346,7 +346,7 @@ mod tests {
     fn the_error_that_is_said_is_the_one_that_others_follow_from() {
         let Fenced { mut line, .. } = unreachable();
         let mut said = |code| {
-            line.came_back(Report { token: 0, offset: -1, appended_ms: None, result: Err(code) });
+            line.came_back(Report { token: 0, bytes: 0, offset: -1, appended_ms: None, result: Err(code) });
             line.failure
         };
         assert_eq!(said(RDKafkaErrorCode::State), Some(RDKafkaErrorCode::State));

@@ -23,6 +23,8 @@ use crate::topics::Topics;
 pub struct Report {
     /// The number that it was given.
     pub token: usize,
+    /// Bytes of its value.
+    pub bytes: usize,
     /// Its offset, where the cluster has it; negative where that is not known.
     pub offset: i64,
     /// When it was appended, by the broker's clock where its topic has it so, milliseconds since the Unix epoch; `None` where
@@ -207,9 +209,9 @@ mod tests {
         assert!(!producer.is_unreachable());
         producer.purge();
         producer.close(&mut reports);
-        let mut reports: Vec<_> = reports.iter().map(|report| (report.token, report.result)).collect();
+        let mut reports: Vec<_> = reports.iter().map(|report| (report.token, report.bytes, report.result)).collect();
         reports.sort_by_key(|report| report.0);
-        assert_eq!(reports, [5, 6].map(|token| (token, Err(RDKafkaErrorCode::PurgeQueue))));
+        assert_eq!(reports, [5, 6].map(|token| (token, 100, Err(RDKafkaErrorCode::PurgeQueue))));
     }
 
     #[test]

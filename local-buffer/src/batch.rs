@@ -31,6 +31,11 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// Bytes that there is memory for.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The records in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordId, &[u8])> + Clone {
         self.entries.iter().enumerate().map(|(index, (id, end))| {
@@ -42,6 +47,17 @@ impl Batch {
     /// The id after the last record; what to acknowledge when all are done. `None` if there are none.
     pub fn end(&self) -> Option<RecordId> {
         self.entries.last().map(|(id, _)| id.next())
+    }
+
+    /// Gives back memory that it grew to for more than it holds now, if that is more than half. For whoever keeps many
+    /// batches at once: they then take at most twice their bytes.
+    pub fn trim(&mut self) {
+        if self.bytes.capacity() / 2 > self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
+        if self.entries.capacity() / 2 > self.entries.len() {
+            self.entries.shrink_to_fit();
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -56,5 +72,33 @@ impl Batch {
     /// Makes one record of what was added since the last one.
     pub(crate) fn finish(&mut self, id: RecordId) {
         self.entries.push((id, self.bytes.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(bytes: usize, records: u64) -> Batch {
+        let mut batch = Batch::new();
+        for id in 0..records {
+            batch.extend(&vec![id as u8; bytes]);
+            batch.finish(RecordId::from_u64(id));
+        }
+        batch
+    }
+
+    #[test]
+    fn a_trimmed_batch_has_its_records_and_little_more_memory() {
+        let mut batch = filled(1000, 1000);
+        let capacity = batch.bytes.capacity();
+        batch.trim();
+        assert_eq!(batch.bytes.capacity(), capacity, "what is in use stays");
+        batch.clear();
+        batch.extend(b"one");
+        batch.finish(RecordId::from_u64(7));
+        batch.trim();
+        assert!(batch.bytes.capacity() < 16 && batch.entries.capacity() < 4, "{}", batch.bytes.capacity());
+        assert_eq!(batch.iter().collect::<Vec<_>>(), [(RecordId::from_u64(7), &b"one"[..])]);
     }
 }

@@ -8,6 +8,7 @@ use service::Section;
 use service::metrics::Encoder;
 
 use crate::forward::breaker::Cause;
+use crate::forward::outlets::sentence;
 use crate::forward::{Cluster, Fault, Remote, Snapshot};
 
 /// The figures of the drain. Register it with a `prometheus_client` registry as a collector.
@@ -68,9 +69,13 @@ impl Collector for ForwardMetrics {
         out.gauges("tapi_forward_in_flight_records", "Records handed over and not answered.", |rows| {
             clusters().try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.outstanding as f64))
         })?;
-        out.gauges("tapi_forward_stalled_seconds", "Longest time a partition has made no progress.", |rows| {
+        out.gauges("tapi_forward_stalled_seconds", "Longest time a lane has made no progress.", |rows| {
             clusters()
                 .try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.stalled_for.as_secs_f64()))
+        })?;
+        let help = "Partitions that get no records because others of their lane do: no leader, or no progress.";
+        out.gauges("tapi_forward_partitions_left_out", help, |rows| {
+            clusters().try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.left_out.len() as f64))
         })?;
         out.gauge(
             "tapi_forward_pinned",
@@ -102,6 +107,9 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
             format!("{cluster}: acknowledged, on their way"),
             format!("{}, {}", of.counts.acknowledged, of.outstanding),
         );
+        if let Some(left_out) = sentence(&of.left_out) {
+            section = section.row(format!("{cluster}: partitions"), left_out);
+        }
         if !of.last_error.is_empty() {
             section = section.row(format!("{cluster}: last complaint"), of.last_error.clone());
         }
@@ -120,6 +128,7 @@ mod tests {
     use super::*;
     use crate::forward::breaker::State;
     use crate::forward::clusters::{Misfit, Standing};
+    use crate::forward::outlets::{LeftOut, Why};
 
     #[test]
     fn the_status_page_has_of_each_cluster_its_breaker_or_why_it_is_not_used() {
@@ -136,5 +145,17 @@ mod tests {
         assert_eq!(said(Standing::Unseen("down".into()), State::Closed), "down");
         assert_eq!(said(Standing::Unconfigured, State::Closed), "not configured");
         assert_eq!(said(Standing::Misfit(Misfit::NoTopic), State::Closed), "it has no topic events; create it");
+    }
+
+    #[test]
+    fn the_status_page_says_which_partitions_are_left_out_and_why() {
+        let mut snapshot = Snapshot::default();
+        let said = |snapshot: &Snapshot| {
+            let rows = section(snapshot).rows;
+            rows.into_iter().find(|(name, _)| name == "primary: partitions").map(|(_, value)| value)
+        };
+        assert_eq!(said(&snapshot), None);
+        snapshot.clusters[0].left_out = vec![LeftOut { partition: 3, why: Why::NoLeader }];
+        assert_eq!(said(&snapshot).unwrap(), "1 left out: 3 (no leader)");
     }
 }

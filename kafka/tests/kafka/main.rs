@@ -8,4 +8,5 @@ mod brokers;
 mod proxy;
 
 mod asked;
+mod frozen;
 mod leaders;

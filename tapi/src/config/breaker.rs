@@ -10,8 +10,9 @@ use crate::forward::breaker::Limits;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Breaker {
-    /// Time without progress of a partition that has records handed over, milliseconds; five times as long until its
-    /// first acknowledgement, which takes a connection. Default 1,000.
+    /// Time without an acknowledgement for a lane that has records handed over, milliseconds; five times as long until
+    /// the first one, which takes a connection. A partition is left out after half of it while its lane has another one.
+    /// Default 1,000.
     pub stall_ms: u64,
     /// The same while no broker of the cluster can be reached. Default 200.
     pub stall_unreachable_ms: u64,

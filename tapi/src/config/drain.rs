@@ -49,8 +49,8 @@ pub(crate) struct Kafka {
     pub lanes: u32,
     /// Time a record waits for others to be sent with, milliseconds. Default 20; at most 1,000.
     pub linger_ms: u64,
-    /// Bytes of records that are read from the buffer and not yet acknowledged, in memory. Default 32 MiB, from 4 MiB
-    /// to 1 GiB.
+    /// Bytes of records that are read from the buffer and not yet acknowledged, in memory, and 512 for each batch of them.
+    /// Default 32 MiB, from 4 MiB to 1 GiB. One lane of several has its share of it handed over at most.
     pub window_bytes_max: usize,
     /// Such records. Default 65,536, at most 1,000,000.
     pub window_records_max: usize,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            half of the results of the last 10 s are failures, of at least 100
-//!            a partition makes no progress for the stall limit
+//!            a lane makes no progress for the stall limit
 //!            the cluster says that it takes nothing
 //!   closed ────────────────────────────────────────────────────────────────────▶ open
 //!     ▲                                                                         │  ▲
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// Parts of the observed time; the oldest is forgotten at once.
 const BUCKETS: usize = 10;
 
-/// How much longer than the stall limit a partition's first acknowledgement may take, with the connection that it needs.
-const FIRST_FACTOR: u32 = 5;
+/// How much longer than the limit a partition's first acknowledgement may take, with the connection that it needs.
+pub(crate) const FIRST_FACTOR: u32 = 5;
 
 /// What a breaker goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub(crate) struct Limits {
     pub results_min: u64,
     /// Time over which results are counted.
     pub observed: Duration,
-    /// Time without progress of a partition that has records handed over; five times as long until its first
-    /// acknowledgement.
+    /// Time without progress of a lane that has records handed over; five times as long until the first acknowledgement
+    /// of their partitions. A single partition is left out after half of it.
     pub stall: Duration,
     /// The same while no broker can be reached at all: a lost connection alone may be a passing one.
     pub stall_unreachable: Duration,
@@ -157,12 +157,12 @@ pub(crate) struct Transition {
     pub cause: Cause,
 }
 
-/// The longest times without progress among partitions that have records handed over; zero where there is none.
+/// The longest times without progress among lanes that have records handed over; zero where there is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Stall {
-    /// Of those that have acknowledged records before.
+    /// Of those with such records in a partition that has acknowledged some before.
     pub known: Duration,
-    /// Of new ones, whose connection may have to be made first.
+    /// Of those with such records in new partitions only, whose connections may have to be made first.
     pub new: Duration,
 }
 
@@ -176,7 +176,7 @@ impl Stall {
 /// What is seen of a cluster at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// Longest times that partitions with records handed over have made no progress.
+    /// Longest times that lanes with records handed over have made no progress.
     pub stall: Stall,
     /// No broker can be reached, as far as is known.
     pub unreachable: bool,

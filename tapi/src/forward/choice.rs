@@ -11,7 +11,7 @@ use wire::{LaneCount, MessageId, PartitionCount};
 pub(crate) enum Health {
     /// It takes records.
     Good,
-    /// It makes no progress: it gets records only where its lane has no other.
+    /// It makes no progress, or nobody leads it: it gets records only where its lane has no other.
     Slow,
     /// The producing client does not know it yet, or any more: it cannot get any.
     Unknown,
@@ -28,6 +28,11 @@ impl Choice {
     /// Of a topic with so many partitions; `None` where it has fewer than there are lanes.
     pub(crate) fn new(lanes: LaneCount, partitions: u32) -> Option<Self> {
         Some(Self { lanes, partitions: lanes.usable(partitions)? })
+    }
+
+    /// The lanes that they are of.
+    pub(crate) fn lanes(self) -> LaneCount {
+        self.lanes
     }
 
     /// The partitions that are written to.

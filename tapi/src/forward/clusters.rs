@@ -106,7 +106,8 @@ impl Clusters {
         let before = std::mem::replace(&mut self.standings, standings);
         for cluster in Cluster::BOTH {
             let (before, standing) = (&before[cluster as usize], self.standing(cluster));
-            if before != standing {
+            // A partition that is left out is said by whoever leaves it out.
+            if before.differs(standing) {
                 tell(cluster, Some(before), standing, self.lanes.known(), self.retention);
             }
         }

@@ -11,7 +11,8 @@ pub(crate) enum Fault {
     Cluster,
     /// The cluster takes no record of this topic: it is missing, or access to it is denied.
     Topic,
-    /// The partition is not there, as far as the producer or the broker knows: another one is chosen.
+    /// The partition is not there, as far as the producer or the broker knows, or it was left out: another one is
+    /// chosen.
     Partition,
     /// The record itself is refused, or another one of its batch: it is tried alone.
     Record,

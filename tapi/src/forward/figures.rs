@@ -7,6 +7,7 @@ use super::breaker::{Cause, State, Transition};
 use super::clusters::{Lanes, Standing};
 use super::fault::Fault;
 use super::in_flight::Blocked;
+use super::outlets::LeftOut;
 use super::router::Cluster;
 
 /// What was counted of one cluster since the start.
@@ -38,8 +39,10 @@ pub(crate) struct ClusterFigures {
     pub breaker: State,
     /// Records handed over and not come back.
     pub outstanding: u64,
-    /// Longest time that a partition with such records has made no progress.
+    /// Longest time that a lane with such records has made no progress.
     pub stalled_for: Duration,
+    /// Partitions that get no records because others of their lane do.
+    pub left_out: Vec<LeftOut>,
     /// What was counted.
     pub counts: Counts,
     /// The last thing its producer complained of.
@@ -57,7 +60,7 @@ pub(crate) struct Snapshot {
     pub pin: Option<Cluster>,
     /// How many lanes there are, as far as is known.
     pub lanes: Lanes,
-    /// Records read and not forgotten.
+    /// Records in memory on their way, and those of the same batch.
     pub window_records: u64,
     /// Their bytes.
     pub window_bytes: u64,

@@ -16,7 +16,7 @@ use super::error::DrainError;
 use super::figures::{ClusterFigures, Figures, Snapshot};
 use super::in_flight::InFlight;
 use super::outlets::{Outlets, Tally};
-use super::plan::Plan;
+use super::plan::{Bounds, Plan};
 use super::route::Route;
 use super::router::{Change, Cluster, Router, is_bad, takes_back};
 use super::send::Sender;
@@ -41,6 +41,7 @@ pub(super) struct Forwarder {
     in_flight: InFlight,
     clusters: Clusters,
     router: Router,
+    bounds: Bounds,
     control: Arc<Control>,
     deadline: Deadline,
     figures: Arc<Figures>,
@@ -66,6 +67,7 @@ impl Forwarder {
             in_flight: InFlight::new(reader, plan.bounds),
             clusters,
             router: Router::new(plan.breaker, plan.pin, now),
+            bounds: plan.bounds,
             control,
             deadline: Deadline::new(plan.finish_within),
             figures: Arc::default(),
@@ -117,7 +119,9 @@ impl Forwarder {
     /// Records go to those clusters that are what they should be, and to no other.
     fn follow_clusters(&mut self, now: Instant) {
         for cluster in Cluster::BOTH {
-            let (was, is) = (self.router.is_usable(cluster), self.clusters.choice(cluster).is_some());
+            let choice = self.clusters.choice(cluster);
+            self.outlets.of_mut(cluster).follow(choice, self.clusters.standing(cluster).leaderless(), now);
+            let (was, is) = (self.router.is_usable(cluster), choice.is_some());
             self.router.set_usable(cluster, is);
             if was && !is {
                 self.outlets.take_back(cluster, &mut self.in_flight, now);
@@ -174,6 +178,7 @@ impl Forwarder {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.outlets.judge(now);
         let sights = self.outlets.sights(now);
         while let Some(change) = self.router.tick(sights, now, chance()) {
             self.changed(change, now);
@@ -215,8 +220,9 @@ impl Forwarder {
         }
         let takes_rejected = Cluster::BOTH.map(|cluster| self.clusters.standing(cluster).takes_rejected());
         let choices = Cluster::BOTH.map(|cluster| self.clusters.choice(cluster));
-        let ways = Ways::new(&self.router, self.outlets.outstanding(), now);
-        let sender = Sender { outlets: &mut self.outlets, ways, choices, takes_rejected, now };
+        let ways = Ways::new(&self.router, self.outlets.awaited(now), now);
+        let share = self.clusters.lanes().known().and_then(|lanes| self.bounds.share(lanes));
+        let sender = Sender { outlets: &mut self.outlets, ways, share, full: None, choices, takes_rejected, now };
         if let Some((route, code)) = sender.run(&mut self.in_flight) {
             let tally = self.outlets.not_taken(route, code);
             self.settle(route.cluster, &tally, now);
@@ -240,6 +246,8 @@ impl Forwarder {
     }
 
     fn publish(&mut self, now: Instant) {
+        let choices = Cluster::BOTH.map(|cluster| self.clusters.choice(cluster));
+        self.outlets.tell(choices, now);
         let clusters = Cluster::BOTH.map(|cluster| {
             let outlet = self.outlets.of(cluster);
             ClusterFigures {
@@ -247,6 +255,7 @@ impl Forwarder {
                 breaker: self.router.state(cluster),
                 outstanding: u64::from(outlet.outstanding()),
                 stalled_for: outlet.sight(now).stall.longest(),
+                left_out: outlet.left_out().to_vec(),
                 counts: outlet.counts,
                 last_error: outlet.last_error(),
             }

@@ -56,9 +56,7 @@ impl InFlight {
 
     /// Whether more may be read.
     pub(crate) fn has_room(&self) -> bool {
-        self.window.has_room()
-            && self.window.records() < self.bounds.records_max
-            && self.window.bytes() < self.bounds.bytes_max
+        self.window.records() < self.bounds.records_max && self.window.cost() < self.bounds.bytes_max
     }
 
     /// Reads what there is and has room.
@@ -139,7 +137,7 @@ impl InFlight {
 
     // === figures ===
 
-    /// Records read and not forgotten.
+    /// Records in memory on their way, and those of the same batch.
     pub(crate) fn records(&self) -> usize {
         self.window.records()
     }

@@ -3,9 +3,10 @@
 //! # The path of a record
 //!
 //! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the window, and it is `in_flight`.
-//!    The window is bounded; what is not in it stays on disk.
-//! 2. Its partition is one of its lane, the one that murmur2 of its messageId names while the producer knows it, so that
-//!    its repeats meet it on whichever cluster. Key: the messageId. Headers: the source and `receivedAt`. Events go
+//!    The window is bounded by what it costs in memory; what is not in it stays on disk.
+//! 2. Its partition is one of its lane, so that its repeats meet it on whichever cluster: the one that murmur2 of its
+//!    messageId names while that takes records, else the next one. A lane that has its share of the window handed over and
+//!    not acknowledged waits; those behind it need not. Key: the messageId. Headers: the source and `receivedAt`. Events go
 //!    to `events`, those that were set aside to `events.rejected`.
 //! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over:
 //!    librdkafka reads the value where it lies in the window, it is not copied.
@@ -17,7 +18,11 @@
 //! | what goes wrong | what happens |
 //! |---|---|
 //! | the cluster dies (connections reset) | after 0.2 s without progress its breaker opens; what it has not acknowledged is taken back and handed to the other one |
-//! | it freezes (connections stay, nothing answers) | the same after 1 s without progress of any one partition that has records; after 5 s where it has not acknowledged any yet, because that takes a connection first |
+//! | it freezes (connections stay, nothing answers) | the same after 1 s in which some lane that has records out had no acknowledgement from any of its partitions; after 5 s where none of those has acknowledged any yet, because that takes a connection first |
+//! | one partition freezes | after half of that it is left out: its lane goes on with its others; what it holds goes to them when it comes back, at its time-out of 30 s, and if it is acknowledged late, that counts; it gets one record at a time, every 10 s at most, until it acknowledges one, and is used again |
+//! | nobody leads a partition | the same, as soon as a look at the cluster says so, which comes every 5 s, and until one says otherwise |
+//! | all partitions of a lane are so | it goes on with them; there is no other place for its records |
+//! | a lane is stuck and there is no other cluster | it has its share out, 1/L of the window; its other records wait in the window, and the other lanes go on until they fill it |
 //! | it fails half of the records | the same, over 10 s and at least 100 results |
 //! | its topic `events` is missing, access is refused | the same at once |
 //! | it is back | after 30 s, or sooner while the other one is in trouble, 5 real records go to it; once they are acknowledged, all |
@@ -37,7 +42,7 @@
 //! | killed | after the restart |
 //! |---|---|
 //! | before an acknowledgement | the record is sent |
-//! | after it, before the floor is durable | the record is sent again |
+//! | after it, before the floor is durable | the record is sent again, and so is everything behind a record that a stuck partition holds |
 //! | after the floor is durable | nothing is sent |
 //!
 //! # Who knows what
@@ -46,12 +51,12 @@
 //! |---|---|
 //! | `clusters` | what each of the two is, judged in one place, at the start and later; the lanes and the partitions |
 //! | `in_flight` | the records on their way, what each waits for, the floor behind them |
-//! | `outlets` | the producers, what they hold and since when; what is taken back, and who is replaced |
+//! | `outlets` | the producers, what they hold and since when; which partitions are left out; what is taken back, and who is replaced |
 //! | `router` | two breakers and the operator's pin: where records go |
 //! | `forwarder` | the thread: asks these and does what they say |
 //!
-//! Everything that decides (`breaker`, `router`, `retry`, `progress`, `fault`, `fit`, `standing`, `tally`, `way`,
-//! `window`) is a function of values, time and chance included.
+//! Everything that decides (`breaker`, `router`, `retry`, `choice`, `track`, `progress`, `left_out`, `fault`, `fit`,
+//! `standing`, `tally`, `way`, `window`) is a function of values, time and chance included.
 
 pub(crate) mod breaker;
 mod choice;
@@ -64,7 +69,7 @@ mod figures;
 mod forwarder;
 mod handle;
 mod in_flight;
-mod outlets;
+pub(crate) mod outlets;
 mod plan;
 mod route;
 mod router;

@@ -3,21 +3,25 @@
 //! Each cluster has two lines: one for all records and one for those that are tried alone. What comes back on one
 //! settles the records in flight, and is told as a [`Tally`] to whoever judges the cluster.
 
+mod left_out;
 mod line;
 mod outlet;
 mod progress;
 mod retry;
 mod tally;
+mod track;
 
 use std::time::{Duration, Instant};
 
 use kafka::{Code, Producer, Report};
 use service::backoff::Backoff;
-use tracing::warn;
+use tracing::{info, warn};
 
+use self::left_out::News;
 use self::line::Line;
 use self::outlet::Outlet;
 use super::breaker::Sight;
+use super::choice::Choice;
 use super::error::DrainError;
 use super::fault::Fault;
 use super::in_flight::InFlight;
@@ -25,6 +29,9 @@ use super::plan::Plan;
 use super::route::Route;
 use super::router::Cluster;
 
+#[cfg(test)]
+pub(crate) use left_out::Why;
+pub(crate) use left_out::{LeftOut, sentence};
 pub(crate) use progress::track_of;
 pub(crate) use retry::Retry;
 pub(crate) use tally::Tally;
@@ -83,19 +90,46 @@ impl Outlets {
     }
 
     /// How soon each cluster may be asked again.
-    pub(crate) fn retries(&mut self) -> &mut [Retry; 2] {
+    pub(crate) fn retries(&self) -> &[Retry; 2] {
+        &self.retries
+    }
+
+    /// The same, to take from it.
+    pub(crate) fn retries_mut(&mut self) -> &mut [Retry; 2] {
         &mut self.retries
     }
 
-    /// Records that each cluster holds.
-    pub(crate) fn outstanding(&self) -> [u32; 2] {
-        self.both.each_ref().map(Outlet::outstanding)
+    /// Records that each cluster holds, but for those in partitions that are left out: nobody waits for them.
+    pub(crate) fn awaited(&self, now: Instant) -> [u32; 2] {
+        self.both.each_ref().map(|outlet| outlet.awaited(now))
     }
 
     /// The route with most records, if any has one.
     pub(crate) fn fullest(&self) -> Option<Route> {
         let held = |route: &Route| self.of(route.cluster).lines[usize::from(route.alone)].progress.outstanding();
         Route::ALL.into_iter().max_by_key(held).filter(|route| held(route) > 0)
+    }
+
+    /// Time has passed: says of each partition whether it makes progress.
+    pub(crate) fn judge(&mut self, now: Instant) {
+        self.both.iter_mut().for_each(|outlet| outlet.judge(now));
+    }
+
+    /// Logs each partition that is left out now or used again, once. `choices` are the partitions of each cluster.
+    pub(crate) fn tell(&mut self, choices: [Option<Choice>; 2], now: Instant) {
+        for cluster in Cluster::BOTH {
+            let lane_of = |partition| choices[cluster as usize].map(|it| it.lanes().lane_of_partition(partition));
+            for news in self.of_mut(cluster).news(now) {
+                match news {
+                    News::LeftOut(LeftOut { partition, why }) => {
+                        warn!(%cluster, partition, lane = lane_of(partition), %why, "a partition is left out; its lane goes on with the others");
+                    }
+                    News::Used(partition) => {
+                        info!(%cluster, partition, lane = lane_of(partition), "a partition is used again");
+                    }
+                }
+            }
+        }
     }
 
     /// What the breakers have to know.

@@ -35,22 +35,33 @@ impl<'a> Ways<'a> {
         Self { router, probes: router.probes().map(left), now }
     }
 
-    /// That of the next record, which is in this state. It is taken from the probes, or from its cluster's retries.
-    pub(crate) fn next(&mut self, state: State, retries: &mut [Retry; 2]) -> Way {
+    /// That of the next record, which is in this state.
+    pub(crate) fn next(&self, state: State, retries: &[Retry; 2]) -> Way {
         let target = self.router.target();
         if let State::Suspect { refused } = state {
             return self.alone(target, refused, retries);
         }
-        if let Some((cluster, left @ 1..)) = &mut self.probes {
-            *left -= 1;
-            return Way::To(Route { cluster: *cluster, alone: false });
+        if let Some((cluster, 1..)) = self.probes {
+            return Way::To(Route { cluster, alone: false });
         }
         let Some(cluster) = target else { return Way::Stop };
-        let retry = &mut retries[cluster as usize];
-        if !retry.is_open(self.now) || state == State::Again && !retry.take(self.now) {
+        let retry = &retries[cluster as usize];
+        if !retry.is_open(self.now) || state == State::Again && !retry.has_resend(self.now) {
             return Way::Stop;
         }
         Way::To(Route { cluster, alone: false })
+    }
+
+    /// A record in this state went that way: it is taken from the probes, or from its cluster's retries.
+    pub(crate) fn went(&mut self, state: State, route: Route, retries: &mut [Retry; 2]) {
+        if route.alone {
+            return;
+        }
+        match &mut self.probes {
+            Some((cluster, left @ 1..)) if *cluster == route.cluster => *left -= 1,
+            _ if state == State::Again => retries[route.cluster as usize].take(self.now),
+            _ => {}
+        }
     }
 
     /// To a cluster that has not refused it alone, as long as there is one.
@@ -114,7 +125,14 @@ mod tests {
         /// The ways of so many records in one handing over.
         fn ways(&mut self, outstanding: [u32; 2], states: &[State]) -> Vec<Way> {
             let mut ways = Ways::new(&self.router, outstanding, self.now);
-            states.iter().map(|state| ways.next(*state, &mut self.retries)).collect()
+            let mut next = |state: &State| {
+                let way = ways.next(*state, &self.retries);
+                if let Way::To(route) = way {
+                    ways.went(*state, route, &mut self.retries);
+                }
+                way
+            };
+            states.iter().map(&mut next).collect()
         }
 
         fn way(&mut self, state: State) -> Way {

@@ -93,6 +93,11 @@ pub(super) fn partitions(facts: &Facts) -> u32 {
     facts.topics.get(EVENTS).map_or(0, |topic| topic.partition_count)
 }
 
+/// Those that nobody leads, ascending.
+pub(super) fn leaderless(facts: &Facts) -> &[u32] {
+    facts.topics.get(EVENTS).map_or(&[], |topic| &topic.leaderless)
+}
+
 /// What should be better, though it loses nothing while all goes well.
 pub(crate) fn warnings(facts: &Facts, retention: Retention) -> Vec<String> {
     let mut out = Vec::new();

@@ -161,6 +161,7 @@ mod tests {
         Index::Genesis(count(lanes))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "each is made for one call")]
     fn seen(primary: Index, secondary: Index) -> Lanes {
         Lanes::of(None, None, [&primary, &secondary])
     }

@@ -7,7 +7,7 @@ use wire::LaneCount;
 use wire::topic::{EVENTS_REJECTED, Retention};
 
 use super::board::Seen;
-use super::fit::{Misfit, fit, partitions};
+use super::fit::{Misfit, fit, leaderless, partitions};
 use crate::forward::router::Cluster;
 
 /// What is known of a cluster.
@@ -65,6 +65,27 @@ impl Standing {
         match self {
             Self::Fit(facts) => Some(partitions(facts)),
             Self::Unconfigured | Self::Unseen(_) | Self::Misfit(_) => None,
+        }
+    }
+
+    /// Partitions of its topic that nobody leads, ascending, where it is fit.
+    pub(crate) fn leaderless(&self) -> &[u32] {
+        match self {
+            Self::Fit(facts) => leaderless(facts),
+            Self::Unconfigured | Self::Unseen(_) | Self::Misfit(_) => &[],
+        }
+    }
+
+    /// Whether another standing differs in more than which partitions are led.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        let led = |facts: &Facts| {
+            let mut facts = facts.clone();
+            facts.topics.values_mut().for_each(|topic| topic.leaderless.clear());
+            facts
+        };
+        match (self, other) {
+            (Self::Fit(one), Self::Fit(other)) => led(one) != led(other),
+            _ => self != other,
         }
     }
 
@@ -129,6 +150,21 @@ mod tests {
         let [primary, _] = both(facts("a", 4), Seen::Nothing, Some(6));
         assert_eq!(primary, Standing::Misfit(Misfit::FewerThanLanes { partitions: 4, lanes: 6 }));
         assert!(primary.is_final() && primary.why_unusable().unwrap().contains("the 6 lanes"));
+    }
+
+    #[test]
+    fn which_partitions_are_led_is_no_other_standing() {
+        let led = |leaderless: Vec<u32>, partition_count| {
+            let topic = TopicFacts { partition_count, leaderless, replicas_min: 3, ..TopicFacts::default() };
+            Standing::Fit(Arc::new(Facts { topics: [(EVENTS, topic)].into(), ..Facts::default() }))
+        };
+        let (all, some, more) = (led(vec![], 8), led(vec![3], 8), led(vec![3], 16));
+        assert!(all != some && !all.differs(&some) && some.differs(&more));
+        assert_eq!(
+            (some.leaderless(), all.leaderless(), Standing::Unconfigured.leaderless()),
+            (&[3][..], &[][..], &[][..])
+        );
+        assert!(all.differs(&Standing::Unconfigured) && !Standing::Unconfigured.differs(&Standing::Unconfigured));
     }
 
     #[test]

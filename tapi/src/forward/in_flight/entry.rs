@@ -1,6 +1,6 @@
 //! One delivery of the buffer, and what became of its records.
 
-use local_buffer::Batch;
+use local_buffer::{Batch, RecordId};
 
 use super::state::State;
 use crate::forward::route::ROUTES;
@@ -9,8 +9,12 @@ use crate::forward::route::ROUTES;
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(super) batch: Batch,
-    /// By record.
+    /// By record; none once they were [released](Self::release).
     pub(super) states: Vec<State>,
+    /// How many there are, or were.
+    pub(super) records: usize,
+    /// The id behind the last one.
+    end: Option<RecordId>,
     /// Records in a state in which they have to be handed over.
     pub(super) waiting: usize,
     pub(super) done: usize,
@@ -27,9 +31,10 @@ impl Entry {
 
     /// All that was read into it waits.
     pub(super) fn begin(&mut self) {
+        (self.records, self.end) = (self.batch.len(), self.batch.end());
         self.states.clear();
-        self.states.resize(self.batch.len(), State::Waiting);
-        (self.waiting, self.done) = (self.states.len(), 0);
+        self.states.resize(self.records, State::Waiting);
+        (self.waiting, self.done) = (self.records, 0);
     }
 
     /// Gives a record the state that `next` makes of its own. Says whether it had to be handed over before, and whether
@@ -45,6 +50,29 @@ impl Entry {
 
     /// Whether nobody needs it any more.
     pub(super) fn is_over(&self) -> bool {
-        self.done == self.states.len() && self.borrowed == [0; ROUTES]
+        self.done == self.records && self.borrowed == [0; ROUTES]
+    }
+
+    /// Gives away the memory of one that is over; how many records it had and where they end is still known.
+    pub(super) fn release(&mut self) -> Self {
+        assert!(self.is_over(), "somebody still needs these records");
+        let (batch, states) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.states));
+        Self { batch, states, ..Self::default() }
+    }
+
+    /// Of the records from one on, how many in a row are done.
+    pub(super) fn row(&self, from: usize) -> usize {
+        if self.done == self.records {
+            return self.records - from;
+        }
+        self.states.iter().skip(from).take_while(|state| **state == State::Done).count()
+    }
+
+    /// The id behind so many of its records, at least one.
+    pub(super) fn end_of(&self, records: usize) -> Option<RecordId> {
+        if records == self.records {
+            return self.end;
+        }
+        self.batch.iter().nth(records - 1).map(|(id, _)| id.next())
     }
 }

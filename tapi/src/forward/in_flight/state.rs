@@ -11,6 +11,13 @@ pub(crate) enum State {
     Waiting,
     /// To be handed over once more, after a failure.
     Again,
+    /// To be handed over, first or once more, when its lane has room again.
+    Held {
+        /// The track by which its lane is called.
+        lane: u16,
+        /// Whether it goes out once more, after a failure.
+        again: bool,
+    },
     /// To be handed over alone: a batch that it was part of was refused.
     Suspect {
         /// Clusters that refused it alone, one bit each.
@@ -30,7 +37,24 @@ pub(crate) enum State {
 impl State {
     /// Whether it has to be handed over.
     pub(crate) fn is_waiting(self) -> bool {
-        matches!(self, Self::Waiting | Self::Again | Self::Suspect { .. })
+        matches!(self, Self::Waiting | Self::Again | Self::Held { .. } | Self::Suspect { .. })
+    }
+
+    /// The same, until its lane has room. One that goes out alone is one of few and only waits.
+    pub(crate) fn held(self, lane: u16) -> Self {
+        match self {
+            Self::Waiting | Self::Again => Self::Held { lane, again: self == Self::Again },
+            Self::Held { .. } | Self::Suspect { .. } | Self::Sent { .. } | Self::Done => self,
+        }
+    }
+
+    /// The same, with room.
+    pub(crate) fn freed(self) -> Self {
+        match self {
+            Self::Held { again: true, .. } => Self::Again,
+            Self::Held { again: false, .. } => Self::Waiting,
+            Self::Waiting | Self::Again | Self::Suspect { .. } | Self::Sent { .. } | Self::Done => self,
+        }
     }
 
     /// That of a record that has to go out once more, as it did before.
@@ -59,6 +83,16 @@ pub(crate) fn bit(cluster: Cluster) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_is_held_goes_out_as_it_would_have() {
+        for state in [State::Waiting, State::Again] {
+            assert_eq!(state.held(7).freed(), state);
+            assert!(state.held(7).is_waiting() && state.held(7) != state);
+        }
+        let suspect = State::Suspect { refused: 1 };
+        assert_eq!((suspect.held(7), suspect.freed()), (suspect, suspect));
+    }
 
     #[test]
     fn a_refused_record_is_tried_alone_and_remembers_who_refused_it() {

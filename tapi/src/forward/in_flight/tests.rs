@@ -8,6 +8,10 @@ use super::*;
 const MAIN: Route = Route::ALL[0];
 const OTHER: Route = Route::ALL[2];
 
+fn numbered(count: usize) -> Vec<Vec<u8>> {
+    (0..count).map(|number| vec![number as u8; 100]).collect()
+}
+
 /// A real buffer, and the records of it that are on their way.
 pub(in crate::forward) struct Rig {
     pub(in crate::forward) in_flight: InFlight,
@@ -18,17 +22,32 @@ pub(in crate::forward) struct Rig {
 impl Rig {
     /// Whose buffer has these records; none of them is read yet.
     pub(in crate::forward) fn new(count: usize, records_max: usize) -> Self {
+        Self::with(&numbered(count), Bounds { records_max, bytes_max: 1 << 20 })
+    }
+
+    /// The same of these records.
+    pub(in crate::forward) fn with(records: &[Vec<u8>], bounds: Bounds) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 1 << 18, ..Options::default() };
+        let options = Options { segment_bytes: 1 << 22, ..Options::default() };
         let (mut queue, _) = Queue::open(dir.path(), options).unwrap();
-        let bounds = Bounds { records_max, bytes_max: 1 << 20 };
         let in_flight = InFlight::new(queue.take_reader().unwrap(), bounds);
         let appender = queue.appender();
-        let all: Vec<_> = (0..count).map(|n| appender.append(&[n as u8; 100]).unwrap()).collect();
-        for appended in all {
-            appended.wait(&appender).unwrap();
+        // More at once would be refused, and so would more than a segment.
+        for some in records.chunks(1000) {
+            let all: Vec<_> = some.iter().map(|record| appender.append(record).unwrap()).collect();
+            for appended in all {
+                appended.wait(&appender).unwrap();
+            }
         }
         Self { in_flight, queue, dir }
+    }
+
+    /// Reads one record, as a batch.
+    fn fill_one(&mut self) {
+        let InFlight { window, backlog, .. } = &mut self.in_flight;
+        let mut entry = window.take_spare();
+        assert!(backlog.read(entry.batch_mut(), 1));
+        window.push(entry);
     }
 
     /// Hands everything that waits to a producer, on the track of its number.
@@ -131,4 +150,34 @@ fn showing_ends_where_a_record_has_to_wait() {
         if shown == 1 { Shown::Is(State::Sent { route: MAIN, refused: 0 }) } else { Shown::Stop }
     });
     assert_eq!((shown, rig.in_flight.waiting()), (2, 2));
+}
+
+#[test]
+fn thousands_of_batches_of_one_record_pass_one_that_is_stuck() {
+    const MORE: usize = 10_000;
+    let bounds = Bounds { records_max: 65_536, bytes_max: 32 << 20 };
+    let mut rig = Rig::with(&numbered(1 + MORE), bounds);
+    rig.fill_one();
+    let stuck = rig.send(MAIN)[0];
+    for _ in 0..MORE {
+        assert!(rig.in_flight.has_room());
+        rig.fill_one();
+        let [token] = rig.send(MAIN)[..] else { panic!("it was not read") };
+        rig.in_flight.acknowledged(token, MAIN);
+    }
+    assert_eq!((rig.in_flight.records(), rig.in_flight.bytes()), (1, 100), "the others are only places now");
+    assert_eq!(rig.floor(), 0);
+    rig.in_flight.acknowledged(stuck, MAIN);
+    assert_eq!(rig.floor(), 1 + MORE as u64);
+}
+
+#[test]
+fn small_batches_have_a_bound_of_their_own() {
+    let mut rig = Rig::with(&numbered(1000), Bounds { records_max: 65_536, bytes_max: 32 << 10 });
+    let mut batches = 0;
+    while rig.in_flight.has_room() {
+        rig.fill_one();
+        batches += 1;
+    }
+    assert!((32..100).contains(&batches), "{batches}");
 }

@@ -3,6 +3,10 @@
 //! Records lie in the batches in which the buffer delivered them, and librdkafka reads them there: nothing is copied on
 //! the way to it. A batch therefore stays as it is until every record that was handed over has come back, from
 //! whichever cluster, and only then takes new records. The floor follows the gap-free row of finished records.
+//!
+//! One record that does not come back holds the floor and its own batch, and no other: a batch that is over gives its
+//! memory away at once, wherever it lies, and what is left of it is the place where it was. So the bound of the window
+//! is on what it costs: bytes of the batches that are not over, and for each place a fixed amount.
 
 use std::collections::VecDeque;
 
@@ -15,9 +19,9 @@ use crate::forward::route::Route;
 
 /// Records of one batch at most: their index is part of a token.
 pub(crate) const BATCH_RECORDS_MAX: usize = 1024;
-/// Batches at most, each of which may have grown to its full size: with it the memory of the window has a bound even
-/// where each batch holds one record.
-const BATCHES_MAX: usize = 256;
+/// What a batch costs besides the bytes of its records, however many it has: its place here, three blocks of memory and
+/// their least sizes.
+const BATCH_BYTES: usize = 512;
 /// Batches kept for later.
 const SPARE_MAX: usize = 64;
 
@@ -31,6 +35,8 @@ pub(crate) struct Window {
     records: usize,
     bytes: usize,
     waiting: usize,
+    /// No record of an entry before this one has to be handed over.
+    waits_from: usize,
     /// Entry and record before which all are done.
     floor: (usize, usize),
 }
@@ -48,7 +54,8 @@ impl Window {
             self.keep(entry);
             return;
         }
-        self.records += entry.batch.len();
+        entry.batch.trim();
+        self.records += entry.records;
         self.bytes += entry.batch.bytes();
         self.waiting += entry.waiting;
         self.entries.push_back(entry);
@@ -60,17 +67,17 @@ impl Window {
         }
     }
 
-    /// Whether another batch fits, by the number of batches.
-    pub(crate) fn has_room(&self) -> bool {
-        self.entries.len() < BATCHES_MAX
+    /// Bytes of memory that it costs; at most twice as many are taken for them.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes + self.entries.len() * BATCH_BYTES
     }
 
-    /// Records in it that are not done, or cannot be forgotten yet.
+    /// Records in batches that are not over.
     pub(crate) fn records(&self) -> usize {
         self.records
     }
 
-    /// Bytes held by it.
+    /// Their bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -88,10 +95,21 @@ impl Window {
     /// Shows `visit` every record that has to be handed over, in order, with its state; what it gives becomes the state.
     /// It ends early where `visit` gives `None`.
     pub(crate) fn hand_over(&mut self, mut visit: impl FnMut(Token, RecordId, &[u8], State) -> Option<State>) {
-        for (offset, entry) in self.entries.iter_mut().enumerate() {
+        let mut unseen = self.waiting;
+        let mut is_first = true;
+        for (offset, entry) in self.entries.iter_mut().enumerate().skip(self.waits_from) {
+            if unseen == 0 {
+                break;
+            }
             if entry.waiting == 0 {
                 continue;
             }
+            // With thousands of small batches behind one record that is not done, looking for the next one would cost
+            // more than handing it over.
+            if std::mem::take(&mut is_first) {
+                self.waits_from = offset;
+            }
+            unseen -= entry.waiting;
             let batch = self.first.wrapping_add(offset as u32);
             for (index, ((id, record), state)) in entry.batch.iter().zip(&mut entry.states).enumerate() {
                 if !state.is_waiting() {
@@ -102,7 +120,7 @@ impl Window {
                 match next {
                     State::Sent { route, .. } => entry.borrowed[route.index()] += 1,
                     State::Done => entry.done += 1,
-                    State::Waiting | State::Again | State::Suspect { .. } => {
+                    State::Waiting | State::Again | State::Held { .. } | State::Suspect { .. } => {
                         *state = next;
                         continue;
                     }
@@ -127,6 +145,19 @@ impl Window {
         let borrowed = &mut entry.borrowed[route.index()];
         *borrowed = borrowed.saturating_sub(1);
         self.change(offset, usize::from(token.index), next);
+        // The first one is for `advance`, which it is about to move.
+        let entry = &mut self.entries[offset];
+        if offset > 0 && entry.is_over() {
+            let spare = entry.release();
+            self.forget(spare);
+        }
+    }
+
+    /// Takes the memory of records that nobody needs any more.
+    fn forget(&mut self, entry: Entry) {
+        self.records -= entry.batch.len();
+        self.bytes -= entry.batch.bytes();
+        self.keep(entry);
     }
 
     /// A producer is gone and reads nothing any more: what it had and never reported has to be handed over again.
@@ -145,6 +176,9 @@ impl Window {
     fn change(&mut self, offset: usize, index: usize, next: impl FnOnce(State) -> State) {
         let (was, is) = self.entries[offset].change(index, next);
         self.waiting = self.waiting + usize::from(is) - usize::from(was);
+        if is {
+            self.waits_from = self.waits_from.min(offset);
+        }
     }
 
     /// The end of the gap-free row of finished records, if it has moved; forgets what lies wholly below it.
@@ -152,12 +186,12 @@ impl Window {
         let mut end = None;
         while let Some(entry) = self.entries.get(self.floor.0) {
             let from = self.floor.1;
-            let row = entry.states[from..].iter().take_while(|state| **state == State::Done).count();
+            let row = entry.row(from);
             if row > 0 {
-                end = entry.batch.iter().nth(from + row - 1).map(|(id, _)| id.next());
+                end = entry.end_of(from + row);
                 self.floor.1 += row;
             }
-            if self.floor.1 < entry.states.len() {
+            if self.floor.1 < entry.records {
                 break;
             }
             self.floor = (self.floor.0 + 1, 0);
@@ -166,9 +200,11 @@ impl Window {
             let Some(entry) = self.entries.pop_front() else { break };
             self.first = self.first.wrapping_add(1);
             self.floor.0 = self.floor.0.saturating_sub(1);
-            self.records -= entry.batch.len();
-            self.bytes -= entry.batch.bytes();
-            self.keep(entry);
+            self.waits_from = self.waits_from.saturating_sub(1);
+            // One that was released has nothing left to be used again.
+            if !entry.states.is_empty() {
+                self.forget(entry);
+            }
         }
         end
     }
@@ -286,6 +322,80 @@ mod tests {
         rig.window.lost(alone);
         rig.window.hand_over(|_, _, _, _| Some(State::Done));
         assert_eq!((rig.floor(), rig.window.is_empty()), (Some(4), true));
+    }
+
+    #[test]
+    fn a_batch_behind_one_that_is_stuck_gives_its_memory_away_and_keeps_its_place() {
+        let mut rig = Rig::new();
+        for count in [2, 3, 1] {
+            rig.fill(count);
+        }
+        let tokens = rig.send(PRIMARY, 10);
+        tokens[1..5].iter().for_each(|token| rig.acknowledge(*token, PRIMARY));
+        assert_eq!((rig.window.records(), rig.window.bytes(), rig.window.spare.len()), (3, 300, 1));
+        assert_eq!(rig.window.cost(), 300 + 3 * BATCH_BYTES);
+        assert_eq!(rig.floor(), None);
+        rig.fill(1);
+        assert_eq!((rig.send(PRIMARY, 10).len(), rig.window.spare.len()), (1, 0), "another one has its memory");
+        rig.acknowledge(tokens[0], PRIMARY);
+        assert_eq!((rig.floor(), rig.window.records(), rig.window.spare.len()), (Some(5), 2, 1));
+        rig.acknowledge(tokens[5], PRIMARY);
+        assert_eq!((rig.floor(), rig.window.records()), (Some(6), 1));
+    }
+
+    #[test]
+    fn a_batch_that_the_floor_has_passed_in_part_or_whole_may_be_over_later() {
+        let mut rig = Rig::new();
+        rig.fill(1);
+        rig.fill(2);
+        let tokens = rig.send(PRIMARY, 3);
+        // The first batch stays, because the other producer may read it, and the floor goes on into the second.
+        rig.window.change(0, 0, |_| State::Waiting);
+        rig.send(SECONDARY, 1);
+        rig.acknowledge(tokens[0], PRIMARY);
+        rig.acknowledge(tokens[1], PRIMARY);
+        assert_eq!(rig.floor(), Some(2));
+        rig.acknowledge(tokens[2], PRIMARY);
+        assert_eq!(rig.window.records(), 1, "the second one has gone");
+        assert_eq!((rig.floor(), rig.floor()), (Some(3), None));
+        rig.window.lost(SECONDARY);
+        assert_eq!((rig.floor(), rig.window.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn a_small_batch_does_not_keep_the_memory_of_a_large_one() {
+        let mut rig = Rig::new();
+        rig.fill(1000);
+        rig.send(PRIMARY, 1000).into_iter().for_each(|token| rig.acknowledge(token, PRIMARY));
+        rig.floor();
+        assert!(rig.window.spare[0].batch.capacity() >= 100_000);
+        rig.fill(1);
+        let capacity = rig.window.entries[0].batch.capacity();
+        assert!((100..200).contains(&capacity), "{capacity}");
+    }
+
+    #[test]
+    fn records_that_wait_are_found_wherever_they_are() {
+        let mut rig = Rig::new();
+        (0..4).for_each(|_| rig.fill(1));
+        let tokens = rig.send(PRIMARY, 2);
+        let waiting = |rig: &mut Rig| {
+            let mut ids = Vec::new();
+            rig.window.hand_over(|_, id, _, state| {
+                ids.push(id.get());
+                Some(state)
+            });
+            ids
+        };
+        assert_eq!((waiting(&mut rig), rig.window.waits_from), (vec![2, 3], 2));
+        rig.window.came_back(tokens[1], PRIMARY, |_| State::Again);
+        assert_eq!((waiting(&mut rig), rig.window.waits_from), (vec![1, 2, 3], 1));
+        rig.acknowledge(tokens[0], PRIMARY);
+        rig.floor();
+        assert_eq!((waiting(&mut rig), rig.window.waits_from), (vec![1, 2, 3], 0));
+        assert_eq!(rig.send(PRIMARY, 10).len(), 3);
+        rig.window.lost(PRIMARY);
+        assert_eq!((waiting(&mut rig), rig.window.waits_from), (vec![1, 2, 3], 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One producer and what it holds.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka::{Producer, Sending};
 use tracing::error;
@@ -20,9 +20,9 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// To a cluster, which is not connected to yet.
-    pub(super) fn new(cluster: kafka::Cluster, sending: Sending, now: Instant) -> Self {
-        Self { cluster, sending, producer: None, progress: Progress::new(0, now) }
+    /// To a cluster, which is not connected to yet. `limit` is how long a lane may make no progress.
+    pub(super) fn new(cluster: kafka::Cluster, sending: Sending, limit: Duration, now: Instant) -> Self {
+        Self { cluster, sending, producer: None, progress: Progress::new(limit, now) }
     }
 
     /// Begins to connect.

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use kafka::{Producer, Report, Sending};
 
+use super::left_out::{LeftOut, News, Said};
 use super::line::Line;
 use super::progress::Progress;
 use super::tally::Tally;
 use crate::forward::breaker::{Sight, Stall};
+use crate::forward::choice::{Choice, Health};
 use crate::forward::error::DrainError;
 use crate::forward::fault::Fault;
 use crate::forward::figures::Counts;
@@ -23,6 +25,9 @@ pub(crate) struct Outlet {
     pub(super) lines: [Line; 2],
     /// What was counted.
     pub counts: Counts,
+    /// Partitions that get no records because others of their lane do, when it was last asked.
+    left_out: Vec<LeftOut>,
+    said: Said,
 }
 
 impl Outlet {
@@ -32,12 +37,12 @@ impl Outlet {
     /// Where librdkafka does not take a setting.
     pub(super) fn new(plan: &Plan, cluster: Cluster, now: Instant) -> Result<Self, DrainError> {
         let to = plan.cluster(cluster);
-        let line = |sending| Line::new(to.clone(), sending, now);
+        let line = |sending| Line::new(to.clone(), sending, plan.breaker.stall, now);
         let mut lines = [line(Sending::Together { linger_ms: plan.linger_ms }), line(Sending::Alone)];
         if to.is_configured() {
             lines[0].connect()?;
         }
-        Ok(Self { lines, counts: Counts::default() })
+        Ok(Self { lines, counts: Counts::default(), left_out: Vec::new(), said: Said::default() })
     }
 
     /// The line of a route.
@@ -54,12 +59,12 @@ impl Outlet {
         in_flight: &mut InFlight,
         tally: &mut Tally,
     ) {
-        let Self { lines, counts } = self;
+        let Self { lines, counts, .. } = self;
         let line = &mut lines[usize::from(route.alone)];
-        for Report { token, result, .. } in reports {
+        for Report { token, bytes, result, .. } in reports {
             let token = Token::from_usize(token);
             let track = usize::from(token.track);
-            line.progress.came_back(track, result.is_ok(), now);
+            line.progress.came_back(track, bytes, result.is_ok(), now);
             let Err(code) = result else {
                 counts.acknowledged += 1;
                 tally.acknowledged += 1;
@@ -73,6 +78,8 @@ impl Outlet {
                     line.progress.unknown(track, now);
                     Fault::Partition
                 }
+                // The others of its lane take it; that one of them does not is known.
+                Fault::Cluster if line.progress.is_left_out(track, now) => Fault::Partition,
                 fault => fault,
             };
             counts.faults[fault as usize] += 1;
@@ -86,9 +93,48 @@ impl Outlet {
         }
     }
 
+    // === partitions ===
+
+    /// Its partitions are these, and nobody leads some of them, ascending.
+    pub(crate) fn follow(&mut self, choice: Option<Choice>, leaderless: &[u32], now: Instant) {
+        self.lines.iter_mut().for_each(|line| line.progress.follow(choice, leaderless, now));
+    }
+
+    /// Time has passed.
+    pub(super) fn judge(&mut self, now: Instant) {
+        self.lines.iter_mut().for_each(|line| line.progress.judge(now));
+    }
+
+    /// What a partition is good for. What all records have shown holds for those that go alone, too.
+    pub(crate) fn health(&self, route: Route, partition: u32, now: Instant) -> Health {
+        let [together, alone] = self.lines.each_ref().map(|line| line.progress.health(partition, now));
+        match (route.alone, together) {
+            (false, _) => together,
+            (true, Health::Slow) if alone == Health::Good => Health::Slow,
+            // Each producer hears by itself which partitions there are.
+            (true, _) => alone,
+        }
+    }
+
+    /// Which partitions are left out now, by the producer for all records, and what is news of that.
+    pub(super) fn news(&mut self, now: Instant) -> Vec<News> {
+        self.left_out = self.lines[0].progress.left_out(now);
+        self.said.news(&self.left_out, now)
+    }
+
+    /// Partitions that are left out, when it was last asked.
+    pub(crate) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
     /// Records that it holds.
     pub(crate) fn outstanding(&self) -> u32 {
         self.lines.iter().map(|line| line.progress.outstanding()).sum()
+    }
+
+    /// The same, but for those in partitions that are left out.
+    pub(super) fn awaited(&self, now: Instant) -> u32 {
+        self.lines.iter().map(|line| line.progress.awaited(now)).sum()
     }
 
     /// The connections have to be made again.
@@ -119,12 +165,14 @@ mod tests {
 
     use kafka::Code;
     use service::Properties;
+    use wire::LaneCount;
     use wire::topic::Retention;
 
     use super::*;
     use crate::forward::breaker::Limits;
     use crate::forward::in_flight::State;
     use crate::forward::in_flight::tests::Rig;
+    use crate::forward::outlets::left_out::Why;
     use crate::forward::plan::Bounds;
 
     const MAIN: Route = Route::ALL[0];
@@ -152,12 +200,17 @@ mod tests {
         rig.in_flight.fill();
         let tokens = rig.send(MAIN);
         for token in &tokens {
-            outlet.line(MAIN).progress.handed_over(usize::from(token.track), now);
+            outlet.line(MAIN).progress.handed_over(usize::from(token.track), 100, now);
         }
         let missing = Err(Code::UnknownTopic);
         let results = tokens.iter().zip([missing, Ok(()), missing]);
-        let reports =
-            results.map(|(token, result)| Report { token: token.to_usize(), offset: -1, appended_ms: None, result });
+        let reports = results.map(|(token, result)| Report {
+            token: token.to_usize(),
+            bytes: 100,
+            offset: -1,
+            appended_ms: None,
+            result,
+        });
         let mut tally = Tally::default();
         outlet.came_back(MAIN, reports, now, &mut rig.in_flight, &mut tally);
         assert_eq!(tally, Tally { acknowledged: 1, refused: true, ..Tally::default() });
@@ -165,5 +218,68 @@ mod tests {
         assert_eq!((outlet.outstanding(), outlet.counts.acknowledged), (0, 1));
         assert_eq!(outlet.counts.faults[Fault::Topic as usize], 1, "the topic of events");
         assert_eq!(outlet.counts.faults[Fault::Record as usize], 1, "that of events set aside holds up nothing");
+    }
+
+    /// Two partitions of one lane.
+    fn outlet_of_two(now: Instant) -> Outlet {
+        let mut outlet = outlet(now);
+        outlet.follow(Choice::new(LaneCount::ONE, 2), &[], now);
+        outlet
+    }
+
+    #[test]
+    fn what_a_partition_that_was_left_out_gives_back_goes_to_another_and_blames_nobody() {
+        let (start, mut rig) = (Instant::now(), Rig::new(2, 10));
+        let mut outlet = outlet_of_two(start);
+        rig.in_flight.fill();
+        let tokens = rig.send(MAIN);
+        let track = usize::from(tokens[1].track);
+        rig.in_flight.acknowledged(tokens[0], MAIN);
+        outlet.line(MAIN).progress.handed_over(track, 100, start);
+        let report = |result| Report { token: tokens[1].to_usize(), bytes: 100, offset: -1, appended_ms: None, result };
+        let late = start + Duration::from_secs(30);
+        outlet.judge(late);
+        assert_eq!((outlet.health(MAIN, 0, late), outlet.health(MAIN, 1, late)), (Health::Slow, Health::Good));
+        let left_out = LeftOut { partition: 0, why: Why::NoProgress };
+        assert_eq!((outlet.news(late), outlet.left_out()), (vec![News::LeftOut(left_out)], &[left_out][..]));
+        assert_eq!(outlet.news(late), [], "it is said once");
+        let mut tally = Tally::default();
+        let timed_out = std::iter::once(report(Err(Code::MessageTimedOut)));
+        outlet.came_back(MAIN, timed_out, late, &mut rig.in_flight, &mut tally);
+        assert_eq!((tally, rig.waiting()), (Tally::default(), vec![State::Waiting]));
+        assert_eq!(outlet.counts.faults[Fault::Partition as usize], 1);
+        assert_eq!(outlet.health(MAIN, 0, late), Health::Slow, "that it holds nothing does not make it good");
+    }
+
+    #[test]
+    fn a_late_acknowledgement_is_one_and_the_partition_is_used_again() {
+        let (start, mut rig) = (Instant::now(), Rig::new(1, 10));
+        let mut outlet = outlet_of_two(start);
+        rig.in_flight.fill();
+        let token = rig.send(MAIN)[0].on_track(1);
+        outlet.line(MAIN).progress.handed_over(1, 100, start);
+        let late = start + Duration::from_secs(29);
+        outlet.judge(late);
+        outlet.news(late);
+        let report = Report { token: token.to_usize(), bytes: 100, offset: 7, appended_ms: None, result: Ok(()) };
+        let mut tally = Tally::default();
+        outlet.came_back(MAIN, std::iter::once(report), late, &mut rig.in_flight, &mut tally);
+        assert_eq!((tally.acknowledged, rig.in_flight.waiting()), (1, 0));
+        assert_eq!((outlet.health(MAIN, 0, late), outlet.news(late)), (Health::Good, vec![]));
+        assert_eq!(outlet.left_out(), []);
+        assert_eq!(outlet.news(late + Duration::from_secs(5)), [News::Used(0)]);
+    }
+
+    #[test]
+    fn a_record_that_goes_alone_avoids_what_all_records_have_shown() {
+        let now = Instant::now();
+        let mut outlet = outlet_of_two(now);
+        let [together, alone] = Route::of(Cluster::Primary);
+        outlet.line(together).progress.unknown(1, now);
+        assert_eq!(outlet.health(alone, 0, now), Health::Good, "each producer has metadata of its own");
+        outlet.follow(Choice::new(LaneCount::ONE, 2), &[1], now);
+        assert_eq!(outlet.health(alone, 1, now), Health::Slow);
+        outlet.line(alone).progress.unknown(2, now);
+        assert_eq!((outlet.health(alone, 1, now), outlet.health(together, 1, now)), (Health::Unknown, Health::Slow));
     }
 }

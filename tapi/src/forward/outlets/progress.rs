@@ -4,22 +4,35 @@
 //! counts, nor whether anything at all is acknowledged, but the time since the last acknowledgement of each partition
 //! that has records handed over.
 //!
+//! | without an acknowledgement | for | what follows |
+//! |---|---|---|
+//! | a partition that has records | half the limit | it is slow: *left out* while its lane has another one, until it acknowledges |
+//! | every partition of a lane that has records | the limit | the cluster is stalled: [`stall`](Progress::stall) |
+//!
+//! A partition that nobody leads is left out in the same way. A slow one whose lane has acknowledged something since
+//! stalls nobody: the lane has gone on without it. Nor does the record by which it is tried again, while its lane has
+//! another one that is good.
+//!
 //! A partition's first acknowledgement waits for more than the broker's disk: for a connection, a handshake, a login,
 //! metadata and a producer's id, a dozen trips there and back. Until it has come the partition is *new*, and so it is
-//! again after its cluster was left or it was idle for long, since connections do not outlive that.
+//! again after its cluster was left or it was idle for long, since connections do not outlive that. A new one has five
+//! times as long.
 //!
 //! What is watched by itself is a *track*: each partition is one, and the one before the first partition stands for
-//! `events.rejected`, which has no partitions that matter here.
+//! `events.rejected`, which has no partitions that matter here and is a lane of its own. Lanes are how tracks are looked
+//! at; nothing is stored by lane, so their number may become known when tracks are already in use.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
+use super::left_out::{LeftOut, Why};
+use super::track::Track;
 use crate::forward::breaker::Stall;
-use crate::forward::choice::Health;
+use crate::forward::choice::{Choice, Health};
+use crate::forward::plan::Bounds;
 
-/// Idle time after which a connection may be gone: load balancers forget them after one minute and more.
-const IDLE: Duration = Duration::from_mins(1);
-/// A partition that is not known is asked for again after this: by then metadata is new.
-const UNKNOWN: Duration = Duration::from_secs(10);
 /// The track of `events.rejected`.
 const REJECTED: usize = 0;
 
@@ -28,34 +41,21 @@ pub(crate) fn track_of(partition: Option<u32>) -> usize {
     partition.map_or(REJECTED, |partition| partition as usize + 1)
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Track {
-    outstanding: u32,
-    /// When it last made progress, or was given the first of what it has.
-    since: Instant,
-    /// Nothing was acknowledged yet, as far as its connection goes.
-    is_new: bool,
-    /// Its partition is not known to the producer, as far as was heard; it is tried again then.
-    unknown_until: Option<Instant>,
-}
-
-impl Track {
-    fn new(now: Instant) -> Self {
-        Self { outstanding: 0, since: now, is_new: true, unknown_until: None }
-    }
-}
-
 /// The tracks of one cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     tracks: Vec<Track>,
     outstanding: u32,
+    /// The partitions that are written to, by lane, as far as is known.
+    choice: Option<Choice>,
+    /// How long a partition may make no progress before it is left out.
+    patience: Duration,
 }
 
 impl Progress {
-    /// For so many tracks, and for more as they are used, with nothing handed over.
-    pub(crate) fn new(tracks: usize, now: Instant) -> Self {
-        Self { tracks: vec![Track::new(now); tracks], outstanding: 0 }
+    /// With nothing handed over. `limit` is how long a lane may make no progress.
+    pub(crate) fn new(limit: Duration, now: Instant) -> Self {
+        Self { tracks: vec![Track::new(now)], outstanding: 0, choice: None, patience: limit / 2 }
     }
 
     /// Whether a track is that of `events.rejected`.
@@ -63,15 +63,14 @@ impl Progress {
         track == REJECTED
     }
 
-    /// The producer does not know the partition of a track.
-    pub(crate) fn unknown(&mut self, track: usize, now: Instant) {
-        self.reach(track, now).unknown_until = Some(now + UNKNOWN);
-    }
-
-    /// What a partition is good for.
-    pub(crate) fn health(&self, partition: u32, now: Instant) -> Health {
-        let until = self.tracks.get(track_of(Some(partition))).and_then(|track| track.unknown_until);
-        if until.is_some_and(|until| now < until) { Health::Unknown } else { Health::Good }
+    /// The partitions are these, and nobody leads some of them, ascending. While nobody can say, what was known holds.
+    pub(crate) fn follow(&mut self, choice: Option<Choice>, leaderless: &[u32], now: Instant) {
+        let Some(choice) = choice else { return };
+        self.choice = Some(choice);
+        self.reach(choice.partitions().get() as usize, now);
+        for (partition, track) in (0..).zip(self.tracks.iter_mut().skip(REJECTED + 1)) {
+            track.is_leaderless = leaderless.binary_search(&partition).is_ok();
+        }
     }
 
     fn reach(&mut self, track: usize, now: Instant) -> &mut Track {
@@ -81,36 +80,33 @@ impl Progress {
         &mut self.tracks[track]
     }
 
-    /// A record was handed over.
-    pub(crate) fn handed_over(&mut self, track: usize, now: Instant) {
-        let track = self.reach(track, now);
-        if track.outstanding == 0 {
-            track.is_new |= now.saturating_duration_since(track.since) >= IDLE;
-            track.since = now;
-        }
-        track.outstanding += 1;
+    // === out and back ===
+
+    /// A record was handed over, with so many bytes.
+    pub(crate) fn handed_over(&mut self, track: usize, bytes: usize, now: Instant) {
+        self.reach(track, now).handed_over(bytes, now);
         self.outstanding += 1;
     }
 
     /// A record came back; `progress` where it was acknowledged.
-    pub(crate) fn came_back(&mut self, track: usize, progress: bool, now: Instant) {
+    pub(crate) fn came_back(&mut self, track: usize, bytes: usize, progress: bool, now: Instant) {
+        self.reach(track, now).came_back(bytes, progress, now);
         self.outstanding = self.outstanding.saturating_sub(1);
-        let track = self.reach(track, now);
-        debug_assert!(track.outstanding > 0, "each record comes back once");
-        track.outstanding = track.outstanding.saturating_sub(1);
-        if progress {
-            (track.since, track.is_new) = (now, false);
-        }
     }
 
-    /// The connections have to be made again: every partition is new.
+    /// The producer does not know the partition of a track.
+    pub(crate) fn unknown(&mut self, track: usize, now: Instant) {
+        self.reach(track, now).unknown(now);
+    }
+
+    /// The connections have to be made again: every partition is new. One that was left out stays so until it acknowledges.
     pub(crate) fn renew(&mut self) {
         self.tracks.iter_mut().for_each(|track| track.is_new = true);
     }
 
     /// Nothing is handed over any more, and whoever it was handed to is gone.
     pub(crate) fn clear(&mut self) {
-        self.tracks.iter_mut().for_each(|track| track.outstanding = 0);
+        self.tracks.iter_mut().for_each(Track::clear);
         self.outstanding = 0;
         self.renew();
     }
@@ -120,106 +116,103 @@ impl Progress {
         self.outstanding
     }
 
-    /// The longest times without progress.
+    /// Those of one track, to look into it.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, track: usize) -> u32 {
+        self.tracks[track].outstanding
+    }
+
+    // === what follows ===
+
+    /// Time has passed: says of the partitions which of them make no progress.
+    pub(crate) fn judge(&mut self, now: Instant) {
+        let patience = self.patience;
+        self.tracks[REJECTED + 1..].iter_mut().for_each(|track| track.judge(patience, now));
+    }
+
+    /// What a partition is good for.
+    pub(crate) fn health(&self, partition: u32, now: Instant) -> Health {
+        self.tracks.get(track_of(Some(partition))).map_or(Health::Good, |track| track.health(now))
+    }
+
+    /// The track by which the lane of a track is called, the first one of it.
+    pub(crate) fn lane(&self, track: usize) -> usize {
+        match self.lanes() {
+            Some(lanes) if track != REJECTED => (track - 1) % lanes + 1,
+            _ => track,
+        }
+    }
+
+    fn lanes(&self) -> Option<usize> {
+        self.choice.map(|choice| choice.lanes().get() as usize)
+    }
+
+    /// The tracks of the lane of one.
+    fn siblings(&self, track: usize) -> impl Iterator<Item = &Track> + Clone {
+        // Without lanes, and behind the one of `events.rejected`, each is alone.
+        let step = if track == REJECTED { None } else { self.lanes() };
+        self.tracks.iter().skip(self.lane(track)).step_by(step.unwrap_or(usize::MAX))
+    }
+
+    /// Whether a lane may get another record, of so many that it may have out.
+    ///
+    /// What is left out does not count: the others of its lane would wait for its time-out.
+    pub(crate) fn has_room(&self, track: usize, share: Bounds, now: Instant) -> bool {
+        let all = self.siblings(track);
+        let is_any_good = all.clone().any(|track| track.is_good(now));
+        let counted = all.filter(|track| !is_any_good || track.is_good(now));
+        let (records, bytes) =
+            counted.fold((0, 0), |(records, bytes), track| (records + track.outstanding as usize, bytes + track.bytes));
+        records < share.records_max && bytes < share.bytes_max
+    }
+
+    /// Whether a track gets no records because others of its lane do.
+    pub(crate) fn is_left_out(&self, track: usize, now: Instant) -> bool {
+        let is_out = self.tracks.get(track).is_some_and(|track| track.is_slow() || track.is_leaderless);
+        is_out && self.siblings(track).any(|track| track.is_good(now))
+    }
+
+    /// Records handed over and not come back, but for those in partitions that are left out.
+    pub(crate) fn awaited(&self, now: Instant) -> u32 {
+        let holding = (0..).zip(&self.tracks).filter(|(_, track)| track.outstanding > 0);
+        let left_out = holding.filter(|(number, _)| self.is_left_out(*number, now));
+        self.outstanding - left_out.map(|(_, track)| track.outstanding).sum::<u32>()
+    }
+
+    /// The partitions that are left out, and why.
+    pub(crate) fn left_out(&self, now: Instant) -> Vec<LeftOut> {
+        let written = self.choice.map_or(0, |choice| choice.partitions().get());
+        let left_out = (0..written).filter(|partition| self.is_left_out(track_of(Some(*partition)), now));
+        left_out
+            .map(|partition| {
+                let is_leaderless = self.tracks[track_of(Some(partition))].is_leaderless;
+                LeftOut { partition, why: if is_leaderless { Why::NoLeader } else { Why::NoProgress } }
+            })
+            .collect()
+    }
+
+    /// The longest times that a lane has made no progress.
     pub(crate) fn stall(&self, now: Instant) -> Stall {
+        let lanes = self.lanes().unwrap_or(self.tracks.len());
         let mut stall = Stall::default();
-        for track in self.tracks.iter().filter(|track| track.outstanding > 0) {
-            let longest = if track.is_new { &mut stall.new } else { &mut stall.known };
-            *longest = (*longest).max(now.saturating_duration_since(track.since));
+        for lane in 0..self.tracks.len().min(lanes + 1) {
+            let Some((since, is_new)) = self.waits_since(lane, now) else { continue };
+            let longest = if is_new { &mut stall.new } else { &mut stall.known };
+            *longest = (*longest).max(now.saturating_duration_since(since));
         }
         stall
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
-
-    fn known(ms: u64) -> Stall {
-        Stall { known: Duration::from_millis(ms), ..NONE }
-    }
-
-    fn new(ms: u64) -> Stall {
-        Stall { new: Duration::from_millis(ms), ..NONE }
-    }
-
-    /// So many tracks that have acknowledged a record each.
-    fn connected(tracks: usize, start: Instant) -> Progress {
-        let mut progress = Progress::new(tracks, start);
-        for track in 0..tracks {
-            progress.handed_over(track, start);
-            progress.came_back(track, true, start);
-        }
-        progress
-    }
-
-    #[test]
-    fn one_frozen_partition_among_others_is_seen() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut progress = connected(2, start);
-        assert_eq!(progress.stall(at(900)), NONE, "nothing handed over, nothing stalled");
-        progress.handed_over(0, at(1000));
-        progress.handed_over(1, at(1000));
-        progress.handed_over(1, at(1400));
-        progress.came_back(1, true, at(1500));
-        assert_eq!(progress.stall(at(1500)), known(500), "the other track's acknowledgement");
-        progress.came_back(0, true, at(1500));
-        assert_eq!(progress.stall(at(1600)), known(100));
-        progress.came_back(1, false, at(1700));
-        assert_eq!((progress.outstanding(), progress.stall(at(9000))), (0, NONE));
-    }
-
-    #[test]
-    fn a_failure_is_no_progress_and_idle_time_does_not_count() {
-        let start = Instant::now();
-        let mut progress = connected(1, start);
-        progress.handed_over(0, start);
-        progress.handed_over(0, start);
-        let later = start + Duration::from_secs(5);
-        progress.came_back(0, false, later);
-        assert_eq!(progress.stall(later), known(5000));
-        progress.clear();
-        assert_eq!(progress.stall(later), NONE);
-        progress.handed_over(0, later);
-        assert_eq!(progress.stall(later), NONE);
-    }
-
-    #[test]
-    fn a_partition_is_new_until_its_first_acknowledgement() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let mut progress = Progress::new(2, start);
-        progress.handed_over(0, start);
-        progress.handed_over(1, start);
-        progress.came_back(0, false, at(10));
-        assert_eq!(progress.stall(at(700)), new(700), "a failure is no acknowledgement");
-        progress.came_back(1, true, at(700));
-        progress.handed_over(0, at(800));
-        progress.handed_over(1, at(900));
-        assert_eq!(progress.stall(at(1000)), Stall { new: Duration::from_millis(200), ..known(100) });
-        progress.came_back(0, true, at(1000));
-        progress.handed_over(0, at(1000));
-        assert_eq!(progress.stall(at(1100)), known(200));
-    }
-
-    #[test]
-    fn it_is_new_again_when_its_connection_may_be_gone() {
-        let start = Instant::now();
-        let mut progress = connected(1, start);
-        let soon = start + IDLE / 2;
-        progress.handed_over(0, soon);
-        progress.came_back(0, true, soon);
-        let later = soon + IDLE;
-        progress.handed_over(0, later);
-        let second = Duration::from_secs(1);
-        assert_eq!(progress.stall(later + second), new(1000), "idle");
-        progress.came_back(0, true, later);
-        progress.handed_over(0, later);
-        assert_eq!(progress.stall(later + second), known(1000));
-        progress.renew();
-        assert_eq!(progress.stall(later + second), new(1000), "left and come back to");
+    /// Since when a lane waits for an acknowledgement, and whether only new partitions of it have records.
+    fn waits_since(&self, lane: usize, now: Instant) -> Option<(Instant, bool)> {
+        let all = self.siblings(lane);
+        let last = all.clone().filter_map(|track| track.acknowledged).max();
+        let is_any_good = all.clone().any(|track| track.is_good(now));
+        let has_gone_on = |track: &Track| {
+            track.is_slow() && (last.is_some_and(|last| last > track.since) || is_any_good && track.is_tried())
+        };
+        let waiting = all.filter(|track| track.outstanding > 0 && !has_gone_on(track));
+        let first = waiting.clone().map(|track| track.since).min()?;
+        Some((last.map_or(first, |last| last.max(first)), waiting.clone().all(|track| track.is_new)))
     }
 }

@@ -44,17 +44,18 @@ impl Retry {
         self.not_before.is_none_or(|until| now >= until)
     }
 
-    /// Takes one resend from the budget. An empty one still gives one after each pause, so that things go on.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// Whether the budget has a resend. An empty one still gives one after each pause, so that things go on.
+    pub(crate) fn has_resend(&self, now: Instant) -> bool {
+        self.budget >= 1.0 || self.not_before.is_some_and(|until| now >= until)
+    }
+
+    /// Takes a resend that it [has](Self::has_resend).
+    pub(crate) fn take(&mut self, now: Instant) {
         if self.budget >= 1.0 {
             self.budget -= 1.0;
-            return true;
-        }
-        let pause_over = self.not_before.is_some_and(|until| now >= until);
-        if pause_over {
+        } else {
             self.not_before = Some(now + self.backoff.next(1.0));
         }
-        pause_over
     }
 
     /// A new connection to the same cluster starts without a history.
@@ -74,6 +75,14 @@ mod tests {
     const FIRST: Duration = Duration::from_millis(100);
     const LAST: Duration = Duration::from_secs(1);
 
+    fn takes(retry: &mut Retry, now: Instant) -> bool {
+        let has = retry.has_resend(now);
+        if has {
+            retry.take(now);
+        }
+        has
+    }
+
     #[test]
     fn a_failure_pauses_and_an_acknowledgement_ends_the_pause() {
         let now = Instant::now();
@@ -90,14 +99,14 @@ mod tests {
     fn the_budget_ends_and_is_earned_again() {
         let now = Instant::now();
         let mut retry = Retry::new(Backoff::new(FIRST, LAST));
-        assert_eq!((0..2000).filter(|_| retry.take(now)).count(), 1000);
+        assert_eq!((0..2000).filter(|_| takes(&mut retry, now)).count(), 1000);
         retry.acknowledged(20);
-        assert_eq!((0..10).filter(|_| retry.take(now)).count(), 2);
+        assert_eq!((0..10).filter(|_| takes(&mut retry, now)).count(), 2);
         // Without any acknowledgement one goes out after each pause.
         retry.failed(now, 1.0);
         let later = now + LAST;
-        assert_eq!((0..10).filter(|_| retry.take(later)).count(), 1);
+        assert_eq!((0..10).filter(|_| takes(&mut retry, later)).count(), 1);
         retry.forgive();
-        assert!(retry.take(now));
+        assert!(takes(&mut retry, now));
     }
 }
