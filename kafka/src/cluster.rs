@@ -40,7 +40,11 @@ const SENDING: [(&str, &str, &str); 9] = [
     ("queue.buffering.max.messages", "0", "the window bounds what is handed over"),
     ("queue.buffering.max.kbytes", "2097151", "the same in bytes"),
     ("topic.metadata.propagation.max.ms", "5000", "a topic that is missing for so long is reported as missing"),
-    ("topic.metadata.refresh.interval.ms", "30000", "new leaders are found before a record needs them"),
+    (
+        "topic.metadata.refresh.interval.ms",
+        "5000",
+        "new leaders are found before a record needs them, and partitions that a topic has grown by before they are used",
+    ),
 ];
 
 /// Properties that only producers have: any other client gives a warning for each.
