@@ -31,12 +31,15 @@
 //! A record has the positions that moved. So reading begins at the newest record before the state's mark that has all of
 //! them, which the record under the mark names.
 //!
-//! [`Positions`] say how far inputs have been read; the [`Clock`] says how far the window has moved.
+//! [`Positions`] say how far inputs have been read; a [`Cursor`] says where one of their partitions is read next, and whether
+//! it still is the log that was read; the [`Clock`] says how far the window has moved.
 //!
-//! Every row of this, and every refusal, is a case of one suite (`changelog/suite`) that each log and state passes.
+//! Every row of this, and every refusal, is a case of one suite (`changelog/suite`) that each log and state passes. What the parts
+//! come to together is asked of a model there (`tests/model`): a lane and all that can happen to it, in every order.
 
 mod clock;
 mod contradiction;
+mod cursor;
 mod log;
 mod mistrust;
 mod passage;
@@ -46,6 +49,7 @@ mod state;
 
 pub use clock::{Clock, InputId, Moved, Now, Reached};
 pub use contradiction::{Contradiction, News};
+pub use cursor::{Begin, Cursor, Met};
 pub use log::{Log, LogId, Placed, Point, Start};
 pub use mistrust::Mistrust;
 pub use positions::Positions;

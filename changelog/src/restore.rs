@@ -158,19 +158,23 @@ const TAIL_OFFSETS: u64 = 64;
 /// offsets that an aborted genesis took.
 ///
 /// # Errors
-/// [`RestoreError`]; above all where there are records without one, or where they have been deleted.
+/// [`RestoreError`]; above all where there are records without one, or where they have been deleted, and where nothing but the
+/// mark of a rebuild is there yet.
 pub fn genesis<L: Log, S: State>(log: &mut L) -> Result<Option<S::Genesis>, ErrorOf<L, S>> {
     let bounds = log.bounds().map_err(RestoreError::Log)?;
-    let (mut genesis, mut is_empty) = (None, bounds.start == 0);
+    let (mut genesis, mut is_empty, mut is_marked) = (None, bounds.start == 0, false);
     let _ = each::<L, S, RestoreError<_, _>>(log, Start::First, |_, record| {
-        is_empty = false;
-        genesis = S::said(&record).genesis;
+        let said = S::said(&record);
+        (is_empty, is_marked) = (false, is_marked || said.is_mark);
+        genesis = said.genesis;
         Ok(if genesis.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    if genesis.is_some() || is_empty {
-        return Ok(genesis);
+    match genesis {
+        Some(genesis) => Ok(Some(genesis)),
+        None if is_empty => Ok(None),
+        None if is_marked => Err(RestoreError::Unfinished),
+        None => Err(RestoreError::NoGenesis { from: bounds.start, to: bounds.end }),
     }
-    Err(RestoreError::NoGenesis { from: bounds.start, to: bounds.end })
 }
 
 /// What the first record of a log says of the time.
@@ -348,25 +352,21 @@ impl<L: Log, S: State> Replay<'_, L, S> {
     }
 
     /// Demands that the record under the mark is the one that the state ends with, and says where reading begins: at the
-    /// newest record up to there that has every position.
+    /// newest record up to there that has every position, where that is there.
     fn before(&mut self, mark: Point, start: Start) -> Result<Start, Failed<L::Error, S::Error>> {
         let mut found = None;
-        let _ = each::<L, S, Failed<_, _>>(self.log, start, |Placed { offset, next, .. }, record| {
+        let _ = each::<L, S, Failed<_, _>>(self.log, start, |Placed { next, .. }, record| {
             if (mark.next_offset, mark.checksum) == (next.next_offset, next.checksum) {
                 let said = S::said(&record);
-                found =
-                    Some((offset, if said.has_all_positions { Some(next.next_offset) } else { said.chain.checkpoint }));
+                found = Some(if said.has_all_positions { Some(next.next_offset) } else { said.chain.checkpoint });
             }
             Ok(ControlFlow::Break(()))
         })?;
-        let Some((at, checkpoint)) = found else { return Err(Failed::Mistrust(Mistrust::OtherRecord)) };
+        let Some(checkpoint) = found else { return Err(Failed::Mistrust(Mistrust::OtherRecord)) };
         let begins = self.log.bounds().map_err(RestoreError::Log)?.start;
-        match (checkpoint, self.beginning) {
-            (Some(end), _) if end > begins => Ok(Start::Before(end)),
-            // Being made again: the newest record says so.
-            (None, _) | (_, Beginning::MayBeGone) => Ok(start),
-            (Some(_), Beginning::MustBeThere) => Err(RestoreError::Hole { at }.into()),
-        }
+        // One that is gone, as retention takes it, is not missed where a later one is there: the state has all that comes
+        // before its mark. Nor is there one where the log is being made again; the newest record says so.
+        Ok(checkpoint.filter(|end| *end > begins).map_or(start, Start::Before))
     }
 
     fn failed(error: S::Error) -> Failed<L::Error, S::Error> {
@@ -378,7 +378,11 @@ impl<L: Log, S: State> Replay<'_, L, S> {
     fn reaches_back(&mut self, at: u64) -> Result<(), ErrorOf<L, S>> {
         let first = first::<L, S>(self.log)?;
         let Some(First { clock_ms: begins_ms, is_beginning: false }) = first else { return Ok(()) };
-        let clock_ms = newest::<L, S>(self.log)?.map_or(begins_ms, |newest| newest.clock_ms);
+        let newest = newest::<L, S>(self.log)?;
+        if newest.as_ref().is_some_and(|newest| newest.is_unfinished) {
+            return Err(RestoreError::Unfinished);
+        }
+        let clock_ms = newest.map_or(begins_ms, |newest| newest.clock_ms);
         let window = S::window(self.genesis);
         if window.at(begins_ms) <= window.oldest(clock_ms) {
             return Ok(());

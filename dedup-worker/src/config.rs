@@ -32,10 +32,11 @@ const SESSION_TIMEOUT_MS_MIN: u64 = 2_000;
 /// Shortest transaction that a batch fits into on a busy broker, and the longest that a takeover waits for.
 const TRANSACTION_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 5_000..=60_000;
 /// Properties that the promises rest on, and what to do instead.
-const FORBIDDEN: [(&str, &str); 12] = [
+const FORBIDDEN: [(&str, &str); 13] = [
     ("bootstrap.servers", "set primary, secondary and output"),
     ("metadata.broker.list", "set primary, secondary and output"),
     ("group.id", "set group"),
+    ("group.instance.id", "it is kept in the data folder"),
     ("session.timeout.ms", "set session_timeout_ms"),
     ("transaction.timeout.ms", "set transaction_timeout_ms"),
     ("transactional.id", "it is the fence of a lane, the same for every worker"),
@@ -101,8 +102,9 @@ pub struct Kafka {
     /// How many lanes there are. Default 0: as the changelog of lane 0 was begun, or, for a new one, as many as `events.index`
     /// has partitions. One that differs from the changelog's is refused.
     pub lanes: u32,
-    /// Time after which a worker that went silent is replaced. Default 10,000; at least 2,000, and 6,000 where the
-    /// brokers' `group.min.session.timeout.ms` is what it is by default.
+    /// Time after which a worker that went silent is replaced, and within which one that is started again has its lanes back.
+    /// Default 10,000; at least 2,000, and 6,000 where the brokers' `group.min.session.timeout.ms` is what it is by
+    /// default.
     pub session_timeout_ms: u64,
     /// Shortest retention of the topic `events`, milliseconds; an input with less is refused. Default 7 days. `tapi` has
     /// the same setting.

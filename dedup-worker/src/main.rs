@@ -29,12 +29,15 @@ DEDUP_ and the key in upper case, as DEDUP_KAFKA_PRIMARY=kafka1:9092 or DEDUP_DA
   dedup-worker lookup web 0f3c-77      is this id known, since when, where is its event
   dedup-worker rebuild                 throw the index away and make it again from the changelog
 
-SIGTERM commits what was decided, leaves the group and exits with 0.
+SIGTERM commits what was decided and exits with 0. It is a restart: the lanes wait for this
+worker, for kafka.session_timeout_ms at most, and no other one notices. A worker that is to go for
+good is run with --leave, or gets a second SIGTERM before it has ended: it hands its lanes over to
+the others, and exits with 0, too.
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Work until SIGTERM.
+    /// Work until SIGTERM. Started again with the same data folder within a session, it has its lanes back.
     Run {
         /// Decide and count, publish nothing. Uses its own group and directory and disturbs nobody.
         #[arg(long)]
@@ -43,6 +46,10 @@ enum Command {
         /// was published before is not known then, and is published again when it is repeated.
         #[arg(long)]
         begin_anew: bool,
+        /// Leave the group for good when told to stop: the other workers get the lanes at once, instead of waiting for this
+        /// one to come back. It works on in each until its next owner does, five seconds at most.
+        #[arg(long, conflicts_with = "shadow")]
+        leave: bool,
     },
     /// Throw the index away and make it again. Goes on where it was interrupted. The worker must not be running.
     Rebuild {
@@ -88,7 +95,7 @@ fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();
     let file = config.as_deref();
     let run = || match command {
-        Command::Run { shadow, begin_anew } => command::run(file, RunOptions { shadow, begin_anew }),
+        Command::Run { shadow, begin_anew, leave } => command::run(file, RunOptions { shadow, begin_anew, leave }),
         Command::Rebuild { from: From::EventsIndex, lane } => command::rebuild(file, command::From::Changelog, lane),
         Command::Rebuild { from: From::EventsDeduped, lane } => command::rebuild(file, command::From::Output, lane),
         Command::Verify { all } => command::verify(file, all),

@@ -75,7 +75,10 @@ impl Collector for WorkerMetrics {
         let seen = self.0.lanes();
         let lanes = board.lanes();
         let count = |is: fn(&Standing) -> bool| lanes.iter().filter(|(_, seen)| is(&seen.standing)).count() as u64;
-        out.gauge("dedup_lanes", "Lanes that this worker should own.", lanes.len() as u64)?;
+        let others = count(|standing| *standing == Standing::HandingOver);
+        out.gauge("dedup_lanes", "Lanes that this worker should own.", lanes.len() as u64 - others)?;
+        let help = "Lanes that another worker should own, and this one works on until it does.";
+        out.gauge("dedup_lanes_handing_over", help, others)?;
         let running = count(|standing| *standing == Standing::Running);
         out.gauge("dedup_lanes_running", "Lanes through which records flow.", running)?;
         out.gauges("dedup_lanes_refused", "Lanes that wait for somebody to put something right.", |rows| {
@@ -119,10 +122,9 @@ impl Admin for WorkerAdmin {
 
     fn not_ready(&self) -> Vec<String> {
         let silent = self.output.silent_for(self.session_timeout);
-        let shut_out = self.board.shut_out().map(|why| format!("the group does not take this worker in: {why}"));
         let lanes = self.board.lanes();
         let hindered = lanes.iter().filter(|(_, seen)| hinders(seen)).map(|(lane, seen)| self.line(*lane, seen));
-        silent.into_iter().chain(shut_out).chain(hindered).collect()
+        silent.into_iter().chain(self.board.outside()).chain(hindered).collect()
     }
 
     fn parts(&self) -> Vec<String> {
@@ -189,6 +191,7 @@ impl WorkerAdmin {
                 format!("failing, next try within {} ms: {reason}", pause.as_millis())
             }
             Standing::RefusedByLog(reason) | Standing::RefusedHere(reason) => format!("refused: {reason}"),
+            Standing::HandingOver => "handing over, at work until its next owner is".into(),
             Standing::Running if seen.turned.elapsed() > TURN_MAX => {
                 format!("hanging, its loop has not come round for {} s", seen.turned.elapsed().as_secs())
             }
@@ -207,7 +210,7 @@ fn hinders(seen: &ownership::Seen) -> bool {
         Standing::Waiting | Standing::Fencing | Standing::Restoring(_) => seen.since.elapsed() > TAKEOVER,
         Standing::Running => seen.turned.elapsed() > TURN_MAX,
         Standing::Failing(..) | Standing::RefusedHere(_) => true,
-        Standing::RefusedByLog(_) => false,
+        Standing::RefusedByLog(_) | Standing::HandingOver => false,
     }
 }
 
@@ -246,6 +249,20 @@ mod tests {
         place.is(Standing::Failing("no room".into(), Duration::from_millis(100)));
         assert_eq!(admin.not_ready(), ["lane 3: failing, next try within 100 ms: no room, since 0 s"]);
         assert!(admin.metrics().contains("dedup_published_events_total 0"));
+    }
+
+    #[test]
+    fn a_lane_that_is_handed_over_is_no_longer_this_workers() {
+        let board = Arc::new(Board::default());
+        let [kept, handed_over] = [3, 4].map(|lane| board.enter(lane));
+        kept.is(Standing::Running);
+        handed_over.is(Standing::HandingOver);
+        let admin = admin(&board, &Arc::default(), &[]);
+        let metrics = admin.metrics();
+        for sample in ["dedup_lanes 1", "dedup_lanes_running 1", "dedup_lanes_handing_over 1"] {
+            assert!(metrics.lines().any(|line| line == sample), "no {sample} in {metrics}");
+        }
+        assert!(admin.not_ready().is_empty());
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub use cluster::{Cluster, Sending};
 pub use facts::{Facts, TopicFacts, Watermarks};
 pub use failure::Failure;
 pub use fenced::{Delivered, Fenced, Kind, Outgoing, Prepared};
-pub use group::{Group, Owners};
+pub use group::{Group, Membership, Told};
 pub use judgement::Judgement;
 pub use log_reader::{LogReader, Read};
 pub use members::Member;

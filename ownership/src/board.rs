@@ -18,6 +18,8 @@ pub enum Standing {
     Restoring(Progress),
     /// At work.
     Running,
+    /// At work until its next owner is; the group has given the lane to somebody else, or is left.
+    HandingOver,
     /// It could not go on, for this reason, and tries again by itself after this pause.
     Failing(String, Duration),
     /// It waits for somebody to put right what the reason says of its log. Any worker would refuse it.
@@ -50,7 +52,7 @@ pub struct Counts {
     pub thrown_away: AtomicU64,
 }
 
-/// Every lane that this process should own, and whether the group takes it in.
+/// Every lane that this process should own, or hands over, and whether it is in the group.
 #[derive(Debug, Default)]
 pub struct Board {
     /// What was counted.
@@ -61,7 +63,7 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Entries {
     lanes: BTreeMap<u32, Seen>,
-    shut_out: Option<String>,
+    outside: Option<String>,
 }
 
 /// One lane's place on the board; it is taken off when this is dropped.
@@ -77,19 +79,19 @@ impl Board {
         self.lock().lanes.iter().map(|(lane, seen)| (*lane, seen.clone())).collect()
     }
 
-    /// Why the group does not take this process in, if it does not.
-    pub fn shut_out(&self) -> Option<String> {
-        self.lock().shut_out.clone()
+    /// Why this process is not in the group, as a sentence, where that is known.
+    pub fn outside(&self) -> Option<String> {
+        self.lock().outside.clone()
     }
 
-    /// The group does not take this process in; whether that is news.
-    pub(crate) fn is_shut_out(&self, why: &str) -> bool {
+    /// This process is not in the group; whether that is news.
+    pub(crate) fn is_outside(&self, why: &str) -> bool {
         let why = Some(why.to_owned());
-        std::mem::replace(&mut self.lock().shut_out, why.clone()) != why
+        std::mem::replace(&mut self.lock().outside, why.clone()) != why
     }
 
     pub(crate) fn is_in_group(&self) {
-        self.lock().shut_out = None;
+        self.lock().outside = None;
     }
 
     /// Puts a lane on the board.
@@ -160,9 +162,9 @@ mod tests {
     #[test]
     fn a_closed_door_is_news_once() {
         let board = Board::default();
-        assert!(board.is_shut_out("full") && !board.is_shut_out("full") && board.is_shut_out("gone"));
-        assert_eq!(board.shut_out().as_deref(), Some("gone"));
+        assert!(board.is_outside("full") && !board.is_outside("full") && board.is_outside("gone"));
+        assert_eq!(board.outside().as_deref(), Some("gone"));
         board.is_in_group();
-        assert_eq!(board.shut_out(), None);
+        assert_eq!(board.outside(), None);
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   group ── should own n ──▶ owner of n: look ─ catch up ─ fence ─ ask again ─ measure ─ restore ─ checkpoint ─┐
-//!     ▲                                                                                                         ▼
+//!     ▲      (Told)                                                                                             ▼
 //!   poll, nothing else       Work::gather ▶ batch N + 1 ──┬── publishing thread: one transaction, batch N ◀─────┘
 //!                                  ▲                      │
 //!                                  └── Work::committed ◀──┘  side effects behind the commit
@@ -15,23 +15,31 @@
 //! # Rules
 //!
 //! 1. The group is a hint; the authority is the fence: one transactional id a lane, which only who asked last can commit with.
-//!    No callback of the group waits for a lane.
+//!    No callback of the group waits for a lane: what it says goes over a channel to the one thread that starts and ends them.
 //! 2. What must be refused is refused before a fence is taken, which would push out whoever puts it right.
 //! 3. The group is asked before the fence and behind it: who was frozen in between has pushed the rightful owner out, and
-//!    goes.
+//!    goes. A process owns what it was given *while its client has no fatal error*: who lost its id to another process hears
+//!    of it in no other way.
 //! 4. The log's end is measured behind the fence, open transactions included, and the state brought there.
 //! 5. Batch N + 1 may be gathered while N is on its way; its transaction begins when N is known to be committed.
 //! 6. Anything but a confirmed commit has one answer: the producer is gone, everything that was not committed is discarded,
 //!    and the lane begins again at the first step, with the state as it was at the last commit.
-//! 7. A fault stays in its lane: it is a [state](Standing), never the end of the process.
+//! 7. A fault stays in its lane: it is a [state](Standing), never the end of the process. A process none of whose lanes can run
+//!    on its host leaves the group for a while.
+//! 8. A process has an [id](member_id) in the group: one that comes back within a session gets its lanes back, and nobody else
+//!    notices. Who loses a lane in good order, or leaves for good, works on in it until the next owner has the fence, or five
+//!    seconds are over; only who may have been replaced already ends at once.
 //!
 //! Knows Kafka by `kafka` alone, and nothing of events, indexes or windows.
 
 mod board;
+mod ending;
 mod fault;
 mod held;
+mod lanes;
 mod line;
 mod log;
+mod member;
 mod owner;
 mod owners;
 mod spec;
@@ -42,7 +50,8 @@ pub use board::{Board, Counts, Place, Seen, Standing};
 pub use fault::Fault;
 pub use line::{Committed, LogWriter, Stamp};
 pub use log::{Log, log_id, never};
-pub use owners::{Make, Owners};
+pub use member::member_id;
+pub use owners::Owners;
 pub use spec::{Spec, Step};
 pub use waker::Waker;
 pub use work::{Batch, Gathered, GenesisOf, Work};

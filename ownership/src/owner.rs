@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use changelog::{Beginning, Progress, RestoreError, Restored, State as _, newest};
 use crossbeam_channel::Receiver;
-use kafka::{Prepared, Probe, TopicFacts};
-use service::Shutdown;
+use kafka::{Group, Prepared, Probe, TopicFacts};
 use tracing::{error, info, warn};
 
 use crate::board::Place;
+use crate::ending::Ending;
 use crate::held::Held;
 use crate::line::Line;
 use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Work};
@@ -20,6 +20,12 @@ use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Work};
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Last pause after faults.
 const RETRY_LAST: Duration = Duration::from_secs(5);
+/// Between two questions to the group whether the lane is this process's. It does not say so in the middle of a rebalance.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Longest time of such questions before the fence; a rebalance is over by then.
+const ASK_BEFORE: Duration = Duration::from_secs(10);
+/// The same behind the fence, where who was pushed out needlessly waits for the answer.
+const ASK_BEHIND: Duration = Duration::from_secs(1);
 /// Between two looks at a lane that is refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time for an answer of the log's cluster.
@@ -41,11 +47,10 @@ pub(crate) struct Owner<'a, W: Work> {
     pub(crate) spec: &'static Spec,
     pub(crate) lane: u32,
     pub(crate) work: W,
-    /// Asks the group whether it is still this process's.
-    pub(crate) confirms: &'a dyn Fn() -> bool,
-    /// Given when it is to be let go.
-    pub(crate) stop: &'a Shutdown,
-    /// Whether that was given, for whoever reads meanwhile.
+    /// Says whether the lane is still this process's.
+    pub(crate) group: Group,
+    pub(crate) ending: &'a Ending,
+    /// Whether it is to end, for whoever reads meanwhile.
     pub(crate) is_stopped: &'a dyn Fn() -> bool,
     pub(crate) woken: Receiver<()>,
     pub(crate) place: Place,
@@ -56,18 +61,21 @@ pub(crate) struct Owner<'a, W: Work> {
 }
 
 impl<W: Work> Owner<'_, W> {
-    /// Works until the lane is to be let go.
+    /// Works until the lane is to end.
     pub(crate) fn run(mut self) {
         let (lane, mut pause, mut refused) = (self.lane, RETRY_FIRST, None);
-        while !self.stop.is_triggered() {
+        while !self.ending.is_asked() {
             let committed = self.committed;
             let held = catch_unwind(AssertUnwindSafe(|| self.hold(refused.is_some())));
             let fault = match held {
                 Ok(Ok(()) | Err(Fault::Released)) => return,
-                // Whoever takes over does so by the fence, perhaps in the middle of the last commit. That is no fault.
-                Ok(Err(fault)) if self.stop.is_triggered() => {
+                // Whoever takes over does so by the fence, in the middle of whatever. That is no fault.
+                Ok(Err(fault)) if self.ending.is_asked() => {
                     info!(lane, reason = fault.to_string(), "everything uncommitted was dropped; the lane is let go");
-                    return;
+                    if let Fault::Lies(_) = fault {
+                        self.state = None;
+                    }
+                    return self.release();
                 }
                 Ok(Err(fault)) => fault,
                 Err(_) => {
@@ -91,7 +99,7 @@ impl<W: Work> Owner<'_, W> {
                     }
                     warn!(lane, reason, "everything uncommitted was dropped; beginning again from the log");
                     self.place.is(Standing::Failing(reason, pause));
-                    self.stop.wait_timeout(pause);
+                    self.ending.pause(pause);
                     pause = (pause * 2).min(RETRY_LAST);
                     continue;
                 }
@@ -103,7 +111,7 @@ impl<W: Work> Owner<'_, W> {
             }
             self.place.is(standing.clone());
             refused = Some(standing);
-            self.stop.wait_timeout(LOOK_AGAIN);
+            self.ending.pause(LOOK_AGAIN);
         }
     }
 
@@ -121,7 +129,7 @@ impl<W: Work> Owner<'_, W> {
         // It connects while the log is looked at. A lane that is refused needs none.
         let mut prepared = if was_refused { None } else { self.prepare()? };
         let known = if spec.is_shadow { None } else { self.look()? };
-        self.is_confirmed()?;
+        self.confirm(ASK_BEFORE)?;
         (spec.at)(Step::Fencing);
         self.place.is(Standing::Fencing);
         if prepared.is_none() {
@@ -132,7 +140,7 @@ impl<W: Work> Owner<'_, W> {
             None => self.shadow()?,
         };
         (spec.at)(Step::Fenced);
-        self.is_confirmed()?;
+        self.confirm(ASK_BEHIND)?;
         (spec.at)(Step::Confirmed);
         let (genesis, mut restored);
         (genesis, restored, line) = self.restore(line, known)?;
@@ -154,18 +162,23 @@ impl<W: Work> Owner<'_, W> {
             spec,
             work: &mut self.work,
             state,
-            stop: self.stop,
+            ending: self.ending,
             woken: &self.woken,
             place: &self.place,
             committed: &mut self.committed,
             chain: at.chain,
         };
         held.run(line)?;
-        if let Some(state) = self.state.take() {
-            self.work.release(state);
-        }
+        self.release();
         info!(lane, "the lane is let go");
         Ok(())
+    }
+
+    fn release(&mut self) {
+        if let Some(mut state) = self.state.take() {
+            state.discard();
+            self.work.release(state);
+        }
     }
 
     /// The client of the next fence; a shadow takes none.
@@ -184,13 +197,22 @@ impl<W: Work> Owner<'_, W> {
         Ok(Line::Shadow(0))
     }
 
-    /// Before the fence, so that nobody is pushed out needlessly, and after it, so that nobody has been.
-    fn is_confirmed(&self) -> Result<(), Fault> {
-        if (self.confirms)() {
-            return Ok(());
+    /// Before the fence, so that nobody is pushed out needlessly, and after it, so that nobody has been. A "no" is followed by
+    /// a revocation, or a rebalance is under way, so it is asked again, for so long.
+    fn confirm(&self, limit: Duration) -> Result<(), Fault> {
+        let (begun, mut has_said) = (Instant::now(), false);
+        while !self.group.confirms(self.lane) {
+            if !std::mem::replace(&mut has_said, true) {
+                info!(lane = self.lane, "the group does not confirm the lane yet; asking again");
+            }
+            if self.ending.pause(ASK_AGAIN) {
+                return Err(Fault::Released);
+            }
+            if begun.elapsed() > limit {
+                return Err(Fault::Again("the group does not confirm the lane".into()));
+            }
         }
-        // A revocation will follow, or the group is in the middle of a rebalance.
-        Err(Fault::Again("the group does not confirm the lane".into()))
+        Ok(())
     }
 
     /// Brings the state to what is committed, without a fence, and refuses what has to be refused. Nothing where the log is
@@ -206,7 +228,7 @@ impl<W: Work> Owner<'_, W> {
         let end = self.log(&whole, &facts)?.marks.high;
         let begun = Instant::now();
         let mut log = self.log(&committed, &facts)?;
-        while log.marks.high < end && begun.elapsed() < OPEN_MAX && !self.stop.wait_timeout(OPEN_PAUSE) {
+        while log.marks.high < end && begun.elapsed() < OPEN_MAX && !self.ending.pause(OPEN_PAUSE) {
             log = self.log(&committed, &facts)?;
         }
         let Some(genesis) = self.genesis(&mut log)? else {
@@ -283,7 +305,7 @@ impl<W: Work> Owner<'_, W> {
         let tell = &mut |progress: Progress| {
             self.place.is(Standing::Restoring(progress));
             (spec.at)(Step::Restoring);
-            if self.stop.is_triggered() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if self.ending.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let made = (genesis, self.work.settings());
         let restored = changelog::restore(log, &spec.dir(self.lane), kept, made, spec.beginning, tell);

@@ -20,6 +20,8 @@ pub struct Spec {
     pub fence: &'static str,
     /// The group in which processes share the lanes.
     pub group: String,
+    /// This process's own id in the group, by which it gets its lanes back where it comes back within a session.
+    pub member: Option<String>,
     /// Time after which a process that went silent is replaced.
     pub session: Duration,
     /// Longest life of a transaction, and of a wait for one.

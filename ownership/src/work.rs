@@ -82,7 +82,7 @@ pub trait Work: Send + 'static {
     /// As [`gather`](Self::gather).
     fn tend(&mut self, state: &mut Self::State, is_busy: bool) -> Result<(), Fault>;
 
-    /// The lane is let go in good order; everything is committed.
+    /// The lane is let go. What was not committed is discarded.
     fn release(&mut self, state: Self::State);
 }
 

@@ -1,7 +1,8 @@
 //! One signal that says "stop", for async tasks and plain threads alike, and the process signals that give it.
 //!
 //! SIGTERM and SIGINT give it; a second one ends the process at once, for the person who does not want to wait for the
-//! drain. SIGHUP calls the reload function and nothing else.
+//! drain. A program that can be stopped in two ways has the second one for the other way, and a third that ends it. SIGHUP
+//! calls the reload function and nothing else.
 
 use std::io;
 use std::process;
@@ -80,38 +81,76 @@ impl Shutdown {
     ///
     /// # Errors
     /// Where the operating system refuses a thread, a poller or a handler.
-    pub fn on_process_signals(&self, mut reload: impl FnMut() + Send + 'static) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
-        let guard = runtime.enter();
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        drop(guard);
-        let shutdown = self.clone();
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            runtime.block_on(async move {
-                loop {
-                    tokio::select! {
-                        _ = hang_up.recv() => { reload(); continue }
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                    }
-                    if shutdown.is_triggered() {
-                        tracing::warn!("second signal: exiting without waiting");
-                        process::exit(i32::from(crate::exit::FAILED));
-                    }
-                    tracing::info!("stopping: finishing what was begun (a second signal exits at once)");
-                    shutdown.trigger();
-                }
-            });
-        })?;
-        Ok(())
+    pub fn on_process_signals(&self, reload: impl FnMut() + Send + 'static) -> io::Result<()> {
+        let first = (self.clone(), "stopping: finishing what was begun (a second signal exits at once)");
+        listen(vec![first], reload)
     }
+
+    /// The same, but a second SIGTERM or SIGINT gives `again`, and a third exits with 1 at once. The sentences are logged.
+    ///
+    /// # Errors
+    /// Where the operating system refuses a thread, a poller or a handler.
+    pub fn on_process_signals_twice(
+        &self,
+        again: &Self,
+        sentences: [&'static str; 2],
+        reload: impl FnMut() + Send + 'static,
+    ) -> io::Result<()> {
+        let [first, second] = sentences;
+        listen(vec![(self.clone(), first), (again.clone(), second)], reload)
+    }
+}
+
+/// Gives these in their turn, one for each SIGTERM or SIGINT, and exits behind the last.
+fn listen(steps: Vec<(Shutdown, &'static str)>, mut reload: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let guard = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    drop(guard);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async move {
+            let mut steps = steps.into_iter();
+            loop {
+                tokio::select! {
+                    _ = hang_up.recv() => { reload(); continue }
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                // One that was given in another way needs no signal.
+                let Some((shutdown, sentence)) = steps.find(|(shutdown, _)| !shutdown.is_triggered()) else {
+                    tracing::warn!("signalled again: exiting without waiting");
+                    process::exit(i32::from(crate::exit::FAILED));
+                };
+                tracing::info!("{sentence}");
+                shutdown.trigger();
+            }
+        });
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The process of this test gets real signals; they are for nobody else in it.
+    #[test]
+    fn each_signal_gives_one_more() {
+        use rustix::process::{Signal, getpid, kill_process};
+        const LIMIT: Duration = Duration::from_secs(30);
+        let (first, second, reloaded) = (Shutdown::new(), Shutdown::new(), Shutdown::new());
+        let reload = reloaded.clone();
+        first.on_process_signals_twice(&second, ["first", "second"], move || reload.trigger()).unwrap();
+        let send = |signal| kill_process(getpid(), signal).unwrap();
+        send(Signal::HUP);
+        assert!(reloaded.wait_timeout(LIMIT) && !first.is_triggered());
+        send(Signal::TERM);
+        assert!(first.wait_timeout(LIMIT) && !second.is_triggered());
+        send(Signal::INT);
+        assert!(second.wait_timeout(LIMIT));
+    }
 
     #[test]
     fn threads_and_tasks_see_the_same_signal() {

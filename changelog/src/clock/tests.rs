@@ -121,10 +121,13 @@ enum Wrong {
 type Span = (i64, i64);
 
 /// One run of 62 days, an hour a step: two inputs with outages of their own, a worker and its output that are away now and
-/// then, one clock that is wrong for a while. Events come in on either input, and once more up to 28 days later.
+/// then, one that begins anew every other day, one clock that is wrong for a while. Events come in on either input, and once
+/// more up to 28 days later.
 struct Run {
     rng: SmallRng,
     clock: Clock,
+    /// Where the clock stood when that was committed last; `None` before the first time.
+    committed_ms: Option<i64>,
     window: Window,
     wrong: (Wrong, i64, Span),
     away: [Vec<Span>; 2],
@@ -143,6 +146,12 @@ struct Record {
 }
 
 const HOURS: i64 = 62 * 24;
+/// Between two takeovers, on average.
+const RESTART_HOURS: u32 = 48;
+/// The oldest record that retention leaves: that of a segment of a day.
+const KEPT_MS_MAX: i64 = 8 * DAY;
+/// Some seconds of them, on one core.
+const RUNS: u64 = 3_000;
 
 impl Run {
     fn new(seed: u64) -> Self {
@@ -171,6 +180,7 @@ impl Run {
         Self {
             rng,
             clock: Clock::begin(START, BUCKET, RETENTION),
+            committed_ms: None,
             window: Window::default(),
             wrong,
             away,
@@ -198,7 +208,15 @@ impl Run {
 
     fn commit(&mut self, hour: i64) {
         self.clock.entered();
+        self.committed_ms = Some(self.clock.now_ms());
         self.stamp = Some((self.shows(Wrong::Stamp, hour), hour));
+    }
+
+    /// Another worker takes over: it knows what is committed, and no stamp and no input yet.
+    fn restart(&mut self) {
+        if let Some(committed_ms) = self.committed_ms {
+            (self.clock, self.stamp) = (clock(committed_ms), None);
+        }
     }
 
     fn run(mut self) {
@@ -206,11 +224,14 @@ impl Run {
         for hour in 0..HOURS {
             for event in [hour as u32 * 2, hour as u32 * 2 + 1] {
                 self.arrive(hour, event);
-                repeats.push((hour + self.rng.random_range(0..=27 * 24), event));
+                repeats.push((hour + self.rng.random_range(0..=28 * 24), event));
             }
             let due: Vec<u32> = repeats.iter().filter(|(at, _)| *at == hour).map(|(_, event)| *event).collect();
             for event in due {
                 self.arrive(hour, event);
+            }
+            if self.rng.random_ratio(1, RESTART_HOURS) {
+                self.restart();
             }
             if !is_in(&self.idle, hour) {
                 self.work(hour);
@@ -228,6 +249,10 @@ impl Run {
     }
 
     fn work(&mut self, hour: i64) {
+        // An outage may be longer than an input keeps records; a segment of them goes as a whole, and so some of them late.
+        for queue in &mut self.queues {
+            queue.retain(|record| START + hour * HOUR - record.received_ms <= KEPT_MS_MAX);
+        }
         if self.stamp.is_none() {
             self.commit(hour);
         }
@@ -283,7 +308,7 @@ fn is_in(spans: &[Span], hour: i64) -> bool {
 
 #[test]
 fn no_repeat_within_28_days_meets_a_window_that_has_forgotten_it() {
-    for seed in 0..400 {
+    for seed in 0..RUNS {
         Run::new(seed).run();
     }
 }

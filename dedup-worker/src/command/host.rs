@@ -37,6 +37,17 @@ pub(super) fn folder(config: &Config, is_shadow: bool) -> Result<(DataDir, PathB
     Ok((lock(&folder)?, folder))
 }
 
+/// This worker's id in the group, kept in its folder; a shadow comes and goes without.
+///
+/// # Errors
+/// Where it can be neither read nor made.
+pub(super) fn member(folder: &Path, is_shadow: bool) -> Result<Option<String>, Failure> {
+    if is_shadow {
+        return Ok(None);
+    }
+    ownership::member_id(folder).map(Some).map_err(|error| DataDir::cannot(folder, &error))
+}
+
 /// Locks a folder that no worker may have now.
 ///
 /// # Errors
@@ -73,6 +84,9 @@ mod tests {
         assert_eq!(path, config.data);
         let refused = folder(&config, false).unwrap_err().to_string();
         assert!(refused.contains("in use by another dedup-worker") && refused.contains("DEDUP_DATA"), "{refused}");
-        assert_eq!(folder(&config, true).unwrap().1, config.data.join("shadow"));
+        let (_shadow, beside) = folder(&config, true).unwrap();
+        assert_eq!(beside, config.data.join("shadow"));
+        let ids = [&path, &path, &beside].map(|folder| member(folder, *folder == beside).unwrap());
+        assert!(ids[0].is_some() && ids[0] == ids[1] && ids[2].is_none(), "{ids:?}");
     }
 }

@@ -35,9 +35,19 @@ pub struct RunOptions {
     pub shadow: bool,
     /// Begin a changelog anew where it is empty although there is output or an index.
     pub begin_anew: bool,
+    /// Leave the group for good when told to stop.
+    pub leave: bool,
 }
 
-/// Works until SIGTERM or SIGINT, then lets its lanes go in good order.
+/// What is said at the first signal, and at the second.
+const STOPPING: [&str; 2] = [
+    "stopping: committing what was decided; the lanes wait for this worker to come back, a session at most (a second signal leaves \
+     the group for good)",
+    "leaving the group for good: the lanes are handed over (a third signal exits at once)",
+];
+
+/// Works until SIGTERM or SIGINT, then lets its lanes go in good order: they wait for it to come back within a session. With
+/// [`RunOptions::leave`], or at a second signal, it hands them over to other workers instead.
 ///
 /// When it has an admin port, it prints one line: `dedup-worker ready admin=ADDRESS`.
 ///
@@ -46,10 +56,15 @@ pub struct RunOptions {
 /// nothing: it is refused, said, and looked at again.
 pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let config = begin(file)?;
-    let shutdown = Shutdown::new();
+    let (shutdown, for_good) = (Shutdown::new(), Shutdown::new());
     shutdown
-        .on_process_signals(|| info!("nothing of this program's settings can change while it runs"))
+        .on_process_signals_twice(&for_good, STOPPING, || {
+            info!("nothing of this program's settings can change while it runs");
+        })
         .map_err(Failure::failed)?;
+    if options.leave {
+        for_good.trigger();
+    }
 
     let watches: Vec<_> = config.inputs().into_iter().map(|input| Watch::new(input, config.retention())).collect();
     let figures = Arc::new(Figures::default());
@@ -58,6 +73,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let board = Arc::new(Board::default());
     let admin = Arc::new(WorkerAdmin::new(&board, &figures, &watches, &output, session_timeout, options.shadow));
     let (_held, data) = host::folder(&config, options.shadow)?;
+    let member = host::member(&data, options.shadow)?;
     let admin = host::admin(&config, admin)?;
     println!("dedup-worker ready admin={}", admin.local_addr());
 
@@ -84,18 +100,17 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         wall_ms: now_ms,
     };
     let beginning = if options.begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
-    let spec = Spec { group, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..config.spec() };
+    let spec = Spec { group, member, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..config.spec() };
     let plan = Arc::new(plan);
     let make = move |lane, waker| Lane::new(&plan, lane, waker, &figures);
     // For as long as the process runs.
     let spec: &'static Spec = Box::leak(Box::new(spec));
-    let owners = Owners::start(spec, Arc::clone(&board), Box::new(make)).map_err(Failure::failed)?;
+    let owners = Owners::start(spec, Arc::clone(&board), make).map_err(Failure::failed)?;
     thread::scope(|scope| {
         scope.spawn(|| age_out(&spec.data, config.index.unowned_bytes_max, &board, &shutdown));
         shutdown.wait();
     });
-    info!("stopping: committing what was decided, then leaving the group");
-    owners.stop();
+    owners.stop(&for_good);
     Ok(())
 }
 

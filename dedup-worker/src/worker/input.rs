@@ -6,12 +6,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use changelog::{Positions, Reached};
+use changelog::{Begin, Cursor, Met, Positions, Reached};
 use kafka::{At, Failure, Item, Message, TopicFacts};
 use tracing::{error, info, warn};
 use wire::LaneCount;
 
-use super::cursor::{Begin, Cursor, Met};
 use super::readers::{Readers, Shelf};
 
 /// Records that are taken off the queue before any of them is read.

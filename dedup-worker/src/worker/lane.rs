@@ -78,6 +78,9 @@ struct Held {
     checkpoint_ms: i64,
     checkpoint: Instant,
     wants_checkpoint: bool,
+    /// The clock of the newest record that is committed. By a later one nothing is dropped: whoever goes on from the log
+    /// decides by this.
+    committed_ms: i64,
     inputs: Inputs,
     /// Inputs of which it was said that they are read too late.
     is_late: [bool; INPUTS],
@@ -247,7 +250,7 @@ impl Lane {
             match index.decide(&self.candidates, clock_ms, newest_ms, &mut self.verdicts) {
                 Ok(decided) => break decided,
                 Err(error) if error.remedy() == Remedy::Retry => {
-                    let made_room = index.maintain(clock_ms).is_ok();
+                    let made_room = index.maintain(held.committed_ms).is_ok();
                     match waiting.failed(&error, made_room) {
                         Next::AtOnce => continue,
                         Next::Damaged => return Err(Fault::Lies(error.to_string())),
@@ -353,6 +356,7 @@ impl Work for Lane {
             stray: Default::default(),
             checkpoint_ms: clock.now_ms(),
             checkpoint: Instant::now(),
+            committed_ms: clock.now_ms(),
             clock,
             time: Time::new(self.plan.wall_ms),
             wants_checkpoint: false,
@@ -406,6 +410,7 @@ impl Work for Lane {
     fn checkpointed(&mut self, index: &mut Index, at: Committed) -> Result<(), Fault> {
         let Some(held) = &mut self.held else { return Ok(()) };
         index.advance(at.point, held.checkpoint_ms);
+        held.committed_ms = held.checkpoint_ms;
         // A shadow commits nothing, and so is told no time but this host's.
         held.time.stamped(at.stamp.unwrap_or(Stamp { appended_ms: None, heard: Instant::now() }));
         held.clock.entered();
@@ -421,6 +426,7 @@ impl Work for Lane {
         self.size.committed();
         let Some(decided) = job.decided.take() else { return Ok(()) };
         let clock_ms = decided.clock_ms();
+        held.committed_ms = clock_ms;
         index.commit(decided, at.point);
         self.figures.batch(&job.fates, job.expired);
         if self.held.as_ref().is_some_and(|held| held.no_room_since.is_none()) {
@@ -439,12 +445,13 @@ impl Work for Lane {
     }
 
     fn tend(&mut self, index: &mut Index, is_busy: bool) -> Result<(), Fault> {
-        let has_entered = !is_busy && self.move_clock()?;
+        // What is gathered and not decided is decided at the clock of its first record.
+        let has_entered = !is_busy && self.candidates.is_empty() && self.move_clock()?;
         let Some(held) = &mut self.held else { return Ok(()) };
-        let clock_ms = held.clock.now_ms();
+        let (clock_ms, committed_ms) = (held.clock.now_ms(), held.committed_ms);
         let is_due = held.checkpoint.elapsed() >= CHECKPOINT_AFTER;
         held.wants_checkpoint |= has_entered || (!self.plan.is_shadow && (is_due || held.time.wants_stamp()));
-        self.maintain(index, clock_ms)?;
+        self.maintain(index, committed_ms)?;
         self.figures.index_is(index.stats(), clock_ms);
         let Some(Held { inputs, time, is_late: was_late, .. }) = &mut self.held else { return Ok(()) };
         inputs.closed().for_each(|place| self.figures.lag_is_unknown(place));

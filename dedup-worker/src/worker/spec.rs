@@ -25,6 +25,7 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
         topic: EVENTS_INDEX,
         fence: FENCE,
         group,
+        member: None,
         session,
         transaction_max,
         data,

@@ -159,7 +159,7 @@ fn a_topic_may_grow_under_a_worker() {
     let scene = Scene::new();
     let (primary, secondary) = (&scene.brokers.primary, &scene.brokers.secondary);
     let mut output = scene.output();
-    let worker = scene.run_with("one", &[("DEDUP_BATCH_RECORDS_MAX", "100")]);
+    let worker = scene.run_leaving("one", &[("DEDUP_BATCH_RECORDS_MAX", "100")]);
     scene.primary.produce(0..500);
     output.wait_for(500, LIMIT);
     secondary.add_partitions(EVENTS, 24);
@@ -195,7 +195,7 @@ fn a_topic_may_grow_under_a_worker() {
             let rebuilt = scene.ask(name, &["rebuild", "--from", "events.deduped"]).unwrap();
             assert!(rebuilt.contains("5000 identities of 4 lanes"), "{rebuilt}");
         }
-        let worker = scene.run(name);
+        let worker = scene.run_leaving(name, &[]);
         Events::to(primary).over(16).produce(0..5_000);
         worker.wait_for_metric("dedup_duplicate_events_total", |count| count >= 5_000);
         worker.stop();
@@ -245,7 +245,7 @@ fn inputs_swapped_in_the_settings_are_read_on_where_each_was() {
         ("DEDUP_KAFKA_SECONDARY", primary.as_str()),
         ("DEDUP_KAFKA_OUTPUT", primary.as_str()),
     ];
-    let worker = scene.run_with("one", &swapped);
+    let worker = scene.run_leaving("one", &swapped);
     output.wait_for(6_000, LIMIT);
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 100);
     assert_eq!(worker.metric("dedup_published_events_total"), 2_000);
@@ -399,7 +399,7 @@ fn a_worker_that_the_group_does_not_take_in_says_so() {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &scene.brokers.primary.address)
-        .set("group.id", "dedup-worker")
+        .set("group.id", &scene.group)
         .set("partition.assignment.strategy", "range");
     let stranger: BaseConsumer = config.create().unwrap();
     stranger.subscribe(&[EVENTS_INDEX]).unwrap();

@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(50);
 fn workers_share_the_lanes_and_take_over_from_each_other() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let one = scene.run("one");
+    let one = scene.run_leaving("one", &[]);
     scene.primary.produce(0..2_000);
     output.wait_for(2_000, LIMIT);
     let two = scene.run("two");
@@ -23,7 +23,7 @@ fn workers_share_the_lanes_and_take_over_from_each_other() {
     scene.secondary.produce(1_000..4_000);
     output.wait_for(4_000, LIMIT);
     assert_eq!(one.metric("dedup_faults_total"), 0, "a hand-over in good order is no fault\n{}", one.log());
-    // In good order: at once. Killed: when the session has run out.
+    // Who leaves hands over at once. Killed: when the session has run out.
     one.stop();
     scene.primary.produce(3_000..6_000);
     output.wait_for(6_000, LIMIT);
@@ -33,6 +33,37 @@ fn workers_share_the_lanes_and_take_over_from_each_other() {
     scene.secondary.produce(5_000..8_000);
     output.wait_for(8_000, LIMIT);
     output.assert_each_once(8_000);
+    two.stop();
+}
+
+/// A deploy: the worker that comes back has its lanes at once, and the other one has none to take over, or to hand over.
+#[test]
+fn a_worker_that_is_restarted_has_its_lanes_back_and_no_other_notices() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    // Longer than this test waits for anything.
+    let settings = [("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "120000"), ("DEDUP_BATCH_RECORDS_MAX", "200")];
+    let mut one = scene.run_with("one", &settings);
+    one.wait_for_metric("dedup_lanes_running", |count| count == 4);
+    let two = scene.run_with("two", &settings);
+    two.wait_for_metric("dedup_lanes_running", |count| count == 2);
+    let rebalances = || two.log().matches("the group gives this worker partitions").count();
+    let before = rebalances();
+    for round in 0..3 {
+        scene.primary.produce(round * 3_000..round * 3_000 + 3_000);
+        if round == 1 {
+            one.kill();
+        } else {
+            one.stop();
+        }
+        one = scene.run_with("one", &settings);
+        one.wait_for_metric("dedup_lanes_running", |count| count == 2);
+        output.wait_for((round as usize + 1) * 3_000, LIMIT);
+    }
+    assert_eq!((two.metric("dedup_takeovers_total"), two.metric("dedup_faults_total")), (2, 0), "{}", two.log());
+    assert_eq!(rebalances(), before, "{}", two.log());
+    output.assert_each_once(9_000);
+    one.stop();
     two.stop();
 }
 
@@ -51,7 +82,13 @@ fn workers_come_and_go_under_load() {
         count += 1_500;
         let change = random.random_range(0..3);
         if change == 0 || workers.len() == 1 {
-            workers.push(scene.run_with(&format!("worker-{round}"), &settings));
+            let name = format!("worker-{round}");
+            let is_leaving = random.random_bool(0.5);
+            workers.push(if is_leaving {
+                scene.run_leaving(&name, &settings)
+            } else {
+                scene.run_with(&name, &settings)
+            });
         } else {
             let gone = workers.swap_remove(random.random_range(0..workers.len()));
             if change == 1 { gone.stop() } else { gone.kill() }
@@ -64,6 +101,36 @@ fn workers_come_and_go_under_load() {
     for worker in workers {
         worker.stop();
     }
+}
+
+/// As with a copy of a data folder: nobody can be in the group twice, and whoever was pushed out is told nothing by it.
+#[test]
+fn a_worker_whose_id_was_taken_stops_at_once_and_says_so() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    let one = scene.run("one");
+    scene.primary.produce(0..2_000);
+    output.wait_for(2_000, LIMIT);
+    let copy = scene.folder().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(scene.folder().join("one/member-id"), copy.join("member-id")).unwrap();
+    let copy = scene.run("copy");
+    copy.wait_for_metric("dedup_lanes_running", |count| count == 4);
+    one.wait_for_log("its id was taken");
+    let said = one.wait_for_readiness(503);
+    assert!(said.contains("another worker uses this data folder's id, or a copy of it"), "{said}");
+    one.wait_for_metric("dedup_lanes", |count| count == 0);
+    scene.secondary.produce(1_000..4_000);
+    output.wait_for(4_000, LIMIT);
+    assert_eq!(copy.metric("dedup_faults_total"), 0, "{}", copy.log());
+    // It comes back by itself once the other one is gone.
+    copy.stop();
+    one.wait_for_metric("dedup_lanes_running", |count| count == 4);
+    one.wait_for_readiness(200);
+    scene.primary.produce(3_000..5_000);
+    output.wait_for(5_000, LIMIT);
+    output.assert_each_once(5_000);
+    one.stop();
 }
 
 /// Frozen until it has been replaced, then awake again in the middle of what it was doing.

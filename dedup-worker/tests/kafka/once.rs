@@ -16,7 +16,7 @@ fn events_of_both_clusters_come_out_once() {
     let scene = Scene::new();
     scene.primary.produce(0..3_000);
     scene.secondary.produce(2_000..5_000);
-    let worker = scene.run("one");
+    let worker = scene.run_leaving("one", &[]);
     let mut output = scene.output();
     output.wait_for(5_000, LIMIT);
     scene.primary.produce((4_000..6_000).chain(0..1_000));
@@ -32,7 +32,7 @@ fn events_of_both_clusters_come_out_once() {
     let unknown = scene.ask("one", &["lookup", "other", &id(5)]).unwrap();
     assert!(unknown.starts_with("not known"), "another source is another event: {unknown}");
     let status = scene.ask("one", &["status"]).unwrap();
-    assert!(status.contains("group dedup-worker: 0 workers"), "it has said goodbye: {status}");
+    assert!(status.contains(&format!("group {}: 0 workers", scene.group)), "it has said goodbye: {status}");
     assert!(status.lines().filter(|line| line.ends_with('0')).count() >= 4, "nothing is left to read: {status}");
     let verified = scene.ask("one", &["verify"]).unwrap();
     assert!(verified.contains("6000 identities of 4 lanes compared, 0 differences"), "{verified}");
@@ -70,7 +70,8 @@ fn a_shadow_decides_and_publishes_nothing() {
     command.env("DEDUP_DATA", scene.folder().join("shadow"));
     let shadow = super::worker::Worker::start(command, &scene.folder().join("shadow.log"));
     shadow.wait_for_metric("dedup_lanes_running", |count| count == 4);
-    let (owners, shadows) = (scene.members("dedup-worker"), scene.members("dedup-worker.shadow"));
+    let shadow_group = format!("{}.shadow", scene.group);
+    let (owners, shadows) = (scene.members(&scene.group), scene.members(&shadow_group));
     assert_eq!((owners.len(), shadows.len()), (1, 1), "a group of its own: {owners:?} and {shadows:?}");
     scene.primary.produce(500..2_000);
     output.wait_for(2_000, LIMIT);
@@ -78,8 +79,8 @@ fn a_shadow_decides_and_publishes_nothing() {
     assert_eq!(shadow.metric("dedup_duplicate_events_total"), 500);
     assert_eq!(worker.metric("dedup_faults_total"), 0, "the live worker was not disturbed");
     shadow.stop();
-    assert_eq!(scene.members("dedup-worker"), owners, "the same member, and no other was ever let in");
-    assert_eq!(scene.members("dedup-worker.shadow"), [""; 0]);
+    assert_eq!(scene.members(&scene.group), owners, "the same member, and no other was ever let in");
+    assert_eq!(scene.members(&shadow_group), [""; 0]);
     scene.primary.produce(1_500..3_000);
     output.wait_for(3_000, LIMIT);
     // A fence taken by anybody else would have cost it one of these.

@@ -80,7 +80,7 @@ fn poison_among_good_records_is_set_aside_and_holds_nothing_up() {
     scene.secondary.flush();
     scene.primary.produce(67..100);
     for (name, records_max) in [("one", "1"), ("two", "2"), ("three", "3")] {
-        let worker = scene.run_with(name, &[("DEDUP_BATCH_RECORDS_MAX", records_max)]);
+        let worker = scene.run_leaving(name, &[("DEDUP_BATCH_RECORDS_MAX", records_max)]);
         output.wait_for(100, LIMIT);
         if name == "one" {
             worker.wait_for_metric("dedup_rejected_records_total", |count| count == poisoned);

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
@@ -25,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) brokers: &'static Brokers,
     pub(crate) primary: Events,
     pub(crate) secondary: Events,
+    /// Where its workers share the lanes. The brokers remember the members of other scenes for a session.
+    pub(crate) group: String,
     folder: TempDir,
     started: Cell<u32>,
     begun: Instant,
@@ -46,6 +49,7 @@ pub(crate) fn random() -> SmallRng {
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        static SCENES: AtomicU32 = AtomicU32::new(0);
         let turn = turn();
         let brokers = brokers();
         let begun = Instant::now();
@@ -53,7 +57,9 @@ impl Scene {
         brokers.primary.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED]);
         brokers.secondary.make_anew(&[EVENTS]);
         let (primary, secondary) = (Events::to(&brokers.primary), Events::to(&brokers.secondary));
-        Self { brokers, primary, secondary, folder: TempDir::new().unwrap(), started: Cell::new(0), begun, _turn: turn }
+        let group = format!("workers-{}", SCENES.fetch_add(1, Relaxed));
+        let (folder, started) = (TempDir::new().unwrap(), Cell::new(0));
+        Self { brokers, primary, secondary, group, folder, started, begun, _turn: turn }
     }
 
     pub(crate) fn output(&self) -> Output {
@@ -73,6 +79,7 @@ impl Scene {
             .env("DEDUP_DATA", self.folder().join(name))
             .env("DEDUP_KAFKA_PRIMARY", &self.brokers.primary.address)
             .env("DEDUP_KAFKA_SECONDARY", &self.brokers.secondary.address)
+            .env("DEDUP_KAFKA_GROUP", &self.group)
             .env("DEDUP_KAFKA_SESSION_TIMEOUT_MS", "6000")
             .env("DEDUP_KAFKA_TRANSACTION_TIMEOUT_MS", "10000")
             .env("DEDUP_LOG_FORMAT", "text");
@@ -92,7 +99,16 @@ impl Scene {
     }
 
     pub(crate) fn run_with(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
-        let mut command = self.command(name, &["run"]);
+        self.start(name, &["run"], settings)
+    }
+
+    /// One that leaves the group for good when it is stopped, so that no other one waits for a session.
+    pub(crate) fn run_leaving(&self, name: &str, settings: &[(&str, &str)]) -> Worker {
+        self.start(name, &["run", "--leave"], settings)
+    }
+
+    fn start(&self, name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Worker {
+        let mut command = self.command(name, arguments);
         command.envs(settings.iter().copied());
         let number = self.started.get() + 1;
         self.started.set(number);
@@ -102,7 +118,7 @@ impl Scene {
     /// A worker refuses at least one lane for this reason, goes on, counts as ready all the same, and ends in good
     /// order.
     pub(crate) fn refuses(&self, name: &str, why: &str) {
-        let worker = self.run(name);
+        let worker = self.run_leaving(name, &[]);
         worker.wait_for_metric(REFUSED_BY_LOG, |count| count > 0);
         assert!(worker.log().contains(why), "{}", worker.log());
         let said = worker.wait_for_readiness(200);

@@ -53,7 +53,7 @@ fn a_changelog_cut_back_to_the_middle_is_refused_to_whoever_has_no_index() {
         let refusal = scene.ask("another", &["rebuild"]).unwrap_err();
         assert!(refusal.contains("begins in the middle of the window"), "{refusal}");
     }
-    let worker = scene.run("one");
+    let worker = scene.run_leaving("one", &[]);
     scene.secondary.produce(0..5_000);
     output.wait_for(5_000, LIMIT);
     worker.stop();

@@ -25,7 +25,7 @@ fn wait_until(begun: Instant, seconds: u64) {
 fn an_output_away_for_longer_than_the_window_changes_no_verdict() {
     let scene = Scene::new();
     let mut output = scene.output();
-    let worker = scene.run_with("one", &WINDOW);
+    let worker = scene.run_leaving("one", &WINDOW);
     worker.wait_for_metric("dedup_lanes_running", |running| running == 4);
     let begun = Instant::now();
     scene.primary.produce(0..400);
@@ -42,7 +42,7 @@ fn an_output_away_for_longer_than_the_window_changes_no_verdict() {
     output.wait_for(1_200, LIMIT);
     // A worker that knows only the changelog finds nothing more to publish.
     worker.stop();
-    let another = scene.run_with("another", &WINDOW);
+    let another = scene.run_leaving("another", &WINDOW);
     another.wait_for_metric("dedup_lanes_running", |running| running == 4);
     output.assert_each_once(1_200);
     another.stop();
@@ -109,7 +109,7 @@ fn hosts_whose_clocks_are_off_are_heard_once() {
         events.flush();
     };
     produce(&scene.primary);
-    let worker = scene.run("one");
+    let worker = scene.run_leaving("one", &[]);
     output.wait_for(400, LIMIT);
     produce(&scene.secondary);
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
@@ -122,7 +122,7 @@ fn hosts_whose_clocks_are_off_are_heard_once() {
     let rebuilt = scene.ask("another", &["rebuild"]).unwrap();
     assert!(rebuilt.contains("400 identities"), "{rebuilt}");
     produce(&scene.secondary);
-    let worker = scene.run("another");
+    let worker = scene.run_leaving("another", &[]);
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
     worker.stop();
     // The inputs are read again from their beginnings: four times each event, and none is new.
@@ -147,13 +147,13 @@ fn a_worker_whose_clock_is_forty_days_ahead_forgets_nothing() {
     worker.stop();
     let shim = scene.clock_shim();
     for name in ["one", "another"] {
-        let ahead = scene.run_with(name, &[("LD_PRELOAD", &shim), ("CLOCK_SHIFT_SECONDS", AHEAD_S)]);
+        let ahead = scene.run_leaving(name, &[("LD_PRELOAD", &shim), ("CLOCK_SHIFT_SECONDS", AHEAD_S)]);
         ahead.wait_for_metric("dedup_lanes_running", |running| running == 4);
         wait_until(Instant::now(), 4);
         ahead.stop();
     }
     scene.secondary.produce(0..400);
-    let worker = scene.run("one");
+    let worker = scene.run_leaving("one", &[]);
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
     worker.stop();
     // Whoever makes the index again from the changelog forgets nothing either.
@@ -162,4 +162,33 @@ fn a_worker_whose_clock_is_forty_days_ahead_forgets_nothing() {
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 400);
     output.assert_each_once(400);
     worker.stop();
+}
+
+/// A host's clock is wrong for longer than its lanes may stand still for it. None of them can run there any more, so that worker
+/// leaves the group, and the other one has them all.
+#[test]
+fn a_worker_none_of_whose_lanes_can_run_leaves_them_to_others() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    // Fourteen buckets are as many seconds.
+    let window = [("DEDUP_WINDOW_BUCKET_S", "1"), ("DEDUP_WINDOW_PROMISED_BUCKETS", "300")];
+    let fit = scene.run_leaving("fit", &window);
+    fit.wait_for_metric("dedup_lanes_running", |running| running == 4);
+    let shim = scene.clock_shim();
+    let mut settings = window.to_vec();
+    settings.extend([("LD_PRELOAD", shim.as_str()), ("CLOCK_SHIFT_SECONDS", "3456000")]);
+    let unfit = scene.run_leaving("unfit", &settings);
+    unfit.wait_for_metric("dedup_lanes_running", |running| running == 2);
+    scene.primary.produce(0..400);
+    output.wait_for(400, LIMIT);
+    unfit.wait_for_log("none of the lanes can run here");
+    let said = unfit.wait_for_readiness(503);
+    assert!(said.contains("it has left the group") && said.contains("set the wrong one right"), "{said}");
+    fit.wait_for_metric("dedup_lanes_running", |running| running == 4);
+    scene.secondary.produce(200..800);
+    output.wait_for(800, LIMIT);
+    output.assert_each_once(800);
+    unfit.wait_for_log("joining the group again");
+    unfit.stop();
+    fit.stop();
 }

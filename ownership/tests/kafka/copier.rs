@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use changelog::{Positions, Restored};
@@ -34,6 +35,10 @@ pub(crate) struct Copier {
     reader: Reader,
     waker: Waker,
     file: PathBuf,
+    /// While it is there this host is not fit.
+    unfit: PathBuf,
+    /// While it is there the loop of a lane stands still.
+    held: PathBuf,
     queue: Option<Queue>,
     waiting: Vec<Message>,
     genesis: Option<Genesis>,
@@ -49,29 +54,40 @@ pub(crate) struct Numbers {
 }
 
 impl Copier {
-    pub(crate) fn new(cluster: &Cluster, folder: &Path, lane: u32, waker: Waker) -> Self {
+    /// One whose file is in the folder `copies`; `folder` is its process's own.
+    pub(crate) fn new(cluster: &Cluster, copies: &Path, folder: &Path, lane: u32, waker: Waker) -> Self {
         let facts = Probe::new(cluster, ANSWER).unwrap().topic(INPUT).unwrap();
         let reader = Reader::open(cluster, Isolation::Uncommitted, Ahead::MANY).unwrap();
-        let (file, positions) = (file(folder, lane), Positions::default());
-        let cluster = cluster.clone();
-        Self { cluster, facts, lane, reader, waker, file, queue: None, waiting: Vec::new(), genesis: None, positions }
+        let (file, unfit, held) = (file(copies, lane), unfit(folder), held(folder));
+        let (cluster, waiting, positions) = (cluster.clone(), Vec::new(), Positions::default());
+        Self { cluster, facts, lane, reader, waker, file, unfit, held, queue: None, waiting, genesis: None, positions }
     }
 
-    /// Appends the numbers that the log has and the file has not. A line that was cut by a crash is written again.
+    /// Appends the numbers that the log has and the file has not. A line that was cut by a crash is written again. Two owners,
+    /// of whom one has just lost the lane, write the same bytes to the same place.
     fn append(&self, numbers: &[u64]) {
         let text = fs::read_to_string(&self.file).unwrap_or_default();
         let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let has = text[..whole].lines().count();
-        let mut file = File::options().create(true).truncate(false).write(true).open(&self.file).unwrap();
-        file.set_len(whole as u64).unwrap();
-        let mut missing = String::new();
-        for number in &numbers[has..] {
-            missing.push_str(&number.to_string());
-            missing.push('\n');
-        }
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
-        file.write_all(missing.as_bytes()).unwrap();
+        let Some(missing) = numbers.get(has..) else { return };
+        let missing: Vec<u8> = missing.iter().flat_map(|number| format!("{number}\n").into_bytes()).collect();
+        let file = File::options().create(true).truncate(false).write(true).open(&self.file).unwrap();
+        file.write_all_at(&missing, whole as u64).unwrap();
     }
+
+    fn accept_host(&self) -> Result<(), Fault> {
+        if self.unfit.exists() { Err(Fault::RefusedHere("this host is not fit".into())) } else { Ok(()) }
+    }
+}
+
+/// The file that holds up the lanes of a process.
+pub(crate) fn held(folder: &Path) -> PathBuf {
+    folder.join("held")
+}
+
+/// The file that makes the host of a process unfit.
+pub(crate) fn unfit(folder: &Path) -> PathBuf {
+    folder.join("unfit")
 }
 
 /// The file of a lane.
@@ -92,12 +108,13 @@ impl Work for Copier {
     }
 
     fn begin(&mut self, _: &Probe) -> Result<Genesis, Fault> {
+        self.accept_host()?;
         let lanes = LaneCount::try_new(LANES).unwrap();
         Ok(Genesis { lanes, seed: DigestSeed(1), window: Window::default(), created_ms: 0 })
     }
 
     fn accept(&self, _: &Genesis) -> Result<(), Fault> {
-        Ok(())
+        self.accept_host()
     }
 
     fn genesis(&self, genesis: &Genesis, record: &mut Vec<u8>) {
@@ -117,6 +134,9 @@ impl Work for Copier {
     }
 
     fn gather(&mut self, _: &mut Copied, batch: &mut Numbers, _: bool) -> Result<Gathered, Fault> {
+        while self.held.exists() {
+            thread::sleep(IDLE);
+        }
         let Some(queue) = &mut self.queue else { return Err(Fault::Released) };
         let mut items = Vec::new();
         queue.take(BATCH, &mut items);

@@ -2,6 +2,7 @@
 
 use ownership::Step;
 
+use super::process::Start;
 use super::scene::Scene;
 
 /// Each step, at its first pass and in the middle of batches: a takeover's steps come once a lane.
@@ -12,14 +13,11 @@ fn killed_at_every_step_it_copies_each_number_once() {
         for pass in [1, 4] {
             scene.produce(200);
             let (at, group) = (format!("{}:{pass}", step.name()), format!("{}-{pass}", step.name()));
-            let mut child = scene.start(&group, &at);
-            scene.wait_until_killed(&mut child);
+            scene.start(Start { group: &group, crash_at: &at, ..Start::default() }).wait();
         }
     }
-    let mut child = scene.start("last", "");
+    let _last = scene.start(Start::default());
     scene.assert_copied();
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 /// Two processes share the lanes; one dies under load, and the other one goes on where it was.
@@ -27,13 +25,10 @@ fn killed_at_every_step_it_copies_each_number_once() {
 fn a_lane_goes_on_in_another_process() {
     let mut scene = Scene::new();
     scene.produce(400);
-    let mut children = [scene.start("two", ""), scene.start("two", "")];
+    let [mut one, _two] = ["one", "two"].map(|name| scene.start(Start { name, ..Start::default() }));
     scene.assert_copied();
     scene.produce(2_000);
-    children[0].kill().unwrap();
-    children[0].wait().unwrap();
+    one.kill();
     scene.produce(400);
     scene.assert_copied();
-    children[1].kill().unwrap();
-    children[1].wait().unwrap();
 }

@@ -16,5 +16,6 @@ mod proxy;
 mod copied;
 mod copier;
 mod crash;
+mod membership;
 mod process;
 mod scene;

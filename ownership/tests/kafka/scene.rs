@@ -1,9 +1,10 @@
 //! One test: fresh topics, a folder, numbers.
 
+use std::cell::Cell;
 use std::fs;
-use std::path::Path;
-use std::process::Child;
+use std::path::PathBuf;
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 use super::brokers::{Brokers, LANES, brokers, turn};
 use super::copier::{INPUT, file};
-use super::process;
+use super::process::{Process, Start};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -22,16 +23,21 @@ pub(crate) struct Scene {
     producer: BaseProducer,
     folder: TempDir,
     count: u64,
+    /// Of this scene alone: the brokers remember the members of others for a session.
+    group: String,
+    started: Cell<u32>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Scene {
     pub(crate) fn new() -> Self {
+        static SCENES: AtomicU32 = AtomicU32::new(0);
         let turn = turn();
         let brokers = brokers();
         brokers.primary.make_anew(&[INPUT, "events.index"]);
+        let group = format!("copiers-{}", SCENES.fetch_add(1, Relaxed));
         let producer = ClientConfig::new().set("bootstrap.servers", &brokers.primary.address).create().unwrap();
-        Self { brokers, producer, folder: TempDir::new().unwrap(), count: 0, _turn: turn }
+        Self { brokers, producer, folder: TempDir::new().unwrap(), count: 0, group, started: Cell::new(0), _turn: turn }
     }
 
     /// So many more numbers, in turns over the partitions.
@@ -45,8 +51,17 @@ impl Scene {
         self.count += count;
     }
 
-    pub(crate) fn start(&self, group: &str, crash_at: &str) -> Child {
-        process::start(self.folder.path(), &self.brokers.primary.address, group, crash_at)
+    pub(crate) fn start<'s>(&'s self, mut start: Start<'s>) -> Process {
+        self.started.set(self.started.get() + 1);
+        if start.group.is_empty() {
+            start.group = &self.group;
+        }
+        Process::start(self.folder.path(), &self.brokers.primary.address, self.started.get(), start)
+    }
+
+    /// The folder of a process.
+    pub(crate) fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Waits until every number lies in its file, and demands that each does once, in its order, and nothing else.
@@ -62,23 +77,9 @@ impl Scene {
                     assert_eq!(lines, expected, "lane {lane}");
                     break;
                 }
-                assert!(begun.elapsed() < LIMIT, "lane {lane}: {} of {}\n{}", lines.len(), expected.len(), self.log());
+                assert!(begun.elapsed() < LIMIT, "lane {lane}: {} of {}", lines.len(), expected.len());
                 thread::sleep(Duration::from_millis(20));
             }
-        }
-    }
-
-    fn log(&self) -> String {
-        let path: &Path = self.folder.path();
-        fs::read_to_string(path.join("copier.log")).unwrap_or_default()
-    }
-
-    /// Waits for a process to end by the signal that it gave itself.
-    pub(crate) fn wait_until_killed(&self, child: &mut Child) {
-        let begun = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < LIMIT, "it never came to where it was to die\n{}", self.log());
-            thread::sleep(Duration::from_millis(10));
         }
     }
 }

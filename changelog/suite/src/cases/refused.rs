@@ -93,6 +93,9 @@ fn an_unfinished_rebuild<S: Subject, B: Bench>(bench: &mut B) {
             assert!(matches!(refused, RestoreError::Unfinished), "{refused:?}");
         }
         assert!(newest::<_, S::State>(&mut scene.bench.log()).unwrap().unwrap().is_unfinished);
+        // Nor is a log that holds nothing but the mark yet one that was lost, or a new one.
+        let begun = genesis::<_, S::State>(&mut scene.bench.log());
+        assert!(matches!(begun, Ok(Some(_)) | Err(RestoreError::Unfinished)), "{begun:?}");
     };
     scene.append(&[Content::Mark]);
     is_refused(&mut scene);
@@ -107,6 +110,11 @@ fn an_unfinished_rebuild<S: Subject, B: Bench>(bench: &mut B) {
     // Also to a state that has all that was before.
     scene.append(&[batch(3)]);
     scene.restored();
+    scene.append(&[Content::Mark]);
+    is_refused(&mut scene);
+    // And to none, where retention has taken the beginning and the mark's own deletion is still to come.
+    let mut scene = Scene::<S, B>::written("an unfinished rebuild of a log without its beginning", scene.bench);
+    scene.bench.drop_first(1);
     scene.append(&[Content::Mark]);
     is_refused(&mut scene);
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use changelog::{Beginning, Positions, Progress, Restored, first, genesis, newest, restore};
+use changelog::{Beginning, Positions, Progress, RestoreError, Restored, first, genesis, newest, restore};
 
 use crate::scene::{Scene, batch, clock_ms, closed, moved, of_partition, outcome, positions};
 use crate::{BEGUN_MS, Bench, Content, Form, Subject};
@@ -17,6 +17,33 @@ pub(crate) fn all<S: Subject, B: Bench>(bench: &mut B) {
     a_log_that_begins_outside_the_window_is_all_there_was::<S, B>(bench);
     a_state_is_proof_of_what_is_gone::<S, B>(bench);
     positions_are_those_of_the_last_record_that_names_each::<S, B>(bench);
+    a_checkpoint_that_is_gone_is_not_missed_where_a_later_one_is_there::<S, B>(bench);
+}
+
+/// A state that is older than nearly all of the log: retention has taken the record that its mark's record names.
+fn a_checkpoint_that_is_gone_is_not_missed_where_a_later_one_is_there<S: Subject, B: Bench>(bench: &mut B) {
+    let old = |bench| {
+        let name = "a checkpoint that is gone is not missed where a later one is there";
+        let mut scene = Scene::<S, B>::new(name, bench);
+        scene.append(&[Content::Genesis(scene.genesis.clone()), moved(1, 0), moved(2, 4)]);
+        let mut past = scene.copy();
+        past.cut_behind(2);
+        scene.remember(past);
+        scene
+    };
+    let mut scene = old(bench);
+    if B::never(Form::WithoutGenesis).is_none() {
+        scene.bench.drop_first(1);
+        let refused = scene.refused(Beginning::MustBeThere);
+        assert!(matches!(refused, RestoreError::Hole { .. }), "nothing says where partition 8 is: {refused:?}");
+        scene = old(scene.bench);
+    }
+    scene.append(&[scene.checkpoint(2), moved(3, 4)]);
+    scene.bench.drop_first(1);
+    let made = scene.restored();
+    assert_eq!((&made.known, made.records, &made.thrown_away), (&S::known_of(&[1, 2, 3]), 3, &None));
+    let next_offset = |partition| Some(made.positions.of(b"a cluster", [7; 16], partition)?.next_offset);
+    assert_eq!([0, 4].map(next_offset), [Some(200), Some(300)]);
 }
 
 /// Whatever the state had, and where nothing but the newest record is asked.
@@ -144,7 +171,7 @@ fn a_log_that_begins_outside_the_window_is_all_there_was<S: Subject, B: Bench>(b
     scene.append(&[Content::Checkpoint(scene.genesis.clone(), later.clone()), Content::Batch(2, later)]);
     scene.bench.drop_first(1);
     let refused = scene.refused(Beginning::MustBeThere);
-    assert!(matches!(refused, changelog::RestoreError::BeginsInsideWindow { .. }), "{refused:?}");
+    assert!(matches!(refused, RestoreError::BeginsInsideWindow { .. }), "{refused:?}");
 }
 
 fn a_state_is_proof_of_what_is_gone<S: Subject, B: Bench>(bench: &mut B) {

@@ -91,7 +91,7 @@ pub(super) fn rebuild(config: &Config, only: Option<u32>) -> Result<(), Failure>
             let genesis = new_genesis(lanes, config.seed(), window, inputs_ms).map_err(Failure::failed)?;
             let writer = LogWriter::take(spec, lane).map_err(Failure::failed)?;
             let (cluster, partitions) = (&cluster, &partitions[..]);
-            let truth = Truth { cluster, partitions, writer, lane, genesis, inputs_ms, output_ms: 0 };
+            let truth = Truth { cluster, partitions, writer, lane, genesis, inputs_ms, output_ms: None };
             match truth.make(&probe, &bar) {
                 Ok(tally) => break tally,
                 Err(failure) if tries == TRIES_MAX => return Err(failure),
@@ -142,8 +142,8 @@ struct Truth<'a> {
     genesis: Genesis,
     /// Where the clock stands from which the inputs are read again: later records must not have moved it on.
     inputs_ms: i64,
-    /// When the newest record of the output that was read was appended.
-    output_ms: i64,
+    /// When the newest record of the output that was read was appended; `None` before the first.
+    output_ms: Option<i64>,
 }
 
 /// The output of a lane, read side by side.
@@ -200,9 +200,10 @@ impl Truth<'_> {
         Ok(truth)
     }
 
-    /// The window's clock at what was read.
+    /// The window's clock at what was read. Of an output that holds nothing it is where the inputs begin: a clock that began at
+    /// zero would enter every day since then, each by a commit, before anything is read.
     fn clock_ms(&self) -> i64 {
-        self.output_ms.min(self.inputs_ms)
+        self.output_ms.map_or(self.inputs_ms, |output_ms| output_ms.min(self.inputs_ms))
     }
 
     /// Reads the output up to its ends as they were.
@@ -250,7 +251,7 @@ impl Truth<'_> {
     fn take(&mut self, record: &Message, part: &mut Part, tally: &mut Tally) {
         let Genesis { lanes, seed, window, .. } = self.genesis;
         let appended_ms = record.appended_ms();
-        self.output_ms = self.output_ms.max(appended_ms);
+        self.output_ms = self.output_ms.max(Some(appended_ms));
         // It was written once.
         match decode(record, self.lane, lanes, seed, usize::MAX).1 {
             // The clock was no later than this when the event was decided, so no bucket becomes older by it.

@@ -5,11 +5,12 @@
 //! there: two logs with a record of the same leader epoch and append time at the same offset are one log up to it. (Every log
 //! begins with leader epoch 0, so that alone would not tell a topic from one that was made anew under the same id.)
 
-use changelog::Reached;
 use wire::changelog::Position;
 
+use crate::Reached;
+
 /// How far one partition has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// Offset of the next record; 0 where none was ever read.
     pub next_offset: u64,
@@ -25,7 +26,7 @@ pub struct Cursor {
 }
 
 /// Whether the log is known to be the one that was read up to here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Proof {
     /// It is.
     Given,
@@ -51,7 +52,7 @@ pub enum Begin {
 
 /// What a record is to a [`Cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Met {
+pub enum Met {
     /// The next one, with so many before it that are not there any more.
     Next {
         /// How many.
@@ -88,7 +89,7 @@ impl Cursor {
     }
 
     /// The log does not reach to where reading began, or no longer holds it: where it begins now.
-    pub(crate) fn is_out_of_range(&mut self) -> Begin {
+    pub fn is_out_of_range(&mut self) -> Begin {
         if self.proof == Proof::Wanted {
             self.proof = Proof::Gone;
             return Begin::At(self.next_offset);
@@ -99,7 +100,7 @@ impl Cursor {
     }
 
     /// Moves to a record. The input is not transactional, so each offset follows the one before.
-    pub(crate) fn meet(&mut self, offset: u64, leader_epoch: i32, appended_ms: i64) -> Met {
+    pub fn meet(&mut self, offset: u64, leader_epoch: i32, appended_ms: i64) -> Met {
         let proof = std::mem::replace(&mut self.proof, Proof::Given);
         if proof == Proof::NotNeeded {
             self.next_offset = offset;
@@ -122,7 +123,7 @@ impl Cursor {
     }
 
     /// Whether anything was ever read of it.
-    pub(crate) fn is_begun(&self) -> bool {
+    pub fn is_begun(&self) -> bool {
         self.proof != Proof::NotNeeded
     }
 
