@@ -50,7 +50,7 @@
 //! | a record that is no event, or too large to be written again | a record that nobody can decide | sets it aside in the transaction of its batch | `poison_among_good_records_is_set_aside_and_holds_nothing_up` |
 //! | an input cluster away | the other one | works on the other; the window's clock waits for it as long as the inputs keep a record, seven days | `an_input_that_is_away_at_the_start_is_picked_up_when_it_returns`, `a_lane_is_taken_over_while_an_input_is_away` |
 //! | the output cluster away, for longer than the window if need be | inputs that wait | tries again with growing pauses; the window's clock stands, and then follows the inputs, so each verdict is what it would have been | `an_output_that_was_away_is_used_again_when_it_returns`, `an_output_away_for_longer_than_the_window_changes_no_verdict`, `a_backlog_longer_than_the_window_is_decided_as_it_came` |
-//! | this host's clock is days off | nothing, or buckets that are kept for longer | the clock stands while it contradicts the output cluster's, and enters no bucket that is not committed; after ten minutes it says so | `a_worker_whose_clock_is_forty_days_ahead_forgets_nothing` |
+//! | this host's clock is days off | nothing, or buckets that are kept for longer | the clock stands while it contradicts the output cluster's, and enters no bucket that is not committed; after ten minutes it says so | `a_worker_whose_clock_is_forty_days_off_forgets_nothing` |
 //! | hosts whose clocks are days off | events of other days | enters them at the window's edge, and so does every replay and rebuild | `hosts_whose_clocks_are_off_are_heard_once` |
 //!
 //! Not promised: order between the two inputs; a bound on how long an event waits while no worker runs, except the inputs'

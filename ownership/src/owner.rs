@@ -128,7 +128,9 @@ impl<W: Work> Owner<'_, W> {
         self.place.is(Standing::Waiting);
         // It connects while the log is looked at. A lane that is refused needs none.
         let mut prepared = if was_refused { None } else { self.prepare()? };
-        let known = if spec.is_shadow { None } else { self.look()? };
+        // Its connections are there when the fence is taken.
+        let probe = Probe::new(&spec.cluster, PROBE_TIMEOUT)?;
+        let known = if spec.is_shadow { None } else { self.look(&probe)? };
         self.confirm(ASK_BEFORE)?;
         (spec.at)(Step::Fencing);
         self.place.is(Standing::Fencing);
@@ -143,7 +145,7 @@ impl<W: Work> Owner<'_, W> {
         self.confirm(ASK_BEHIND)?;
         (spec.at)(Step::Confirmed);
         let (genesis, mut restored);
-        (genesis, restored, line) = self.restore(line, known)?;
+        (genesis, restored, line) = self.restore(&probe, line, known)?;
         (spec.at)(Step::Restored);
         let (records, chain) = (restored.records, restored.chain);
         self.replayed(&mut restored);
@@ -220,12 +222,11 @@ impl<W: Work> Owner<'_, W> {
     ///
     /// Nor is there anything while somebody's transaction stays open: the log can be read up to its beginning, which may lie
     /// before what the state knows, and a state that is ahead of what can be read is believed by nobody.
-    fn look(&mut self) -> Result<Option<Known<W>>, Fault> {
-        let cluster = &self.spec.cluster;
-        let (whole, committed) = (Probe::new(cluster, PROBE_TIMEOUT)?, Probe::committed(cluster, PROBE_TIMEOUT)?);
+    fn look(&mut self, whole: &Probe) -> Result<Option<Known<W>>, Fault> {
+        let committed = Probe::committed(&self.spec.cluster, PROBE_TIMEOUT)?;
         let facts = whole.topic(self.spec.topic)?;
         // What the state knows lies before this end.
-        let end = self.log(&whole, &facts)?.marks.high;
+        let end = self.log(whole, &facts)?.marks.high;
         let begun = Instant::now();
         let mut log = self.log(&committed, &facts)?;
         while log.marks.high < end && begun.elapsed() < OPEN_MAX && !self.ending.pause(OPEN_PAUSE) {
@@ -233,7 +234,7 @@ impl<W: Work> Owner<'_, W> {
         }
         let Some(genesis) = self.genesis(&mut log)? else {
             // Whether it may be begun is asked before anybody is pushed out.
-            self.work.begin(&whole)?;
+            self.work.begin(whole)?;
             return Ok(None);
         };
         if log.marks.high < end {
@@ -248,10 +249,9 @@ impl<W: Work> Owner<'_, W> {
     }
 
     /// Measures the log's end and brings the state there. An empty log gets its genesis first.
-    fn restore(&mut self, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
-        let probe = Probe::new(&self.spec.cluster, PROBE_TIMEOUT)?;
+    fn restore(&mut self, probe: &Probe, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
         let facts = probe.topic(self.spec.topic)?;
-        let mut log = self.log(&probe, &facts)?;
+        let mut log = self.log(probe, &facts)?;
         (self.spec.at)(Step::Measured);
         let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
         let kept = kept.or_else(|| self.state.take());
@@ -259,11 +259,11 @@ impl<W: Work> Owner<'_, W> {
         let genesis = if let Some(genesis) = found {
             genesis
         } else {
-            let genesis = self.work.begin(&probe)?;
+            let genesis = self.work.begin(probe)?;
             let mut record = Vec::new();
             self.work.genesis(&genesis, &mut record);
             (line, _) = line.record(&record)?;
-            log = self.log(&probe, &facts)?;
+            log = self.log(probe, &facts)?;
             genesis
         };
         let restored = self.replay(&mut log, &genesis, kept)?;
@@ -282,10 +282,10 @@ impl<W: Work> Owner<'_, W> {
 
     /// What the log began with; `None` where it is to be begun.
     fn genesis(&self, log: &mut Log<'_>) -> Result<Option<GenesisOf<W>>, Fault> {
-        let found = match changelog::genesis::<_, W::State>(log).map_err(|error| log.refused(error, W::fault)) {
+        let found = match changelog::genesis::<_, W::State>(log) {
             // What was there is gone, and that is borne.
-            Err(Fault::RefusedByLog(_)) if self.spec.beginning == Beginning::MayBeGone => None,
-            found => found?,
+            Err(RestoreError::NoGenesis { .. }) if self.spec.beginning == Beginning::MayBeGone => None,
+            found => found.map_err(|error| log.refused(error, W::fault))?,
         };
         if let Some(genesis) = &found {
             self.work.accept(genesis)?;

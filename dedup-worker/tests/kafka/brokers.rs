@@ -49,6 +49,8 @@ struct Launch {
     port: u16,
     controller_port: u16,
     properties: Vec<String>,
+    /// What a broker that is told a wrong time finds.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// The brokers, started by whoever comes first.
@@ -137,7 +139,7 @@ impl Launch {
                 "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
             ]);
         }
-        Self { folder, port, controller_port, properties }
+        Self { folder, port, controller_port, properties, environment: Vec::new() }
     }
 
     fn start(&self) -> Child {
@@ -149,6 +151,7 @@ impl Launch {
         for property in &self.properties {
             command.args(["--set", property]);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         die_with_parent(&mut command);
         command.spawn().expect("scripts/kafka/cluster")
@@ -160,13 +163,13 @@ impl Broker {
         let address = format!("127.0.0.1:{}", launch.port);
         let broker =
             Self { address, inputs, process: AtomicU32::new(0), launch, launcher: Mutex::new(launcher.clone()) };
-        broker.launch();
+        broker.launch(broker.launch.clone());
         broker
     }
 
-    fn launch(&self) {
+    fn launch(&self, launch: Launch) {
         let (send, started) = channel();
-        self.launcher.lock().unwrap().send((self.launch.clone(), send)).unwrap();
+        self.launcher.lock().unwrap().send((launch, send)).unwrap();
         self.process.store(started.recv().unwrap(), Relaxed);
     }
 
@@ -275,12 +278,30 @@ impl Broker {
 
     /// After a [`kill`](Self::kill): on the same port, with the same data. Does not wait for an answer.
     pub(crate) fn start_again(&self) {
-        self.launch();
+        self.launch(self.launch.clone());
+    }
+
+    /// The same, by a clock that is off by so many seconds, which this library shifts; and back to the right one when what it
+    /// returns is dropped.
+    pub(crate) fn start_again_shifted(&'static self, shim: &str, seconds: i64) -> Shifted {
+        let environment = vec![("LD_PRELOAD", shim.to_owned()), ("CLOCK_SHIFT_SECONDS", seconds.to_string())];
+        self.launch(Launch { environment, ..self.launch.clone() });
+        Shifted(self)
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.process.load(Relaxed).cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+/// A broker whose clock is wrong.
+pub(crate) struct Shifted(&'static Broker);
+
+impl Drop for Shifted {
+    fn drop(&mut self) {
+        self.0.kill();
+        self.0.start_again();
     }
 }
 

@@ -1,10 +1,13 @@
 //! Fault: workers come, go, and sleep.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use rand::Rng as _;
+use rustix::process::Signal;
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX};
+
+use super::events::Events;
 
 use super::scene::{Scene, chaos, random};
 
@@ -163,4 +166,46 @@ fn a_frozen_worker_is_fenced() {
         rival.stop();
     }
     output.assert_each_once(count);
+}
+
+/// Workers come, go for good and are killed, twenty of them, while events come in on both clusters. Whatever the group makes of
+/// that, each event comes out once.
+#[test]
+fn twenty_workers_come_and_go_over_thirty_two_lanes() {
+    const WORKERS: usize = 20;
+    let scene = Scene::new();
+    let (primary, secondary) = (&scene.brokers.primary, &scene.brokers.secondary);
+    primary.make_anew_of(EVENTS_INDEX, 32);
+    for (broker, topic) in [(primary, EVENTS), (secondary, EVENTS), (primary, EVENTS_DEDUPED)] {
+        broker.make_anew_of(topic, 64);
+    }
+    let inputs = [primary, secondary].map(|broker| Events::to(broker).over(64));
+    let mut output = scene.output();
+    output.reads(64);
+    let mut random = random();
+    let mut workers = VecDeque::new();
+    let mut count = 0;
+    for round in 0..WORKERS {
+        workers.push_back(scene.run_leaving(&format!("worker-{round}"), &[]));
+        inputs[round % 2].produce(count..count + 300);
+        inputs[(round + 1) % 2].produce(count.saturating_sub(150)..count + 100);
+        count += 300;
+        // A third of them is gone before the last has come.
+        if round % 3 == 2
+            && let Some(worker) = workers.pop_front()
+        {
+            if random.random_range(0..3) == 0 { worker.kill() } else { worker.stop() }
+        }
+    }
+    for (round, worker) in workers.into_iter().enumerate() {
+        inputs[round % 2].produce(count..count + 200);
+        count += 200;
+        if round % 2 == 0 { worker.stop() } else { worker.kill() }
+    }
+    let last = scene.run("last");
+    inputs[0].produce(0..count + 500);
+    count += 500;
+    output.wait_for(count as usize, 2 * LIMIT);
+    output.assert_each_once(count);
+    last.stop();
 }
