@@ -77,6 +77,13 @@ impl Collector for ForwardMetrics {
         out.gauges("tapi_forward_partitions_left_out", help, |rows| {
             clusters().try_for_each(|(cluster, of)| rows.gauge([("cluster", cluster.name())], of.left_out.len() as f64))
         })?;
+        let help =
+            "Seconds by which the cluster's clock is ahead of this host's where that is more than an hour; else 0.";
+        out.gauges("tapi_forward_clock_off_seconds", help, |rows| {
+            clusters().try_for_each(|(cluster, of)| {
+                rows.gauge([("cluster", cluster.name())], of.clock_off_s.unwrap_or(0) as f64)
+            })
+        })?;
         out.gauge(
             "tapi_forward_pinned",
             "1 while an operator's choice is in force.",
@@ -107,6 +114,10 @@ pub(crate) fn section(snapshot: &Snapshot) -> Section {
             format!("{cluster}: acknowledged, on their way"),
             format!("{}, {}", of.counts.acknowledged, of.outstanding),
         );
+        if let Some(off_s) = of.clock_off_s {
+            let said = format!("{off_s} s ahead of this host's; set the wrong one right");
+            section = section.row(format!("{cluster}: clock"), said);
+        }
         if let Some(left_out) = sentence(&of.left_out) {
             section = section.row(format!("{cluster}: partitions"), left_out);
         }

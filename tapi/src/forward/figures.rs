@@ -43,6 +43,8 @@ pub(crate) struct ClusterFigures {
     pub stalled_for: Duration,
     /// Partitions that get no records because others of their lane do.
     pub left_out: Vec<LeftOut>,
+    /// Seconds by which its clock is ahead of this host's, where that is more than an hour, either way.
+    pub clock_off_s: Option<i64>,
     /// What was counted.
     pub counts: Counts,
     /// The last thing its producer complained of.

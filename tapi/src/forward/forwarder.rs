@@ -256,6 +256,7 @@ impl Forwarder {
                 outstanding: u64::from(outlet.outstanding()),
                 stalled_for: outlet.sight(now).stall.longest(),
                 left_out: outlet.left_out().to_vec(),
+                clock_off_s: outlet.clock_off_s(),
                 counts: outlet.counts,
                 last_error: outlet.last_error(),
             }

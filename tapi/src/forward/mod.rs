@@ -23,6 +23,7 @@
 //! | nobody leads a partition | the same, as soon as a look at the cluster says so, which comes every 5 s, and until one says otherwise |
 //! | all partitions of a lane are so | it goes on with them; there is no other place for its records |
 //! | a lane is stuck and there is no other cluster | it has its share out, 1/L of the window; its other records wait in the window, and the other lanes go on until they fill it |
+//! | its clock and this host's differ by more than an hour | it is said, once, and shown: workers do not let the window follow such a clock |
 //! | it fails half of the records | the same, over 10 s and at least 100 results |
 //! | its topic `events` is missing, access is refused | the same at once |
 //! | it is back | after 30 s, or sooner while the other one is in trouble, 5 real records go to it; once they are acknowledged, all |

@@ -1,8 +1,9 @@
 //! The way out to one cluster: its two producers, and what they hold.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kafka::{Producer, Report, Sending};
+use tracing::{error, info};
 
 use super::left_out::{LeftOut, News, Said};
 use super::line::Line;
@@ -28,6 +29,19 @@ pub(crate) struct Outlet {
     /// Partitions that get no records because others of their lane do, when it was last asked.
     left_out: Vec<LeftOut>,
     said: Said,
+    /// Seconds by which the cluster's clock was ahead of this host's at the newest acknowledgement, where that is too much.
+    clock_off_s: Option<i64>,
+}
+
+/// How far the time that a cluster stamps a record with may be from this host's. Further, and one of the two clocks is wrong:
+/// workers do not let the window follow it, and retention may delete records early.
+const CLOCK_OFF_MS_MAX: i64 = 3_600_000;
+
+/// By how much a clock is ahead, in seconds, where that is too much.
+fn clock_off_s(stamped_ms: i64, wall_ms: i64) -> Option<i64> {
+    Some(stamped_ms.saturating_sub(wall_ms))
+        .filter(|ms| ms.unsigned_abs() > CLOCK_OFF_MS_MAX as u64)
+        .map(|ms| ms / 1000)
 }
 
 impl Outlet {
@@ -42,7 +56,7 @@ impl Outlet {
         if to.is_configured() {
             lines[0].connect()?;
         }
-        Ok(Self { lines, counts: Counts::default(), left_out: Vec::new(), said: Said::default() })
+        Ok(Self { lines, counts: Counts::default(), left_out: Vec::new(), said: Said::default(), clock_off_s: None })
     }
 
     /// The line of a route.
@@ -61,7 +75,8 @@ impl Outlet {
     ) {
         let Self { lines, counts, .. } = self;
         let line = &mut lines[usize::from(route.alone)];
-        for Report { token, bytes, result, .. } in reports {
+        let mut stamped_ms = None;
+        for Report { token, bytes, appended_ms, result, .. } in reports {
             let token = Token::from_usize(token);
             let track = usize::from(token.track);
             line.progress.came_back(track, bytes, result.is_ok(), now);
@@ -69,6 +84,7 @@ impl Outlet {
                 counts.acknowledged += 1;
                 tally.acknowledged += 1;
                 in_flight.acknowledged(token, route);
+                stamped_ms = appended_ms.or(stamped_ms);
                 continue;
             };
             let fault = match Fault::of(code) {
@@ -91,6 +107,28 @@ impl Outlet {
         {
             producer.reached();
         }
+        if let Some(stamped_ms) = stamped_ms {
+            self.stamped(route.cluster, clock_off_s(stamped_ms, wall_ms()));
+        }
+    }
+
+    /// A fault is said once.
+    fn stamped(&mut self, cluster: Cluster, off_s: Option<i64>) {
+        match (self.clock_off_s, off_s) {
+            (None, Some(off_s)) => error!(
+                %cluster,
+                off_s,
+                "the cluster's clock and this host's differ by more than an hour; set the wrong one right"
+            ),
+            (Some(_), None) => info!(%cluster, "the cluster's clock and this host's agree again"),
+            _ => {}
+        }
+        self.clock_off_s = off_s;
+    }
+
+    /// By how many seconds the cluster's clock is ahead of this host's, where that is more than an hour, either way.
+    pub(crate) fn clock_off_s(&self) -> Option<i64> {
+        self.clock_off_s
     }
 
     // === partitions ===
@@ -159,6 +197,11 @@ impl Outlet {
     }
 }
 
+/// This host's clock, milliseconds since the Unix epoch.
+fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -191,6 +234,19 @@ mod tests {
             breaker: Limits::default(),
         };
         Outlet::new(&plan, Cluster::Primary, now).unwrap()
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_an_hour_is_a_fault() {
+        let hour = CLOCK_OFF_MS_MAX;
+        let off = |ms: i64| clock_off_s(1_790_000_000_000 + ms, 1_790_000_000_000);
+        assert_eq!([off(0), off(hour), off(-hour)], [None; 3]);
+        assert_eq!([off(hour + 1), off(-2 * hour)], [Some(3_600), Some(-7_200)]);
+        let mut outlet = outlet(Instant::now());
+        for seen in [Some(-7_200), Some(-7_100), None] {
+            outlet.stamped(Cluster::Primary, seen);
+            assert_eq!(outlet.clock_off_s(), seen);
+        }
     }
 
     #[test]
