@@ -93,6 +93,15 @@ impl Program {
         value.map_or(0, |value| value as u64)
     }
 
+    /// SIGTERM; it ends by itself after that.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    }
+
     /// `kill -9`.
     pub fn kill(self) {
         drop(self);

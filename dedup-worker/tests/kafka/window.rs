@@ -202,3 +202,32 @@ fn an_input_whose_broker_is_forty_days_off_makes_nobody_forget() {
     output.assert_each_once(count + 100);
     worker.stop();
 }
+
+/// A host's clock is wrong for longer than its lanes may stand still for it. None of them can run there any more, so that worker
+/// leaves the group, and the other one has them all.
+#[test]
+fn a_worker_none_of_whose_lanes_can_run_leaves_them_to_others() {
+    let scene = Scene::new();
+    let mut output = scene.output();
+    // Fourteen buckets are as many seconds.
+    let window = [("DEDUP_WINDOW_BUCKET_S", "1"), ("DEDUP_WINDOW_PROMISED_BUCKETS", "300")];
+    let fit = scene.run_leaving("fit", &window);
+    fit.wait_for_metric("dedup_lanes_running", |running| running == 4);
+    let shim = scene.clock_shim();
+    let mut settings = window.to_vec();
+    settings.extend([("LD_PRELOAD", shim.as_str()), ("CLOCK_SHIFT_SECONDS", "3456000")]);
+    let unfit = scene.run_leaving("unfit", &settings);
+    unfit.wait_for_metric("dedup_lanes_running", |running| running == 2);
+    scene.primary.produce(0..400);
+    output.wait_for(400, LIMIT);
+    unfit.wait_for_log("none of the lanes can run here");
+    let said = unfit.wait_for_readiness(503);
+    assert!(said.contains("it has left the group") && said.contains("set the wrong one right"), "{said}");
+    fit.wait_for_metric("dedup_lanes_running", |running| running == 4);
+    scene.secondary.produce(200..800);
+    output.wait_for(800, LIMIT);
+    output.assert_each_once(800);
+    unfit.wait_for_log("joining the group again");
+    unfit.stop();
+    fit.stop();
+}
