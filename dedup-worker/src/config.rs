@@ -131,6 +131,9 @@ pub struct Batch {
     pub records_max: usize,
     /// Bytes of values at which a batch is full. Default 16 MiB.
     pub bytes_max: usize,
+    /// Bytes that the batches of all lanes may hold together. Default 64 MiB. Where they do, those of a mebibyte and more go as
+    /// they are.
+    pub memory_bytes_max: usize,
 }
 
 /// The index.
@@ -193,7 +196,7 @@ impl Default for Kafka {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { records_max: 20_000, bytes_max: 16 << 20 }
+        Self { records_max: 20_000, bytes_max: 16 << 20, memory_bytes_max: 64 << 20 }
     }
 }
 
@@ -338,7 +341,7 @@ impl Config {
 
     /// Size of batches.
     pub fn limits(&self) -> BatchLimits {
-        let Batch { records_max, bytes_max } = self.batch;
+        let Batch { records_max, bytes_max, .. } = self.batch;
         BatchLimits { records_max, bytes_max }
     }
 }

@@ -17,6 +17,7 @@ use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use super::{TIMEOUT, begin, host, lanes, now_ms};
 use crate::config::Config;
 use crate::metrics::WorkerAdmin;
+use crate::worker::budget::Budget;
 use crate::worker::figures::Figures;
 use crate::worker::lane::Lane;
 use crate::worker::leftovers::age_out;
@@ -92,6 +93,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         data,
         options: config.index_options(),
         limits: config.limits(),
+        budget: Budget::new(config.batch.memory_bytes_max),
         window: config.window().unwrap_or_default(),
         lanes,
         seed: config.seed(),

@@ -13,6 +13,7 @@ use ownership::Batch;
 use wire::changelog::{Chain, LogPositions, Moved, Output, encode_batch};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
+use super::budget::Held;
 use super::decode::Undecodable;
 use super::sizes::Origin;
 use super::topics::{EVENTS_DEDUPED, EVENTS_REJECTED};
@@ -47,6 +48,8 @@ pub struct Job {
     pub lane: u32,
     /// The partition of the output that it goes to.
     pub output: u32,
+    /// What it holds of the process's budget.
+    pub(crate) held: Held,
     /// Where the first of its records came from.
     pub(crate) first: Option<Origin>,
     /// The records read.
@@ -88,6 +91,7 @@ impl Batch for Job {
 
     fn clear(&mut self) {
         self.records.clear();
+        self.held.clear();
         self.fates.clear();
         (self.first, self.expired, self.bytes) = (None, 0, 0);
     }

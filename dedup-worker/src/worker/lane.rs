@@ -142,12 +142,14 @@ impl Lane {
             (self.plan.limits, self.number, &mut self.candidates, &self.plan.watches);
         let (taken, size) = (self.plan.outputs.taken(), self.size);
         let records_max = size.records().min(taken.batch_records);
+        let budget = &self.plan.budget;
         inputs.read(|place, record| {
             let origin = (place, record.partition(), record.offset());
             let bytes_max = if size.is_too_large(origin) { 0 } else { taken.record_bytes };
             let (record_bytes, decoded) = decode(&record, lane, *lanes, *seed, bytes_max);
             job.first.get_or_insert(origin);
             job.bytes += record_bytes;
+            let is_over = job.held.add(budget, record_bytes);
             stray[place].count(decoded.err());
             match decoded {
                 Ok(candidate) => {
@@ -164,7 +166,7 @@ impl Lane {
                 }
             }
             job.records.push(record);
-            job.records.len() >= records_max || job.bytes >= limits.bytes_max
+            is_over || job.records.len() >= records_max || job.bytes >= limits.bytes_max
         })
     }
 

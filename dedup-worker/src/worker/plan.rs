@@ -8,6 +8,7 @@ use kafka::Cluster;
 use wire::{DigestSeed, LaneCount, Window};
 
 use super::batch::BatchLimits;
+use super::budget::Budget;
 use super::output::Output;
 use super::watch::Watch;
 
@@ -26,6 +27,8 @@ pub struct Plan {
     pub options: Options,
     /// Size of batches.
     pub limits: BatchLimits,
+    /// Bytes that the batches of all lanes may hold together.
+    pub(crate) budget: Arc<Budget>,
     /// Window of a changelog that does not exist yet.
     pub window: Window,
     /// How many lanes there are.
