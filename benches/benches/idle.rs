@@ -1,17 +1,18 @@
 //! Rows `worker_idle_256_…`: what one `dedup-worker run` costs with 8 lanes and 256 partitions of input and output while
 //! nothing comes in, beside the same with 8 partitions: threads, descriptors, memory, processor time of the worker and of its
-//! broker. What a worker costs is to go by its lanes.
+//! broker. What a worker costs is to go by its lanes. Row `status_256_s`: how long `dedup-worker status` takes beside it.
 //!
 //! One real broker; the worker's secondary is left out. Processor time is taken over twenty seconds, from ten seconds after
 //! the last lane began to run.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use benches::kafka::Broker;
 use benches::machine;
 use benches::program::{self, Program, wait_until};
-use benches::record::{self, Row};
+use benches::record::{self, Row, median};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 #[global_allocator]
@@ -23,6 +24,8 @@ const LIMIT: Duration = Duration::from_mins(2);
 const SETTLE: Duration = Duration::from_secs(10);
 /// What is looked at.
 const OBSERVED: Duration = Duration::from_secs(20);
+/// Times that the status is asked for.
+const STATUSES: usize = 5;
 
 /// What a worker costs.
 struct Cost {
@@ -32,6 +35,7 @@ struct Cost {
     /// Of one core.
     percent: f64,
     broker_percent: f64,
+    status_s: f64,
 }
 
 fn main() {
@@ -44,6 +48,7 @@ fn main() {
         row("worker_idle_256_mb", |cost| cost.resident_mb, "MB"),
         row("worker_idle_256_cpu", |cost| cost.percent, "% of a core"),
         row("worker_idle_256_broker_cpu", |cost| cost.broker_percent, "% of a core"),
+        row("status_256_s", |cost| cost.status_s, "s"),
     ]);
 }
 
@@ -51,14 +56,17 @@ fn measure(broker: &Broker, partitions: u32) -> Cost {
     broker.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_REJECTED], partitions);
     broker.make_anew(&[EVENTS_INDEX], LANES);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
-    let mut command = program::command("dedup-worker");
-    command
-        .arg("run")
-        .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("DEDUP_DATA", folder.path().join("data"))
-        .env("DEDUP_KAFKA_PRIMARY", &broker.address)
-        .env("DEDUP_KAFKA_SECONDARY", "");
-    let worker = Program::start(command, &folder.path().join("worker.log"));
+    let command = |word: &str| {
+        let mut command = program::command("dedup-worker");
+        command
+            .arg(word)
+            .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("DEDUP_DATA", folder.path().join("data"))
+            .env("DEDUP_KAFKA_PRIMARY", &broker.address)
+            .env("DEDUP_KAFKA_SECONDARY", "");
+        command
+    };
+    let worker = Program::start(command("run"), &folder.path().join("worker.log"));
     wait_until("every lane runs", LIMIT, || worker.metric("dedup_lanes_running") == u64::from(LANES));
     thread::sleep(SETTLE);
     let (begun, before) = (Instant::now(), [worker.processor_time(), broker.processor_time()]);
@@ -72,12 +80,23 @@ fn measure(broker: &Broker, partitions: u32) -> Cost {
         resident_mb: machine::memory_bytes(worker.id()) as f64 / 1e6,
         percent: percent(worker.processor_time(), before[0]),
         broker_percent: percent(broker.processor_time(), before[1]),
+        status_s: median([(); STATUSES].map(|()| status(command("status"))).to_vec()),
     };
     assert_eq!(worker.metric("dedup_lanes_running"), u64::from(LANES), "{}", worker.log());
-    let Cost { threads, descriptors, resident_mb, percent, broker_percent } = &cost;
+    let Cost { threads, descriptors, resident_mb, percent, broker_percent, status_s } = &cost;
     println!(
         "{partitions} partitions: {threads} threads, {descriptors} descriptors, {resident_mb:.0} MB, {percent:.1} % of a core, \
-         the broker {broker_percent:.1} %"
+         the broker {broker_percent:.1} %, status in {status_s:.2} s"
     );
     cost
+}
+
+/// Seconds of one `status`.
+fn status(mut command: Command) -> f64 {
+    let begun = Instant::now();
+    let output = command.output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let lanes = said.lines().filter(|line| line.trim_start().starts_with(|first: char| first.is_ascii_digit())).count();
+    assert!(output.status.success() && lanes == LANES as usize, "{said}");
+    begun.elapsed().as_secs_f64()
 }
