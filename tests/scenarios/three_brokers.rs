@@ -44,6 +44,14 @@ fn transitions(pipeline: &Pipeline) -> f64 {
     metrics.sum_where(TRANSITIONS, "cluster=\"primary\"").unwrap_or(0.0)
 }
 
+/// Waits until each broker leads its share of the partitions again, so that each lane has some on every broker.
+fn balanced(pipeline: &Pipeline) {
+    tests::wait::until("each broker leads its share", LIMIT, || {
+        let led = topic::leaders(&pipeline.kafka.primary.bootstrap(), EVENTS);
+        (led.len() == 3 && led.values().all(|count| (5..=6).contains(count))).then_some(())
+    });
+}
+
 /// A lane has partitions on each broker, so it goes on while those of one look for new leaders.
 #[test]
 fn a_rolling_restart_of_the_primary_under_load_is_no_outage() {
@@ -62,6 +70,7 @@ fn a_rolling_restart_of_the_primary_under_load_is_no_outage() {
             pipeline.kafka.primary.brokers[broker].launch();
             pipeline.kafka.primary.answered();
             pipeline.kafka.primary.in_sync();
+            balanced(&pipeline);
             scene.say(format_args!(
                 "broker {} stopped in {stopped:?} and in sync again after {:?}; leaders before {led:?}",
                 broker + 1,

@@ -23,6 +23,8 @@ pub const PARTITIONS: u32 = 16;
 const SESSION_MS: u32 = 3_000;
 /// Several within a session.
 const HEARTBEAT_MS: u32 = 500;
+/// Between two looks of a controller at who leads what.
+const REBALANCE_S: u32 = 1;
 
 /// A pair while nobody has it.
 type Home = Mutex<Option<Kafka>>;
@@ -95,6 +97,8 @@ impl Kafka {
                     cluster
                         .set("broker.session.timeout.ms", SESSION_MS)
                         .set("broker.heartbeat.interval.ms", HEARTBEAT_MS)
+                        // Who is back leads again what it led before, which by default takes up to five minutes.
+                        .set("leader.imbalance.check.interval.seconds", REBALANCE_S)
                 });
             Self { primary, secondary }
         });
