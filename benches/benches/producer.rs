@@ -38,7 +38,7 @@ const ROUNDS: usize = 5;
 /// As many as librdkafka takes by default.
 const IN_FLIGHT_MAX: &str = "100000";
 /// What `tapi` has by default.
-const SENDING: Sending = Sending::Together { linger_ms: 20 };
+const SENDING: Sending = Sending::Together { linger_ms: 5 };
 /// Time for everything to be acknowledged.
 const LIMIT: Duration = Duration::from_mins(3);
 /// The longest sleep of the producer that is woken.
@@ -94,7 +94,7 @@ impl Round {
 fn round(broker: &Broker, producer: &str) -> Round {
     broker.make_anew(&[EVENTS], PARTITIONS);
     let figures = server::ask_once(&format!("{producer} {}", broker.address));
-    broker.check_events(PARTITIONS, RECORDS);
+    broker.check_events(PARTITIONS, PARTITIONS, RECORDS);
     Round { rate: figures[0], cpu_us: figures[1] }
 }
 

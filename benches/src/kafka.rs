@@ -120,19 +120,19 @@ impl Broker {
         count
     }
 
-    /// Each of the first so many events is in `events` once, in its partition and as it was.
+    /// Each of the first so many events is in `events` once, in a partition of its lane and as it was.
     ///
     /// # Panics
     /// Where that is not so.
-    pub fn check_events(&self, partitions: u32, events: u64) {
+    pub fn check_events(&self, partitions: u32, lanes: u32, events: u64) {
         let mut seen = vec![false; events as usize];
         let count = self.read(EVENTS, partitions, |record| {
             let number = traffic::number(record.key().expect("a key")).expect("an event of the benches");
             assert!(!std::mem::replace(&mut seen[number as usize], true), "event {number} is there twice");
             if number.is_multiple_of(CHECK_PERIOD) {
                 let event = traffic::event(number);
-                let partition = traffic::partition(&event, partitions);
-                assert_eq!((record.partition().cast_unsigned(), record.payload()), (partition, Some(&event.value[..])));
+                let (lane, is) = (traffic::partition(&event, lanes), record.partition().cast_unsigned() % lanes);
+                assert_eq!((is, record.payload()), (lane, Some(&event.value[..])));
             }
         });
         assert_eq!(count, events, "every event is there");

@@ -47,7 +47,7 @@ pub(crate) struct Kafka {
     /// How many lanes there are. Default 0: what the genesis in `events.index` says, or while that topic is empty the number
     /// of its partitions. Set it where that topic may not be read.
     pub lanes: u32,
-    /// Time a record waits for others to be sent with, milliseconds. Default 20; at most 1,000.
+    /// Time a record waits for others to be sent with, milliseconds. Default 5; at most 1,000.
     pub linger_ms: u64,
     /// Bytes of records that are read from the buffer and not yet acknowledged, in memory, and 512 for each batch of them.
     /// Default 32 MiB, from 4 MiB to 1 GiB. One lane of several has its share of it handed over at most.
@@ -78,7 +78,7 @@ impl Default for Kafka {
             secondary: "127.0.0.1:29092".into(),
             pin: String::new(),
             lanes: 0,
-            linger_ms: 20,
+            linger_ms: 5,
             window_bytes_max: 32 << 20,
             window_records_max: 65_536,
             shutdown_timeout_ms: 10_000,
