@@ -76,13 +76,27 @@ pub struct Ahead {
     pub partition_bytes: u32,
     /// Bytes of an answer of a broker.
     pub answer_bytes: u32,
+    /// Records that a queue is filled up to.
+    pub records: u32,
 }
 
 impl Ahead {
     /// For many partitions beside each other: nobody consuming, 256 of them hold 28 MB (measured).
-    pub const MANY: Self = Self { queue_kib: 1024, partition_bytes: 64 << 10, answer_bytes: 2 << 20 };
+    pub const MANY: Self = Self { queue_kib: 1024, partition_bytes: 64 << 10, answer_bytes: 2 << 20, records: 4_000 };
     /// For one partition that is read as fast as can be.
-    pub const ONE: Self = Self { queue_kib: 16 << 10, partition_bytes: 4 << 20, answer_bytes: 8 << 20 };
+    pub const ONE: Self = Self { queue_kib: 16 << 10, partition_bytes: 4 << 20, answer_bytes: 8 << 20, records: 4_000 };
+
+    /// For so many partitions beside each other, which share what memory [`MANY`](Self::MANY) of them take: the fewer there are,
+    /// the fewer answers of a broker a backlog needs.
+    pub fn of(partitions: u32) -> Self {
+        let share = |all: u32, least: u32, most: u32| (all / partitions.max(1)).clamp(least, most);
+        Self {
+            queue_kib: share(32 << 10, Self::MANY.queue_kib, 4 << 10),
+            partition_bytes: share(16 << 20, Self::MANY.partition_bytes, 1 << 20),
+            answer_bytes: share(256 << 20, Self::MANY.answer_bytes, 8 << 20),
+            records: share(256_000, Self::MANY.records, 20_000),
+        }
+    }
 }
 
 /// The client. It ends when it and every queue and record of it are dropped. Somebody has to [`serve`](Self::serve) it.
@@ -125,12 +139,12 @@ impl Reader {
         for (name, value, _) in READING {
             config.set(name, value);
         }
-        let Ahead { queue_kib, partition_bytes, answer_bytes } = ahead;
+        let Ahead { queue_kib, partition_bytes, answer_bytes, records } = ahead;
         config
             .set("isolation.level", isolation.name())
             .set("queued.max.messages.kbytes", queue_kib.to_string())
             // By bytes alone a queue of tiny records would grow past all bounds.
-            .set("queued.min.messages", "4000")
+            .set("queued.min.messages", records.to_string())
             .set("fetch.message.max.bytes", partition_bytes.to_string())
             .set("fetch.max.bytes", answer_bytes.max(1 << 20).to_string());
         let context = Quiet(DefaultConsumerContext);
@@ -182,6 +196,22 @@ impl std::fmt::Debug for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_partitions_are_fetched_in_larger_pieces() {
+        assert_eq!(Ahead::of(256), Ahead::MANY);
+        assert_eq!(Ahead::of(100_000), Ahead::MANY);
+        let few = Ahead::of(8);
+        assert_eq!(
+            (few.queue_kib, few.partition_bytes, few.answer_bytes, few.records),
+            (4 << 10, 1 << 20, 8 << 20, 20_000)
+        );
+        assert_eq!(Ahead::of(0), Ahead::of(1));
+        let cluster = Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default());
+        for partitions in [1, 8, 64] {
+            Reader::open(&cluster, Isolation::Uncommitted, Ahead::of(partitions)).unwrap();
+        }
+    }
 
     #[test]
     fn every_setting_has_a_reason_and_is_taken() {
