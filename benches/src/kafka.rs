@@ -85,6 +85,17 @@ impl Broker {
         let options = AdminOptions::new();
         // One that is not there is fine.
         let _ = block(admin.delete_topics(topics, &options)).expect("an answer");
+        // The broker hears of it a moment later, and until then tells everybody of the topics that there were.
+        let client: BaseConsumer = self.client().create().expect("a client");
+        let is_told = |topic: &&str| {
+            let metadata = client.fetch_metadata(Some(topic), ANSWER_LIMIT).expect("an answer");
+            metadata.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+        };
+        let begun = Instant::now();
+        while topics.iter().any(is_told) {
+            assert!(begun.elapsed() < ANSWER_LIMIT, "{topics:?} are not deleted");
+            thread::sleep(WAIT);
+        }
         let mut missing = topics.to_vec();
         let begun = Instant::now();
         // A deleted topic's name is free again only after a moment.
