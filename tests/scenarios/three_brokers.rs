@@ -1,5 +1,5 @@
-//! Goal: a cluster of three brokers that lives on without one of them is not given up, and one that cannot is left; either
-//! way each event comes out once.
+//! Goal: a cluster of three brokers goes on without one of them, and is left when it cannot; either way each event comes out
+//! once.
 //! Fault: each broker stopped in order and started again, under load; two of three killed with -9, so that too few replicas
 //! are left to acknowledge anything; one that only follows frozen; one killed with -9 for good; one killed that alone has a
 //! third of the partitions.
@@ -52,9 +52,9 @@ fn balanced(pipeline: &Pipeline) {
     });
 }
 
-/// A lane has partitions on each broker, so it goes on while those of one look for new leaders. On a machine that has time for
-/// all of it the primary is not even left; a lane that stands still for a second, for want of a processor too, is one that is
-/// left, so that is asked for in the long form alone.
+/// A lane has partitions on each broker, so it goes on while those of one look for new leaders. Leaders elsewhere may wait for
+/// the broker that stops, too, until it is out of their replicas: where that takes longer than the breaker's limit, the primary
+/// is left for a moment. That it is not is asked for in the long form alone.
 #[test]
 fn a_rolling_restart_of_the_primary_under_load_loses_and_doubles_nothing() {
     let scene = Scene::begin();
