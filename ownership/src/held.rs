@@ -127,6 +127,7 @@ impl<W: Work> Run<'_, W> {
                     (self.held.spec.at)(Step::Decided);
                     self.finish()?;
                     if self.handed_over.is_some() {
+                        // The next owner's fence is to find a moment without a transaction.
                         thread::sleep(self.quiet_until.saturating_duration_since(Instant::now()));
                     }
                     let next = self.spare.take().unwrap_or_default();
