@@ -11,6 +11,8 @@ use service::Properties;
 use super::brokers::{Broker, LANES, brokers, turn};
 
 const ANSWER: Duration = Duration::from_secs(5);
+/// Far above what a busy machine takes, so that who waits shows.
+const NEVER: Duration = Duration::from_mins(2);
 const LIMIT: Duration = Duration::from_mins(1);
 /// As many as a large topic has.
 const MANY: u32 = 256;
@@ -155,11 +157,12 @@ fn a_time_is_found_in_each_partition_by_itself() {
 #[test]
 fn of_a_topic_that_is_not_there_nothing_is_told() {
     let _turn = turn();
-    let probe = Probe::new(&cluster(&brokers().primary), ANSWER).unwrap();
+    let probe = Probe::new(&cluster(&brokers().primary), NEVER).unwrap();
     let begun = Instant::now();
     assert_eq!(probe.ends("no.such.topic", 0..4).unwrap(), BTreeMap::new());
     assert_eq!(probe.offsets_at("no.such.topic", &[(0, 0)]).unwrap(), BTreeMap::new());
-    assert!(begun.elapsed() < ANSWER, "{:?}", begun.elapsed());
+    // Nobody leads them, and nobody is waited for.
+    assert!(begun.elapsed() < NEVER / 2, "{:?}", begun.elapsed());
     let nobody = Cluster::new("test", "primary", "127.0.0.1:1", Properties::default());
     Probe::new(&nobody, ANSWER).unwrap().ends("no.such.topic", 0..4).unwrap_err();
 }
