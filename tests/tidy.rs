@@ -67,7 +67,7 @@ struct Rule {
     only_in: &'static [&'static str],
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         why: "every disk access of the buffer goes through its storage, which a simulation can replace",
         crates: &["local-buffer", "buffer-tools"],
@@ -97,6 +97,26 @@ const RULES: [Rule; 5] = [
         texts: &["env::var(", "env::vars(", "env::var_os(", "env::vars_os("],
         // A crash is armed where the process begins; it is no setting.
         only_in: &["config.rs", "config", "crash.rs"],
+    },
+    Rule {
+        why: "standard output may be closed or full, which is an error and no crash",
+        crates: &[
+            "wire",
+            "local-buffer",
+            "service",
+            "buffer-tools",
+            "changelog",
+            "ingest",
+            "dedup",
+            "kafka",
+            "ownership",
+            "tapi",
+            "dedup-worker",
+            "standalone",
+            "loadtest",
+        ],
+        texts: &["print!(", "println!("],
+        only_in: &["proof", "examples", "build.rs", "handoff_test.rs"],
     },
     Rule {
         why: "a crate's metrics are read off one file",

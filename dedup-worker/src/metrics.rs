@@ -47,7 +47,7 @@ impl WorkerAdmin {
         session_timeout: Duration,
         is_shadow: bool,
     ) -> Self {
-        let mut registry = Registry::default();
+        let mut registry = service::metrics::registry();
         let metrics = WorkerMetrics(Arc::clone(figures), watches.to_vec(), Arc::clone(board));
         registry.register_collector(Box::new(metrics));
         let (board, figures, output) = (Arc::clone(board), Arc::clone(figures), Arc::clone(output));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use service::{remark, say};
+
 use crate::run::{self, Rate, parse_target};
 use crate::workload::{Shape, Workload};
 use crate::{Error, compare, config, run_file, verify};
@@ -49,7 +51,8 @@ enum Command {
     /// Waits until the servers' backlogs are empty and the output has settled. A topic is read as its readers do:
     /// `read_committed`, from the earliest record of every partition, without joining a group. Passes when every
     /// acknowledged event is there exactly once with the bytes that were sent, events of requests without an answer at
-    /// most once, refused ones not at all, and nothing else.
+    /// most once, refused ones not at all, and nothing else of these runs. What other runs and other sources sent to the
+    /// same output is counted in one line, and judged with --strict alone.
     Verify(VerifyArgs),
     /// Put two reports side by side
     Compare(CompareArgs),
@@ -139,6 +142,9 @@ struct VerifyArgs {
     /// How long to wait for that
     #[arg(long, value_parser = parse_duration, value_name = "TIME", default_value = "120s")]
     timeout: Duration,
+    /// Fail where the output holds anything that these runs did not send
+    #[arg(long)]
+    strict: bool,
     /// Largest share of requests that may be without an answer
     #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
     unanswered_max: f64,
@@ -161,7 +167,7 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("loadtest: {error}");
+            remark(format_args!("loadtest: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -174,16 +180,16 @@ fn parse_and_run() -> Result<bool, Error> {
     match parsed.command {
         Command::Run(args) => run(*args),
         Command::Verify(args) => verify(args),
-        Command::Compare(args) => compare::compare(&args.a, &args.b).map(|table| {
-            println!("{table}");
-            true
-        }),
+        Command::Compare(args) => {
+            say(compare::compare(&args.a, &args.b)?)?;
+            Ok(true)
+        }
         // It was read, or there would be no command to carry out.
         Command::CheckConfig => {
-            println!(
+            say(format_args!(
                 "{}",
                 path.map_or("no --config: the defaults".to_owned(), |path| format!("{}: good", path.display()))
-            );
+            ))?;
             Ok(true)
         }
     }
@@ -205,16 +211,19 @@ fn run(args: RunArgs) -> Result<bool, Error> {
     let json = args.json.clone();
     let ledger = args.ledger.clone();
     let settings = run_settings(args)?;
-    eprintln!("loadtest: seed {:#018x}, {}", settings.workload.seed, settings.target);
+    remark(format_args!("loadtest: seed {:#018x}, {}", settings.workload.seed, settings.target));
     let report = run::run(settings)?;
-    println!("{report}");
+    say(&report)?;
     if let Some(dir) = ledger {
-        println!("to verify    loadtest verify --ledger {} --output <DIR|kafka://HOST:PORT/TOPIC>", dir.display());
+        say(format_args!(
+            "to verify    loadtest verify --ledger {} --output <DIR|kafka://HOST:PORT/TOPIC>",
+            dir.display()
+        ))?;
     }
     if let Some(path) = json {
         run_file::write_json(&path, &report)?;
     }
-    Ok(true)
+    Ok(report.failure().is_none())
 }
 
 fn run_settings(args: RunArgs) -> Result<run::Settings, Error> {
@@ -270,9 +279,10 @@ fn verify(args: VerifyArgs) -> Result<bool, Error> {
         admins: args.admin,
         settle: args.settle,
         timeout: args.timeout,
+        is_strict: args.strict,
         unanswered_max: args.unanswered_max,
     })?;
-    println!("{verdict}");
+    say(&verdict)?;
     if let Some(path) = args.json {
         run_file::write_json(&path, &verdict)?;
     }

@@ -14,6 +14,15 @@ pub enum Error {
     Failed(String),
 }
 
+impl From<service::Failure> for Error {
+    fn from(failure: service::Failure) -> Self {
+        match failure {
+            service::Failure::Usage(why) => Self::Usage(why),
+            service::Failure::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
 impl Error {
     /// A failed file operation, with what was being done to which path.
     pub(crate) fn file(doing: &str, path: &Path, error: &io::Error) -> Self {

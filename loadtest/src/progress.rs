@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use service::remark;
 
 /// Between plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -21,7 +22,7 @@ impl Progress {
     pub(crate) fn start() -> Self {
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new_spinner();
-            bar.set_style(ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}").expect("a good template"));
+            bar.set_style(ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}").expect("a good template"));
             Self::Live(bar)
         } else {
             Self::Plain { next: Instant::now() + PLAIN_EVERY }
@@ -36,7 +37,7 @@ impl Progress {
             }
             Self::Plain { next } if Instant::now() >= *next => {
                 *next = Instant::now() + PLAIN_EVERY;
-                eprintln!("{}", line());
+                remark(line());
             }
             Self::Plain { .. } => {}
         }

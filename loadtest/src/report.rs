@@ -12,6 +12,9 @@ use crate::workload::Workload;
 pub struct Report {
     /// True once `verify` has found every acknowledged event exactly once in the output.
     pub verified: bool,
+    /// True where a signal ended it before its time.
+    #[serde(default)]
+    pub interrupted: bool,
     /// When the run started.
     pub started_at: String,
     /// Where the requests went.
@@ -91,6 +94,26 @@ pub struct Latency {
     pub max_ms: f64,
 }
 
+impl Report {
+    /// Why it measured nothing, if so.
+    pub fn failure(&self) -> Option<String> {
+        let Requests { total, acknowledged, refused, .. } = self.requests;
+        let worst = self.statuses.iter().max_by_key(|(_, count)| **count);
+        match (acknowledged, worst) {
+            (1.., _) => None,
+            (0, Some((status, _))) if refused == total && total > 0 => {
+                let what_to_do = match status {
+                    401 => "the server does not know the --write-key",
+                    404 => "there is no tracking endpoint at --target",
+                    _ => "the server's log says why",
+                };
+                Some(format!("every request was refused with {status}: {what_to_do}"))
+            }
+            _ => Some("no request was acknowledged".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Requests { total, acknowledged, refused, uncertain, unanswered, never_sent, retries, not_started } =
@@ -112,6 +135,9 @@ impl fmt::Display for Report {
         if not_started > 0 {
             writeln!(out, "             {not_started} fell due and were never started: the rate could not be kept")?;
         }
+        if self.interrupted {
+            writeln!(out, "             ended early by a signal: what was not due by then was not sent")?;
+        }
         let statuses: Vec<_> = self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
         writeln!(out, "answers      {}", if statuses.is_empty() { "none".to_owned() } else { statuses.join(", ") })?;
         let Failures { not_connected, broken, timed_out } = self.failures;
@@ -130,6 +156,7 @@ impl fmt::Display for Report {
                 "             at rate max a slow answer delays the next request: waiting time is not counted"
             )?;
         }
-        write!(out, "own CPU      {:.1} s, {:.1} us a request", self.cpu_seconds, self.cpu_us_per_request)
+        write!(out, "own CPU      {:.1} s, {:.1} us a request", self.cpu_seconds, self.cpu_us_per_request)?;
+        self.failure().map_or(Ok(()), |why| write!(out, "\nFAILED       {why}"))
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{self, Loaded, Settings};
 use crate::exit::Failure;
 use crate::logging::{self, Logging};
 use crate::open_files;
+use crate::output::{remark, say};
 
 /// Reads the settings from `file` and the environment of the process.
 ///
@@ -39,8 +40,8 @@ pub fn check_config<T: Settings>(
     check: impl FnOnce(T) -> Result<Vec<String>, Failure>,
 ) -> Result<(), Failure> {
     let loaded = settings::<T>(file)?;
-    loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    print!("{loaded}");
-    check(loaded.value)?.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    loaded.warnings.iter().for_each(|warning| remark(format_args!("warning: {warning}")));
+    say(loaded.to_string().trim_end())?;
+    check(loaded.value)?.iter().for_each(|warning| remark(format_args!("warning: {warning}")));
     Ok(())
 }

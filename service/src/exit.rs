@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::output::remark;
+
 /// Exit code of a process that tried and failed.
 pub const FAILED: u8 = 1;
 /// Exit code of a process that was asked for something it cannot do: wrong arguments, a wrong configuration.
@@ -44,7 +46,7 @@ pub fn report(program: &str, outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{program}: {failure}");
+            remark(format_args!("{program}: {failure}"));
             ExitCode::from(failure.code())
         }
     }

@@ -11,6 +11,7 @@
 //! | [`shutdown`] | SIGTERM and SIGINT as one signal that async tasks and plain threads can wait for, SIGHUP as a call |
 //! | [`backoff`] | pauses between attempts that fail |
 //! | [`crash`] | dying or standing still at a named step, for tests |
+//! | [`output`] | words on standard output and standard error, which may be closed or full |
 //! | [`exit`] | exit codes: 0 done, 1 failed, 2 bad usage or configuration |
 //!
 //! Nothing here knows of events or buffers, and of Kafka only that its clients have properties.
@@ -25,6 +26,8 @@ pub mod exit;
 pub mod logging;
 pub mod metrics;
 mod open_files;
+pub mod output;
+mod process;
 pub mod shutdown;
 
 pub use admin::{Admin, AdminServer, Section};
@@ -32,4 +35,5 @@ pub use begin::{begin, check_config, settings};
 pub use config::{Loaded, Problem, Properties, Settings};
 pub use data_dir::DataDir;
 pub use exit::Failure;
+pub use output::{Output, announce, remark, say};
 pub use shutdown::Shutdown;

@@ -5,6 +5,9 @@ use std::io::IsTerminal as _;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+/// The levels of a filter, from silence to everything.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// How and what to log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,6 +40,17 @@ impl Default for Logging {
 impl Logging {
     /// What is wrong with the filter, if anything.
     pub fn problem(&self) -> Option<String> {
+        // A word alone would be taken for the name of a module, and everything else be silent.
+        let is_module =
+            |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_level = |part: &&str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+        let mut parts = self.filter.split(',').map(str::trim);
+        if let Some(part) = parts.find(|part| is_module(part) && !is_level(part)) {
+            let levels = LEVELS.join(", ");
+            return Some(format!(
+                "`{part}` is no level; one of {levels}, or a level for a module as in `{part}=debug`"
+            ));
+        }
         EnvFilter::try_new(&self.filter).err().map(|error| format!("not a log filter ({error}); try `info`"))
     }
 }
@@ -63,5 +77,12 @@ mod tests {
         assert_eq!(Logging::default().problem(), None);
         let wrong = Logging { filter: "tapi=loud".into(), ..Logging::default() };
         assert!(wrong.problem().unwrap().contains("not a log filter"));
+        let problem = |filter: &str| Logging { filter: filter.into(), ..Logging::default() }.problem();
+        for wrong in ["degub", "info,tapi", " Degub ", "tapi=debug,loud"] {
+            assert!(problem(wrong).unwrap().contains("is no level"), "{wrong}");
+        }
+        for right in ["debug", "WARN", "info,tapi=debug", "tapi::forward=trace", "off"] {
+            assert_eq!(problem(right), None, "{right}");
+        }
     }
 }

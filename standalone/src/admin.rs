@@ -20,7 +20,7 @@ pub(crate) struct TurnstileAdmin {
 impl TurnstileAdmin {
     /// For a process that listens there; `open` where no sources are configured.
     pub(crate) fn new(ingest: Arc<ingest::Metrics>, figures: &Arc<Figures>, listen: SocketAddr, open: bool) -> Self {
-        let mut registry = Registry::default();
+        let mut registry = service::metrics::registry();
         registry.register_collector(Box::new(Arc::clone(&ingest)));
         registry.register_collector(Box::new(DrainMetrics(Arc::clone(figures))));
         Self { ingest, drain: DrainMetrics(Arc::clone(figures)), registry, about: ingest::about(listen, open) }

@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Takes tracking events from Segment SDKs over HTTP and writes each of them once to data/deduped/*.ndjson.
 #[derive(Parser)]
-#[command(version, after_help = AFTER_HELP)]
+#[command(name = "turnstile", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

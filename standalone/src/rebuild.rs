@@ -5,7 +5,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use local_buffer::Queue;
-use service::{DataDir, Failure};
+use service::{DataDir, Failure, say};
 
 use crate::config::Config;
 use crate::pipeline::{Pipeline, Progress, Recovered};
@@ -33,7 +33,7 @@ pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
     if from == RebuildFrom::Output && layout.ledger.exists() {
         let aside = config.data.join(format!("ledger.{}", now_ms()));
         fs::rename(&layout.ledger, &aside).map_err(Failure::failed)?;
-        println!("the old ledger is now {}", aside.display());
+        say(format_args!("the old ledger is now {}", aside.display()))?;
     }
     dedup::Index::destroy(&layout.index).map_err(Failure::failed)?;
     let bar = Bar::new();
@@ -44,9 +44,11 @@ pub fn rebuild(file: Option<&Path>, from: RebuildFrom) -> Result<(), Failure> {
     let (pipeline, Recovered { adopted, foreign, records_replayed, .. }) = opened.map_err(Failure::failed)?;
     let index = pipeline.index_stats();
     let known = index.sealed_digests + index.open_digests;
-    println!("{known} identities known: {records_replayed} records of the ledger, {adopted} lines of the output");
+    say(format_args!(
+        "{known} identities known: {records_replayed} records of the ledger, {adopted} lines of the output"
+    ))?;
     if foreign > 0 {
-        println!("{foreign} lines of the output are not turnstile's and were passed over");
+        say(format_args!("{foreign} lines of the output are not turnstile's and were passed over"))?;
     }
     queue.close().map_err(Failure::failed)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingest::{Live, Metrics};
-use service::{AdminServer, DataDir, Failure, Shutdown};
+use service::{AdminServer, DataDir, Failure, Shutdown, announce};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, LaneCount, Window};
 
@@ -62,7 +62,7 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let (reloaded, live) = Live::channel(&config.ingest);
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
     stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
-    println!("turnstile ready ingest={listen} admin={}", admin.local_addr());
+    announce(format_args!("turnstile ready ingest={listen} admin={}", admin.local_addr()));
 
     let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
     finish.trigger();

@@ -21,7 +21,7 @@ pub(crate) struct TapiAdmin {
 impl TapiAdmin {
     /// For a process that listens there; `open` where no sources are configured.
     pub(crate) fn new(metrics: Arc<Metrics>, drain: Remote, listen: SocketAddr, open: bool) -> Self {
-        let mut registry = Registry::default();
+        let mut registry = service::metrics::registry();
         registry.register_collector(Box::new(Arc::clone(&metrics)));
         registry.register_collector(Box::new(ForwardMetrics(drain.clone())));
         Self { metrics, registry, about: ingest::about(listen, open), drain }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingest::{Live, Metrics};
-use service::{AdminServer, Failure, Shutdown};
+use service::{AdminServer, Failure, Shutdown, announce};
 
 use crate::admin::TapiAdmin;
 use crate::config::Config;
@@ -56,7 +56,7 @@ pub fn run(file: Option<PathBuf>) -> Result<(), Failure> {
     let (reloaded, live) = Live::channel(&config.ingest);
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
     stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
-    println!("tapi ready ingest={listen} admin={}", admin.local_addr());
+    announce(format_args!("tapi ready ingest={listen} admin={}", admin.local_addr()));
 
     let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
     forward.finish();

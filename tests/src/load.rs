@@ -210,7 +210,7 @@ pub fn verify_at(
 ) -> Verdict {
     let report = scene.folder().join("verify.json");
     let mut command: Command = Program::command("loadtest");
-    command.arg("verify").args(words);
+    command.args(["verify", "--strict"]).args(words);
     for load in loads {
         command.arg("--ledger").arg(load.ledger());
     }

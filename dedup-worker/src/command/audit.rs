@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use dedup::{Index, IndexError};
+use service::say;
 use wire::changelog::Batch;
 use wire::{Bucket, Digest};
 
@@ -107,10 +108,11 @@ impl<'a> Audit<'a> {
 
     fn differ(&mut self, digest: &Digest, what: std::fmt::Arguments<'_>) {
         self.differences += 1;
+        // What cannot be written here cannot be at the end either, where the sum is said, and the command fails then.
         if self.differences <= self.printed_max {
-            println!("lane {}: {:032x}, {what}", self.lane, digest.0);
+            let _ = say(format_args!("lane {}: {:032x}, {what}", self.lane, digest.0));
         } else if self.differences == self.printed_max + 1 {
-            println!("lane {}: and more; --all prints each", self.lane);
+            let _ = say(format_args!("lane {}: and more; --all prints each", self.lane));
         }
     }
 }

@@ -8,7 +8,7 @@ use changelog::{Placed, Progress, RestoreError, Start, each};
 use dedup::Index;
 use kafka::{Cluster, Isolation, LogReader, Probe, Read};
 use ownership::{Log, never};
-use service::Failure;
+use service::{Failure, say};
 use wire::changelog::{Framed, Genesis, Output, Record};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, SOURCE_HEADER};
 use wire::{Bucket, Digest, MessageId, SourceId};
@@ -55,8 +55,7 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str, is_shown: boo
     let marks = probe.watermarks(EVENTS_INDEX, lane).map_err(Failure::failed)?;
     let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
     let Some(genesis) = genesis(&mut changelog)? else {
-        println!("not known: the changelog of lane {lane} is empty");
-        return Ok(());
+        return say(format_args!("not known: the changelog of lane {lane} is empty"));
     };
     let digest = Digest::of(genesis.seed, source, id);
     let bar = Bar::new();
@@ -81,7 +80,7 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str, is_shown: boo
     });
     bar.finish();
     let _ = read.map_err(|error| Failure::failed(refused(&changelog, error)))?;
-    print(&genesis, lane, clock_ms, &found);
+    print(&genesis, lane, clock_ms, &found)?;
     if is_shown {
         let asked = Asked { source, message_id: id };
         for found in &found {
@@ -91,30 +90,30 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str, is_shown: boo
     Ok(())
 }
 
-fn print(genesis: &Genesis, lane: u32, clock_ms: i64, found: &[Found]) {
+fn print(genesis: &Genesis, lane: u32, clock_ms: i64, found: &[Found]) -> Result<(), Failure> {
     let window = genesis.window;
     let Some(newest) = found.iter().max_by_key(|found| found.bucket) else {
-        println!("not known in lane {lane}: the next event with this id is published");
-        return;
+        return say(format_args!("not known in lane {lane}: the next event with this id is published"));
     };
     let verdict = if newest.bucket >= window.oldest(clock_ms) {
         "known: the next event with this id is a duplicate"
     } else {
         "known once, but older than the window: the next event with this id is published"
     };
-    println!("{verdict}");
+    say(verdict)?;
     for Found { offset, bucket, output, clock_ms, .. } in found {
         let received_ms = u64::from(bucket.0) * window.bucket_ms();
         let output = match output {
             Output::Partition(partition) => format!("{EVENTS_DEDUPED} {partition}, under this key"),
             Output::None | Output::File(_) => format!("{EVENTS_DEDUPED}, in a partition that was not written down"),
         };
-        println!(
+        say(format_args!(
             "  received in the {} s from {received_ms} (Unix ms), decided at {clock_ms}\n  \
              {output}\n  {EVENTS_INDEX} {lane}, offset {offset}",
             window.bucket_ms() / 1000,
-        );
+        ))?;
     }
+    Ok(())
 }
 
 /// Prints the event that a batch published. It was appended when the batch was, unless the changelog was made again from the
@@ -127,8 +126,7 @@ fn show(
     &Found { appended_ms, bucket, output, .. }: &Found,
 ) -> Result<(), Failure> {
     let (Output::Partition(partition), Some(appended_ms)) = (output, appended_ms) else {
-        println!("the event cannot be shown: it was not written down where it lies");
-        return Ok(());
+        return say("the event cannot be shown: it was not written down where it lies");
     };
     let received_ms = (u64::from(bucket.0) * genesis.window.bucket_ms()).cast_signed();
     let (about_then, until_ms) = (appended_ms - TRANSACTION_MS_MAX, appended_ms + TRANSACTION_MS_MAX);
@@ -142,12 +140,10 @@ fn show(
         let end = probe.watermarks(EVENTS_DEDUPED, partition).map_err(Failure::failed)?.high;
         let until = at(until_ms)?.unwrap_or(end);
         if let Some(event) = event_between(cluster, partition, (from, until), asked)? {
-            println!("{event}");
-            return Ok(());
+            return say(event);
         }
     }
-    println!("the event is not in {EVENTS_DEDUPED} {partition} any more");
-    Ok(())
+    say(format_args!("the event is not in {EVENTS_DEDUPED} {partition} any more"))
 }
 
 /// The value of the first record between two offsets that is the event, and where it lies.

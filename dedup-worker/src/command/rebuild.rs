@@ -18,7 +18,7 @@ use changelog::{Beginning, Progress, restore};
 use dedup::{Index, Options};
 use kafka::Watermarks;
 use ownership::{Log, never};
-use service::Failure;
+use service::{Failure, say};
 use wire::LaneCount;
 use wire::topic::EVENTS_INDEX;
 
@@ -64,7 +64,7 @@ fn index(config: &Config, only: Option<u32>) -> Result<(), Failure> {
     let _held = host::lock(&config.data)?;
     let mark = config.data.join(only.map_or_else(|| UNFINISHED.into(), |lane| format!("{UNFINISHED}-{lane}")));
     if mark.exists() {
-        println!("going on with a rebuild that was interrupted");
+        say(format_args!("going on with a rebuild that was interrupted"))?;
     } else {
         // First the mark: a crash between the two leaves an index that is kept and brought to the end.
         fs::write(&mark, b"").map_err(Failure::failed)?;
@@ -129,7 +129,7 @@ fn index(config: &Config, only: Option<u32>) -> Result<(), Failure> {
     remove(&mark)?;
     let seconds = begun.elapsed().as_secs_f64();
     let (records, digests) = (records.into_inner(), digests.into_inner());
-    println!("{records} records of the changelog replayed, {digests} identities, in {seconds:.1} s");
+    say(format_args!("{records} records of the changelog replayed, {digests} identities, in {seconds:.1} s"))?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use changelog::Beginning;
 use kafka::{Facts, Judgement, Probe, TopicFacts, TopicSettings};
 use ownership::{Board, Owners, Spec};
-use service::{Failure, Shutdown};
+use service::{Failure, Shutdown, announce};
 use tracing::{info, warn};
 use wire::LaneCount;
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
@@ -76,7 +76,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let (_held, data) = host::folder(&config, options.shadow)?;
     let member = host::member(&data, options.shadow)?;
     let admin = host::admin(&config, admin)?;
-    println!("dedup-worker ready admin={}", admin.local_addr());
+    announce(format_args!("dedup-worker ready admin={}", admin.local_addr()));
 
     let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
     let _looking = looking.map_err(Failure::failed)?;

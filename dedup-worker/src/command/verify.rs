@@ -6,7 +6,7 @@ use std::path::Path;
 use changelog::{Log as _, Placed, Progress, RestoreError, Start, each, newest};
 use dedup::{Index, Options};
 use ownership::{Log, never};
-use service::Failure;
+use service::{Failure, say};
 use wire::changelog::{Framed, Record};
 use wire::topic::EVENTS_INDEX;
 
@@ -46,7 +46,7 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
         let genesis = genesis(&mut changelog)?;
         let Some(genesis) = genesis else {
-            println!("lane {lane}: there is an index, but the changelog is empty");
+            say(format_args!("lane {lane}: there is an index, but the changelog is empty"))?;
             differences += 1;
             continue;
         };
@@ -81,7 +81,7 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
         compared += audit.compared;
     }
     bar.finish();
-    println!("{compared} identities of {indexes} lanes compared, {differences} differences");
+    say(format_args!("{compared} identities of {indexes} lanes compared, {differences} differences"))?;
     if differences == 0 {
         return Ok(());
     }

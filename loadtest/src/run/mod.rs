@@ -169,18 +169,22 @@ pub fn run(settings: Settings) -> Result<Report, Error> {
         });
     }
     drop(ended);
-    let (stats, not_started_from) = watch(&settings, &shared, ends)?;
+    let Sent { stats, next, interrupted } = watch(&settings, &shared, ends, start)?;
     if let Some(error) = shared.failure.lock().expect("nobody panics with it").take() {
         return Err(error);
     }
     let threads = u64::from(settings.threads);
     let not_started = match settings.rate {
-        Rate::EventsPerSecond(_) => {
-            not_started_from.iter().map(|&next| requests.saturating_sub(next).div_ceil(threads)).sum()
+        Rate::EventsPerSecond(rate) => {
+            // Who ends a run early did not want what was not due by then.
+            let due = |after: Duration| events.plan().requests_for((rate * after.as_secs_f64()) as u64);
+            let due = interrupted.map_or(requests, |after| due(after).min(requests));
+            next.iter().map(|&next| due.saturating_sub(next).div_ceil(threads)).sum()
         }
         Rate::Max => 0,
     };
-    let report = report(&settings, started_at, &stats, start.elapsed(), cpu_seconds() - cpu_before, not_started);
+    let mut report = report(&settings, started_at, &stats, start.elapsed(), cpu_seconds() - cpu_before, not_started);
+    report.interrupted = interrupted.is_some();
     if let Some(dir) = &settings.ledger {
         run_file::write_json(&run_file::report_path(dir), &report)?;
     }
@@ -200,17 +204,33 @@ fn start_ledger(settings: &Settings, started_at: &str) -> Result<Vec<ledger::Wri
     (0..settings.threads).map(create).collect()
 }
 
-/// Shows progress until every thread has ended; gives all counters and where each thread stopped.
+/// What was sent in the end.
+struct Sent {
+    /// The counters of all threads.
+    stats: Stats,
+    /// The first request that each thread did not start.
+    next: Vec<u64>,
+    /// How long after the start a signal ended it, if one did.
+    interrupted: Option<Duration>,
+}
+
+/// Shows progress until every thread has ended.
 fn watch(
     settings: &Settings,
     shared: &Shared,
     mut ends: mpsc::UnboundedReceiver<Result<u64, Error>>,
-) -> Result<(Stats, Vec<u64>), Error> {
+    start: Instant,
+) -> Result<Sent, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
     let mut progress = Progress::start();
     let mut total = Stats::new();
     let mut next = Vec::new();
+    let mut interrupted = None;
+    let mut interrupt = || {
+        interrupted.get_or_insert_with(|| start.elapsed());
+        shared.stop.store(true, Ordering::Relaxed);
+    };
     runtime.block_on(async {
         let failed = |error| Error::Failed(format!("cannot listen to signals: {error}"));
         let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -227,8 +247,8 @@ fn watch(
                     }
                     None => break,
                 },
-                _ = interrupts.recv() => shared.stop.store(true, Ordering::Relaxed),
-                _ = terminations.recv() => shared.stop.store(true, Ordering::Relaxed),
+                _ = interrupts.recv() => interrupt(),
+                _ = terminations.recv() => interrupt(),
                 _ = ticks.tick() => {
                     let recent = std::mem::replace(&mut *shared.recent.lock().expect("nobody panics with it"), Stats::new());
                     total.add(&recent);
@@ -246,12 +266,12 @@ fn watch(
         let mut failure = shared.failure.lock().expect("nobody panics with it");
         failure.get_or_insert_with(|| Error::Failed("a sending thread ended without a word".to_owned()));
     }
-    Ok((total, next))
+    Ok(Sent { stats: total, next, interrupted })
 }
 
 fn line(recent: &Stats, total: &Stats, seconds: f64) -> String {
     format!(
-        "{:>9.0} events/s   acked {}   errors {}   retries {}   p50 {:.2} ms   p99 {:.2} ms",
+        "{:.0}/s  acked {}  errors {}  retries {}  p50 {:.2}  p99 {:.2} ms",
         recent.events_acknowledged as f64 / seconds,
         total.outcome(Outcome::Acknowledged),
         total.errors(),
@@ -274,6 +294,7 @@ fn report(
     let quantile = |quantile| stats.latency.value_at_quantile(quantile) as f64 / 1e3;
     Report {
         verified: false,
+        interrupted: false,
         started_at,
         target: settings.target.clone(),
         rate: match settings.rate {

@@ -118,7 +118,7 @@ impl Sender {
                 for client in clients {
                     client.await.map_err(|error| Error::Failed(format!("a client ended: {error}")))?;
                 }
-                Ok(())
+                Ok::<_, Error>(())
             })
             .await;
         hand_over.abort();

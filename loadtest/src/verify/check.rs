@@ -23,10 +23,21 @@ pub(super) enum Line {
     Good,
     /// An event of ours, with something else in this member.
     Changed { id: String, member: String },
-    /// Nothing that these runs sent; the id that it shows.
+    /// Nothing that these runs sent, though it says that it is theirs; the id that it shows.
     Foreign(String),
+    /// Somebody else's, and its id: what another run sent, or another source.
+    Elsewhere(Whose, String),
     /// Not a JSON object.
     Malformed,
+}
+
+/// Who sent what these runs did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Another run of the load generator: an event with another seed.
+    OtherRun,
+    /// A source that is none of these runs'.
+    OtherSource,
 }
 
 /// Buffers that are reused from line to line.
@@ -45,12 +56,19 @@ impl Checker {
         let shown_id = value_of(line, &self.members, b"messageId").and_then(|place| string_content(&line[place]));
         let by_id = shown_id.and_then(parse_id);
         let Some((seed, number)) = by_id.or_else(|| self.marker(line)) else {
+            let source = value_of(line, &self.members, b"source").and_then(|place| string_content(&line[place]));
+            let is_ours = source.is_some_and(|source| expectations.runs.iter().any(|run| run.is_source(source)));
+            // Without a source it did not come through a server as these are, so nobody is known who could have sent it.
+            let whose = source.filter(|_| !is_ours).map(|_| Whose::OtherSource);
+            return whose
+                .map_or_else(|| Line::Foreign(shown(shown_id)), |whose| Line::Elsewhere(whose, shown(shown_id)));
+        };
+        let Some(run) = expectations.run_of(seed) else {
+            return Line::Elsewhere(Whose::OtherRun, shown(shown_id));
+        };
+        if !run.is_known(number) {
             return Line::Foreign(shown(shown_id));
-        };
-        let run = match expectations.run_of(seed) {
-            Some(run) if run.is_known(number) => run,
-            _ => return Line::Foreign(shown(shown_id)),
-        };
+        }
         run.see(number);
         let id = || run.events.id(number);
         if by_id.is_some() == run.events.plan().lacks_message_id(number) {
@@ -105,7 +123,7 @@ impl Checker {
             };
             let is_good = match key {
                 b"originalTimestamp" => Some(value) == sent_value(b"timestamp"),
-                b"source" => string_content(value) == Some(run.workload.source.as_bytes()),
+                b"source" => string_content(value).is_some_and(|source| run.is_source(source)),
                 _ => is_text(value),
             };
             if managed_seen & 1 << index != 0 || !is_good {

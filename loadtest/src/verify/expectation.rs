@@ -190,6 +190,11 @@ impl Run {
         }
     }
 
+    /// Whether this is the `source` that the output shows for the run's events.
+    pub(super) fn is_source(&self, source: &[u8]) -> bool {
+        source == self.workload.source.as_bytes()
+    }
+
     /// How often event `number` may be in the output.
     pub(super) fn bounds(&self, number: u64) -> Bounds {
         let state = self.states[number as usize].load(Ordering::Relaxed);

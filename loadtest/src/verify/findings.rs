@@ -23,7 +23,7 @@ pub enum Problem {
     Unwanted,
     /// There with other bytes than were sent.
     Changed,
-    /// Not from these runs.
+    /// Not from these runs, though it shows their source or seed; of a strict comparison, not from these runs.
     Foreign,
     /// A line that is no JSON object.
     Malformed,
@@ -45,6 +45,10 @@ pub struct Named {
 pub struct Findings {
     #[serde(skip)]
     pub(super) lines: u64,
+    #[serde(skip)]
+    pub(super) other_runs: u64,
+    #[serde(skip)]
+    pub(super) other_sources: u64,
     /// By kind; a kind without problems is not there.
     #[serde(flatten)]
     pub problems: BTreeMap<Problem, Named>,
@@ -65,6 +69,8 @@ impl Findings {
 
     pub(super) fn merge(&mut self, other: Self) {
         self.lines += other.lines;
+        self.other_runs += other.other_runs;
+        self.other_sources += other.other_sources;
         for (problem, named) in other.problems {
             let sum = self.problems.entry(problem).or_default();
             sum.count += named.count;
@@ -102,6 +108,10 @@ pub struct Output {
     pub partitions: u64,
     pub bytes: u64,
     pub lines: u64,
+    /// Lines of other runs of the load generator, which are not judged.
+    pub other_runs: u64,
+    /// Lines of other sources, which are not judged.
+    pub other_sources: u64,
 }
 
 /// The answer of `verify`.
@@ -109,6 +119,8 @@ pub struct Output {
 pub struct Verdict {
     /// Every promise was kept, and enough was proven.
     pub passed: bool,
+    /// Whether the output may hold nothing but these runs.
+    pub is_strict: bool,
     /// Whether the comparison came after the end.
     pub drained: Drained,
     /// What the ledgers hold.
@@ -175,9 +187,15 @@ impl fmt::Display for Verdict {
             "events       {} must come out once, {} may, {} must not; {} found",
             self.events.must, self.events.may, self.events.must_not, self.events.found
         )?;
-        let Output { files, partitions, bytes, lines } = self.output;
+        let Output { files, partitions, bytes, lines, other_runs, other_sources } = self.output;
         let parts = if partitions > 0 { format!("{partitions} partitions") } else { format!("{files} files") };
         writeln!(out, "output       {lines} lines, {bytes} bytes, {parts}")?;
+        if other_runs + other_sources > 0 {
+            writeln!(
+                out,
+                "not judged   {other_runs} of other runs, {other_sources} of other sources (--strict judges them)"
+            )?;
+        }
         for (problem, named) in &self.findings.problems {
             writeln!(out, "{:<12} {}", word(*problem), named.count)?;
             for name in &named.names {
@@ -197,7 +215,8 @@ impl fmt::Display for Verdict {
             )?;
         }
         if self.passed {
-            write!(out, "passed       every acknowledged event came out exactly once, and nothing else did")
+            let rest = if self.is_strict { "nothing else did" } else { "nothing else of these runs did" };
+            write!(out, "passed       every acknowledged event came out exactly once, and {rest}")
         } else {
             write!(out, "FAILED       {}", self.reasons().join("; "))
         }

@@ -19,7 +19,7 @@ use rdkafka::message::Message;
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::{ClientConfig, ClientContext};
-use service::Properties;
+use service::{Properties, remark};
 
 use super::source::{Found, Look, Place};
 use crate::Error;
@@ -162,7 +162,10 @@ impl Topic {
     ) -> Result<(Vec<R>, u64), Error> {
         let spans = self.spans().map_err(|error| self.silence(&error))?;
         for span in spans.iter().filter(|span| span.first > 0) {
-            eprintln!("partition {}: records before offset {} are deleted, not read", span.partition, span.first);
+            remark(format_args!(
+                "partition {}: records before offset {} are deleted, not read",
+                span.partition, span.first
+            ));
         }
         let threads = threads.min(spans.len());
         let work = |thread: usize| {
@@ -171,7 +174,7 @@ impl Topic {
             let bytes = self.read_spans(&own, |partition, offset, found| {
                 take(&mut reader, Place::Record { topic: &self.name, partition, offset }, found);
             })?;
-            Ok((reader, bytes))
+            Ok::<_, Error>((reader, bytes))
         };
         let work = &work;
         std::thread::scope(|scope| {

@@ -1,7 +1,8 @@
 //! `loadtest verify`: compares an output with what the ledgers say was sent.
 //!
 //! It passes only when every acknowledged event is there exactly once with the bytes that were sent, every event whose
-//! request had no clear answer at most once, every refused one not at all, and nothing else. An event without a
+//! request had no clear answer at most once, every refused one not at all, and nothing else of these runs. What other runs
+//! and other sources sent to the same output is counted and not judged, unless it is asked for. An event without a
 //! messageId is found by its marker, and may be there as often as a sending of it may have been kept.
 
 mod check;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use service::Properties;
 
-use self::check::{Checker, Line};
+use self::check::{Checker, Line, Whose};
 pub use self::expectation::Tally;
 use self::expectation::{Expectations, SEEN_MAX};
 pub use self::findings::{Events as EventCounts, Findings, NAMES_MAX, Named, Output as OutputCounts, Problem, Verdict};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub settle: Duration,
     /// How long to wait for that.
     pub timeout: Duration,
+    /// Whether the output may hold nothing but these runs.
+    pub is_strict: bool,
     /// Largest share of requests without an answer: above it, too little is proven.
     pub unanswered_max: f64,
 }
@@ -69,6 +72,9 @@ pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
                 Line::Good => {}
                 Line::Changed { id, member } => findings.add(Problem::Changed, format!("{id} ({member})")),
                 Line::Foreign(id) => findings.add(Problem::Foreign, id),
+                Line::Elsewhere(_, id) if settings.is_strict => findings.add(Problem::Foreign, id),
+                Line::Elsewhere(Whose::OtherRun, _) => findings.other_runs += 1,
+                Line::Elsewhere(Whose::OtherSource, _) => findings.other_sources += 1,
                 Line::Malformed => findings.add(Problem::Malformed, place.to_string()),
             }
         }
@@ -81,9 +87,15 @@ pub fn verify(settings: &Settings) -> Result<Verdict, Error> {
     let events = count_events(&expectations, &mut findings);
     findings.sort();
 
-    let output = OutputCounts { lines: findings.lines, ..output };
+    let output = OutputCounts {
+        lines: findings.lines,
+        other_runs: findings.other_runs,
+        other_sources: findings.other_sources,
+        ..output
+    };
     let mut verdict = Verdict {
         passed: false,
+        is_strict: settings.is_strict,
         drained,
         requests: expectations.tally,
         unanswered_share: expectations.tally.unanswered_share(),

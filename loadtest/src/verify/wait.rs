@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use service::remark;
 
 use super::source::Source;
 use crate::Error;
@@ -56,7 +57,7 @@ pub(super) fn wait(admins: &[String], source: &Source, settle: Duration, timeout
             Backlog::Unknown(why) => {
                 if !has_warned {
                     has_warned = true;
-                    eprintln!("{why}: going by the output alone, which must not grow for {settle:?}");
+                    remark(format_args!("{why}: going by the output alone, which must not grow for {settle:?}"));
                 }
                 false
             }

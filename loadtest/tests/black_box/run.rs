@@ -3,20 +3,27 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loadtest::report::Report;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{Ended, loadtest, nowhere};
 use crate::server::{Fault, Faults, Server};
 
 /// Runs with a ledger against a new server, and reads the report.
 fn run(dir: &Path, faults: Faults, more: &[&str]) -> (Server, Report, Ended) {
+    let (server, report, ended) = run_to_any_end(dir, faults, more);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    (server, report, ended)
+}
+
+/// The same, whatever comes of it.
+fn run_to_any_end(dir: &Path, faults: Faults, more: &[&str]) -> (Server, Report, Ended) {
     let server = Server::start(dir, faults);
     let (url, ledger) = (server.url(), dir.join("ledger").display().to_string());
     let ended = loadtest(["run", "--target", &url, "--ledger", &ledger].iter().chain(more));
-    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     let report = fs::read(dir.join("ledger/report.json")).expect("a report");
     (server, serde_json::from_slice(&report).expect("a report"), ended)
 }
@@ -148,7 +155,9 @@ fn a_silent_server_is_given_up_after_the_timeout() {
     let dir = tempfile::tempdir().expect("a directory");
     let silent: Faults = |_| Fault::Slow(Duration::from_hours(1));
     let options = ["--rate", "20", "--duration", "100ms", "--timeout", "100ms", "--retry-for", "0s"];
-    let (_, report, _) = run(dir.path(), silent, &options);
+    let (_, report, ended) = run_to_any_end(dir.path(), silent, &options);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stdout.contains("FAILED       no request was acknowledged"), "{}", ended.stdout);
     assert_eq!((report.requests.unanswered, report.failures.timed_out), (2, 2));
 }
 
@@ -170,6 +179,57 @@ fn the_environment_gives_options_and_the_command_line_goes_before_it() {
     let target = nowhere();
     assert_eq!(with(&["--target", &target]), (Some(2), true));
     assert_eq!(with(&["--target", &target, "--rate", "1"]), (Some(1), false), "nothing listens there");
+}
+
+#[test]
+fn a_run_of_which_nothing_was_acknowledged_fails_and_says_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::start(dir.path(), |_| Fault::Refuse(401));
+    let ended = loadtest(["run", "--target", &server.url(), "--rate", "100", "--duration", "100ms"]);
+    assert_eq!(ended.code, 1, "{}", ended.stdout);
+    let why = "FAILED       every request was refused with 401: the server does not know the --write-key";
+    assert!(ended.stdout.contains(why), "{}", ended.stdout);
+}
+
+#[test]
+fn who_ends_a_run_early_is_not_told_of_requests_that_were_not_due() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let server = Server::start(dir.path(), |_| Fault::None);
+    let report = dir.path().join("report.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["run", "--target", &server.url(), "--rate", "1000", "--duration", "10m", "--json"]).arg(&report);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    while server.requests() < 100 {
+        std::thread::yield_now();
+    }
+    let pid = Pid::from_child(&run);
+    kill_process(pid, Signal::INT).expect("it runs");
+    assert!(run.wait().expect("ends").success());
+    let report: Report = serde_json::from_slice(&fs::read(report).expect("a report")).expect("a report");
+    assert!(report.interrupted && report.requests.acknowledged >= 100);
+    // All that was due by then, but for what the machine was behind with, and not ten minutes of it.
+    assert!(report.requests.not_started < report.requests.total, "{:?}", report.requests);
+}
+
+/// `head` closes its end, and disks fill up: neither is a crash.
+#[test]
+fn an_output_that_nobody_reads_or_that_is_full_is_no_panic() {
+    let dir = tempfile::tempdir().expect("a directory");
+    run(dir.path(), |_| Fault::None, &["--rate", "100", "--duration", "100ms"]);
+    let ledger = dir.path().join("ledger");
+    let compare = |out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.arg("compare").args([&ledger, &ledger]).stdout(out).stderr(Stdio::piped());
+        let ended = command.spawn().expect("the program starts").wait_with_output().expect("ends");
+        (ended.status.code(), String::from_utf8(ended.stderr).expect("UTF-8"))
+    };
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(compare(writer.into()), (Some(0), String::new()));
+    let full = fs::File::options().write(true).open("/dev/full").expect("a device that is full");
+    let (code, said) = compare(full.into());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("loadtest: cannot write to standard output: "), "{said}");
 }
 
 #[test]

@@ -105,9 +105,30 @@ fn foreign_events_are_named() {
         scene.lines.push(line);
     }
     scene.lines.push(r#"{"type":"track"}"#.to_owned());
-    let ended = scene.verify();
+    let ended = scene.verify_with(&["ledger"], &["--strict"]);
     fails(&ended, "foreign", &[&never_sent, &not_an_event, other_seed, "somebody-elses", "(no messageId)"]);
     alone(&ended, "foreign");
+    // What shows this run's source, or no source at all, is judged in any case; another run's event is not.
+    let ended = scene.verify();
+    fails(&ended, "foreign", &[&never_sent, &not_an_event, "somebody-elses", "(no messageId)"]);
+    assert!(ended.stdout.contains("\nnot judged   1 of other runs, 0 of other sources"), "{}", ended.stdout);
+}
+
+#[test]
+fn what_others_sent_to_the_output_is_counted_and_not_judged() {
+    let mut scene = Scene::acknowledged();
+    let source = format!(r#""source":"{}""#, scene.workload.source);
+    for index in [0, 1] {
+        let line = scene.lines[index].replace(&scene.id(index), "somebody-elses");
+        scene.lines.push(line.replace(&source, r#""source":"shop""#));
+    }
+    let ended = scene.verify();
+    passes(&ended);
+    assert!(ended.stdout.contains("\nnot judged   0 of other runs, 2 of other sources"), "{}", ended.stdout);
+    fails(&scene.verify_with(&["ledger"], &["--strict"]), "foreign", &["somebody-elses", "somebody-elses"]);
+    // An event of this run that shows another source was changed on its way.
+    scene.lines[5] = scene.lines[5].replace(&source, r#""source":"shop""#);
+    fails(&scene.verify(), "changed", &[&format!("{} (source)", scene.id(5))]);
 }
 
 #[test]
@@ -251,13 +272,14 @@ fn one_seed_sent_twice_comes_out_once() {
 }
 
 #[test]
-fn two_runs_into_one_output_are_foreign_to_each_other_unless_both_are_named() {
+fn two_runs_into_one_output_are_foreign_to_each_other_in_a_strict_comparison_unless_both_are_named() {
     let mut scene = Scene::acknowledged();
     let other = Scene::new(Workload::new(77), &[ACKNOWLEDGED; 5]);
     scene.lines.extend(other.lines.iter().cloned());
     let ids: Vec<_> = (0..other.lines.len()).map(|index| other.id(index)).collect();
-    let ended = scene.verify();
+    let ended = scene.verify_with(&["ledger"], &["--strict"]);
     fails(&ended, "foreign", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+    passes(&scene.verify());
     passes(&scene.verify_with(&["ledger"], &["--ledger", &other.path("ledger").display().to_string()]));
 }
 

@@ -5,10 +5,9 @@ use std::path::Path;
 use local_buffer::RecordId;
 use local_buffer::inspect::{Inspector, Piece, QuarantineCheck, QuarantineFile, QuarantineKind, Start};
 use serde::Serialize;
-use service::Failure;
+use service::{Failure, Output, remark};
 
 use crate::arguments::Range;
-use crate::output::Output;
 use crate::place::failure;
 use crate::record::Content;
 use crate::verify::counted_pieces;
@@ -61,7 +60,7 @@ pub(crate) fn run(dir: &Path, range: &Range, program: &str) -> Result<(), Failur
             Some(Piece::Damage(damage)) => {
                 damaged += u64::from(damage.is_open());
                 let (bytes, offset, reason) = (damage.bytes, damage.offset, damage.kind.reason());
-                eprintln!("passed over {bytes} bytes at {offset} of {}: {reason}", damage.file);
+                remark(format_args!("passed over {bytes} bytes at {offset} of {}: {reason}", damage.file));
             }
             Some(Piece::Released(_)) => {}
         }

@@ -5,9 +5,8 @@ use std::path::Path;
 use local_buffer::inspect::{InUse, Inspector, Overview, SegmentView, WritePath};
 use local_buffer::{DirectoryCase, FloorCase, RecordId, SegmentCase};
 use serde::Serialize;
-use service::Failure;
+use service::{Failure, Output};
 
-use crate::output::Output;
 use crate::place::failure;
 use crate::text;
 

@@ -17,7 +17,6 @@ mod bar;
 mod damage;
 mod dump;
 mod inspect;
-mod output;
 mod place;
 mod program;
 mod record;

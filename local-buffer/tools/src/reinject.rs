@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use local_buffer::inspect::{FileOutcome, Reinjection};
 use serde::Serialize;
-use service::Failure;
+use service::{Failure, Output};
 use wire::envelope::Envelope;
 
 use crate::arguments::Choice;
-use crate::output::Output;
 use crate::place::failure;
 use crate::text;
 

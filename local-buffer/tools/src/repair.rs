@@ -5,11 +5,10 @@ use std::path::Path;
 use local_buffer::RecordId;
 use local_buffer::inspect::{self, RepairAction, Repaired, Verification};
 use serde::Serialize;
-use service::Failure;
+use service::{Failure, Output};
 
 use crate::bar::Bar;
 use crate::inspect::state;
-use crate::output::Output;
 use crate::place::failure;
 use crate::verify::{self, counted_pieces};
 use crate::{damage, text};

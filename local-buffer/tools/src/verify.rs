@@ -4,11 +4,10 @@ use std::path::Path;
 
 use local_buffer::inspect::{Inspector, Verification};
 use serde::Serialize;
-use service::Failure;
+use service::{Failure, Output};
 
 use crate::bar::Bar;
 use crate::damage::{List, Shown as Damage};
-use crate::output::Output;
 use crate::place::failure;
 use crate::text;
 

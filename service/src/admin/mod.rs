@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/metrics` | the figures, OpenMetrics text |
+//! | `/metrics` | the figures, as OpenMetrics text where that is asked for, else as Prometheus text |
 //! | `/healthz` | 200 as long as the process runs |
 //! | `/readyz` | 200, or 503 and one reason a line; what the process tells of its parts follows in both cases |
 //! | `/` | the status page, which reloads itself |
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 pub use ask::ask;
 
-use crate::Shutdown;
+use crate::{Shutdown, metrics};
 
 /// Connections served at a time; more wait to be accepted. Monitoring needs a handful.
 const CONNECTIONS_MAX: usize = 64;
@@ -189,8 +189,13 @@ fn answer<B>(request: &Request<B>, admin: &dyn Admin) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/metrics" => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            respond(StatusCode::OK, kind, admin.metrics())
+            let text = admin.metrics();
+            if accepts_open_metrics(request) {
+                respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+            } else {
+                let kind = "text/plain; version=0.0.4; charset=utf-8";
+                respond(StatusCode::OK, kind, metrics::as_prometheus_text(&text))
+            }
         }
         "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".into()),
         "/readyz" => {
@@ -206,6 +211,17 @@ fn answer<B>(request: &Request<B>, admin: &dyn Admin) -> Response<Full<Bytes>> {
         }
         _ => respond(StatusCode::NOT_FOUND, TEXT, "try /, /metrics, /healthz or /readyz\n".into()),
     }
+}
+
+/// Whether whoever asks reads OpenMetrics. A person with curl asks for nothing, and an older Prometheus for plain text.
+fn accepts_open_metrics<B>(request: &Request<B>) -> bool {
+    let values = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = values.flat_map(|value| value.split(','));
+    kinds.any(|kind| {
+        let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+        let is_refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0"));
+        kind.trim().eq_ignore_ascii_case("application/openmetrics-text") && !is_refused
+    })
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
@@ -264,14 +280,22 @@ mod tests {
         assert!(send(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
         let ready = send(&server, "GET /readyz");
         assert!(ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nok\npart 1: at work\n"), "{ready}");
-        assert!(send(&server, "GET /metrics").ends_with("\r\n\r\n# EOF\n"));
+        let plain = send(&server, "GET /metrics");
+        assert!(
+            plain.contains("\r\ncontent-type: text/plain; version=0.0.4;") && plain.ends_with("\r\n\r\n"),
+            "{plain}"
+        );
+        let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+        let open = send(&server, &format!("GET /metrics HTTP/1.1\r\naccept: {accept}\r\nx:"));
+        assert!(open.contains("\r\ncontent-type: application/openmetrics-text;"), "{open}");
+        assert!(open.ends_with("\r\n\r\n# EOF\n"), "{open}");
         assert!(send(&server, "GET /x").starts_with("HTTP/1.1 404 "));
         assert!(send(&server, "POST /").starts_with("HTTP/1.1 405 "));
         assert!(send(&server, "POST /do?it").ends_with("\r\n\r\ndone\n"));
         assert!(send(&server, "POST /do").starts_with("HTTP/1.1 400 "));
         assert!(send(&server, "POST /do?it HTTP/1.1\r\norigin: http://x\r\nx:").starts_with("HTTP/1.1 403 "));
         let address = server.local_addr();
-        assert_eq!(ask(address, "/metrics").unwrap(), "# EOF\n");
+        assert_eq!(ask(address, "/metrics").unwrap(), "");
         assert!(ask(address, "/x").unwrap_err().to_string().contains("404"));
         let page = send(&server, "GET /");
         assert!(page.contains("a &lt;section&gt;") && page.contains("&lt;value&gt;"), "{page}");

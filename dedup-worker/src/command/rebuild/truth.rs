@@ -27,7 +27,7 @@ use kafka::{
     Ahead, At, Cluster, Isolation, Item, Message, PARTITIONS_MAX, Probe, Queue, Reader, Watermarks, delete_before,
 };
 use ownership::{LogWriter, Spec};
-use service::Failure;
+use service::{Failure, say};
 use tracing::{debug, warn};
 use wire::LaneCount;
 use wire::changelog::{
@@ -106,11 +106,11 @@ pub(super) fn rebuild(config: &Config, only: Option<u32>) -> Result<(), Failure>
     }
     bar.finish();
     let Tally { identities, foreign } = total;
-    println!(
+    say(format_args!(
         "{identities} identities of {count} lanes written to {EVENTS_INDEX}; indexes are made again by themselves"
-    );
+    ))?;
     if foreign > 0 {
-        println!("{foreign} records of {EVENTS_DEDUPED} are not this program's and were passed over");
+        say(format_args!("{foreign} records of {EVENTS_DEDUPED} are not this program's and were passed over"))?;
     }
     Ok(())
 }

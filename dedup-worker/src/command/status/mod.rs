@@ -12,7 +12,7 @@ use changelog::{Newest, first, newest};
 use dedup::Index;
 use kafka::{Cluster, Member, Watermarks};
 use ownership::{Log, never};
-use service::Failure;
+use service::{Failure, say};
 use wire::topic::EVENTS_INDEX;
 
 use self::lag::{Asked, Lag};
@@ -45,9 +45,9 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
     let index = facts(&probe, EVENTS_INDEX)?;
     let lane_count = lanes(&config, &index)?;
     let members = Member::all(&probe, &config.kafka.group, TIMEOUT).map_err(Failure::failed)?;
-    println!("group {}: {} workers", config.kafka.group, members.len());
+    say(format_args!("group {}: {} workers", config.kafka.group, members.len()))?;
     for (number, Member { id, host, partitions }) in (1..).zip(&members) {
-        println!("  #{number}  {id} at {host}, {} lanes", partitions.len());
+        say(format_args!("  #{number}  {id} at {host}, {} lanes", partitions.len()))?;
     }
     // A cluster that does not answer is not to hold up the others.
     let ask = |input: Cluster| Asked::new(input, TIMEOUT);
@@ -76,22 +76,22 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
     });
     let known: Vec<_> = known.collect();
     let lags: Vec<_> = inputs.iter().map(|input| input.lags(lane_count, &known, now_ms)).collect();
-    row("lane", "owner", ["changelog", "remembers", "clock behind"], ["primary", "secondary"]);
+    row("lane", "owner", ["changelog", "remembers", "clock behind"], ["primary", "secondary"])?;
     for (lane, told) in &changelogs {
         let owner = (1..).zip(&members).find(|(_, member)| member.partitions.contains(lane));
         let owner = owner.map_or("nobody".into(), |(number, _)| format!("#{number}"));
         let (newest, remembers_h) = match told {
             Told::Newest { newest, remembers_h } => (newest, remembers_h),
             Told::Empty => {
-                row(lane, owner, ["empty", "", ""], ["", ""]);
+                row(lane, owner, ["empty", "", ""], ["", ""])?;
                 continue;
             }
             Told::Silent => {
-                row(lane, owner, ["away", "", ""], ["", ""]);
+                row(lane, owner, ["away", "", ""], ["", ""])?;
                 continue;
             }
             Told::Refused(_) => {
-                row(lane, owner, ["refused", "", ""], ["", ""]);
+                row(lane, owner, ["refused", "", ""], ["", ""])?;
                 continue;
             }
         };
@@ -99,18 +99,17 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
         let lags: [Lag; INPUTS] = std::array::from_fn(lag);
         let Watermarks { low, high } = ends[lane];
         let behind = format!("{} s", (now_ms - newest.clock_ms).max(0) / 1000);
-        row(lane, owner, [(high - low).to_string(), format!("{remembers_h} h"), behind], lags);
+        row(lane, owner, [(high - low).to_string(), format!("{remembers_h} h"), behind], lags)?;
     }
     for told in changelogs.values() {
         if let Told::Refused(why) = told {
-            println!("{why}");
+            say(why)?;
         }
     }
     for input in inputs.iter().filter(|input| input.told.is_none()) {
-        println!("the {} cluster does not answer", input.cluster.name());
+        say(format_args!("the {} cluster does not answer", input.cluster.name()))?;
     }
-    println!("{}", neighbour::told(config.admin_listen));
-    Ok(())
+    say(neighbour::told(config.admin_listen))
 }
 
 fn row<T: std::fmt::Display, L: std::fmt::Display>(
@@ -118,8 +117,10 @@ fn row<T: std::fmt::Display, L: std::fmt::Display>(
     owner: impl std::fmt::Display,
     [changelog, remembers, behind]: [T; 3],
     [primary, secondary]: [L; INPUTS],
-) {
-    println!("{lane:>5}  {owner:>6}  {changelog:>10}  {remembers:>9}  {behind:>12}  {primary:>16}  {secondary:>16}");
+) -> Result<(), Failure> {
+    say(format_args!(
+        "{lane:>5}  {owner:>6}  {changelog:>10}  {remembers:>9}  {behind:>12}  {primary:>16}  {secondary:>16}"
+    ))
 }
 
 fn told(changelog: &mut Log<'_>) -> Told {

@@ -119,12 +119,10 @@ impl Collector for Metrics {
 
 impl Metrics {
     fn encode_stored(&self, out: &mut Encoder<'_>) -> fmt::Result {
-        let bounds = STORED_BUCKETS_S.into_iter().chain([f64::MAX]);
-        let counts =
-            bounds.enumerate().map(|(index, bound)| (bound, self.sum(|thread| thread.stored_buckets[index].get())));
-        let buckets: Vec<_> = counts.collect();
+        let count = |index: usize| self.sum(|thread| thread.stored_buckets[index].get());
+        let buckets = STORED_BUCKETS_S.into_iter().enumerate().map(|(index, bound)| (bound, count(index)));
         let sum_s = self.sum(|thread| thread.stored_us.get()) as f64 / 1e6;
         let help = "Time from the end of a request's body until its events are durable.";
-        out.histogram_seconds("tapi_store_duration", help, sum_s, &buckets)
+        out.histogram_seconds("tapi_store_duration", help, sum_s, buckets, count(STORED_BUCKETS_S.len()))
     }
 }
