@@ -20,6 +20,7 @@ pub mod input;
 mod inputs;
 pub mod lane;
 pub(crate) mod leftovers;
+mod named;
 pub mod output;
 pub mod plan;
 pub mod readers;
