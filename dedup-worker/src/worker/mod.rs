@@ -13,7 +13,6 @@
 
 pub mod batch;
 pub(crate) mod beginning;
-pub(crate) mod budget;
 pub mod decode;
 pub mod figures;
 pub mod input;
