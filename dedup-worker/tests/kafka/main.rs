@@ -11,6 +11,7 @@ mod worker;
 
 mod crash;
 mod damage;
+mod disk_full;
 mod faults;
 mod membership;
 mod once;
