@@ -41,6 +41,7 @@
 //! | a rebuild of the changelog killed | an old changelog, or a new one, whose newest record has a mark | refuses the lane until the rebuild was run again | `a_rebuild_of_the_changelog_killed_at_any_commit_is_run_again` |
 //! | input topic made anew | a position of a log that is gone | reads the new log from its earliest record | `an_input_made_anew_is_read_from_its_earliest_record` |
 //! | output topic made anew | nothing, or a producer of the old one | begins its lanes again from the log within two looks | `a_name_that_means_another_topic_in_two_looks_after_the_takeover_is_said` |
+//! | one partition of an input without a leader | records that nobody can read | reads them when it has one; its lane and all others go on meanwhile, and the window's clock knows it as away | `a_partition_of_an_input_that_nobody_leads_holds_up_nothing_but_itself` |
 //! | the disk of the indexes full | identities in memory that are due to be sealed | goes on, and tries to seal them once a second | `a_full_disk_makes_no_batch_write_a_run_and_costs_no_event` |
 //! | the inputs' names swapped in the settings | positions of both | reads on: a position names its cluster | `inputs_swapped_in_the_settings_are_read_on_where_each_was` |
 //! | partitions added to an input, of one cluster or of both | records of one id in two partitions of one lane | reads both, the new one from its earliest record, and knows what came in the other | `a_topic_may_grow_under_a_worker` |

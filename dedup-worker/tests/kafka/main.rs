@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod disk_full;
 mod faults;
+mod leaderless;
 mod membership;
 mod once;
 mod outcome;
