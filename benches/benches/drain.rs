@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::kafka::Sending;
+use ::kafka::{BATCH_BYTES, Sending};
 use benches::kafka::{self, Broker, Sender};
 use benches::program::{self, Program};
 use benches::record::{self, Row, median};
@@ -143,7 +143,7 @@ fn floor_round(broker: &Broker, partitions: u32) -> Round {
 fn floor(address: &str, partitions: u32) {
     let events = traffic::placed(RECORDS, partitions);
     let cluster = ::kafka::Cluster::new("tapi", "primary", address, service::Properties::default());
-    let sending = Sending::Together { linger_ms: LINGER_MS };
+    let sending = Sending::Together { linger_ms: LINGER_MS, batch_bytes: BATCH_BYTES };
     let producer: Sender = cluster.sending(sending).create().expect("a producer");
     // Connects and learns where the partitions are.
     producer.client().fetch_metadata(Some(EVENTS), LIMIT).expect("an answer");

@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::kafka::{Cluster, Code, Headers, Record, Report, Sending};
+use ::kafka::{BATCH_BYTES, Cluster, Code, Headers, Record, Report, Sending};
 use benches::kafka::{Broker, record_of};
 use benches::record::{self, Row, median};
 use benches::traffic::{self, Placed};
@@ -38,7 +38,7 @@ const ROUNDS: usize = 5;
 /// As many as librdkafka takes by default.
 const IN_FLIGHT_MAX: &str = "100000";
 /// What `tapi` has by default.
-const SENDING: Sending = Sending::Together { linger_ms: 5 };
+const SENDING: Sending = Sending::Together { linger_ms: 5, batch_bytes: BATCH_BYTES };
 /// Time for everything to be acknowledged.
 const LIMIT: Duration = Duration::from_mins(3);
 /// The longest sleep of the producer that is woken.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kafka::Cluster;
-use ownership::Spec;
+use ownership::{Budget, Spec};
 use serde::{Deserialize, Serialize};
 use service::config::{Unresolved, secret};
 use service::logging::Logging;
@@ -18,7 +18,7 @@ use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 use wire::{DigestSeed, LaneCount, Window};
 
 use crate::worker::batch::BatchLimits;
-use crate::worker::spec::spec;
+use crate::worker::spec::{MEMORY_BYTES_MAX, spec};
 
 /// What brokers see in their logs.
 const PROGRAM: &str = "dedup-worker";
@@ -131,8 +131,9 @@ pub struct Batch {
     pub records_max: usize,
     /// Bytes of values at which a batch is full. Default 16 MiB.
     pub bytes_max: usize,
-    /// Bytes that the batches of all lanes may hold together. Default 64 MiB. Where they do, those of a mebibyte and more go as
-    /// they are.
+    /// Bytes that the batches of all lanes and what restores read ahead may hold together. Default 64 MiB. Where they do, batches
+    /// of a mebibyte and more go as they are, and further restores read ahead by 2 MiB each; restores leave half of it to
+    /// batches.
     pub memory_bytes_max: usize,
 }
 
@@ -196,7 +197,7 @@ impl Default for Kafka {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { records_max: 20_000, bytes_max: 16 << 20, memory_bytes_max: 64 << 20 }
+        Self { records_max: 20_000, bytes_max: 16 << 20, memory_bytes_max: MEMORY_BYTES_MAX }
     }
 }
 
@@ -298,7 +299,8 @@ impl Config {
         let ms = Duration::from_millis;
         let Kafka { group, session_timeout_ms, transaction_timeout_ms, .. } = &self.kafka;
         let (session, transaction) = (ms(*session_timeout_ms), ms(*transaction_timeout_ms));
-        spec(self.output(), group.clone(), session, transaction, self.data.clone())
+        let spec = spec(self.output(), group.clone(), session, transaction, self.data.clone());
+        Spec { memory: Budget::new(self.batch.memory_bytes_max), ..spec }
     }
 
     /// The inputs.

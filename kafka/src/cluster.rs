@@ -60,6 +60,9 @@ pub struct Cluster {
     properties: Properties,
 }
 
+/// Bytes that librdkafka sends together to one partition where nothing else is said.
+pub const BATCH_BYTES: usize = 1_000_000;
+
 /// How a [`Producer`](crate::Producer) sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sending {
@@ -67,6 +70,9 @@ pub enum Sending {
     Together {
         /// From 0 to librdkafka's bound of 900,000.
         linger_ms: u64,
+        /// Bytes of those that are sent together to one partition, at most, before they are compressed: what its topic takes at
+        /// once, less a few hundred. A record that is larger is sent alone. The operator's own bound holds where it is smaller.
+        batch_bytes: usize,
     },
     /// Each record in a request of its own: what it is refused for is its own fault.
     Alone,
@@ -121,12 +127,16 @@ impl Cluster {
         for (name, value, _) in SENDING {
             config.set(name, value);
         }
-        if let Sending::Together { linger_ms } = sending {
+        if let Sending::Together { linger_ms, .. } = sending {
             config.set("linger.ms", linger_ms.to_string());
         }
         self.add(&mut config, true);
-        if sending == Sending::Alone {
-            config.set("batch.num.messages", "1").set("linger.ms", "0");
+        match sending {
+            Sending::Alone => drop(config.set("batch.num.messages", "1").set("linger.ms", "0")),
+            Sending::Together { batch_bytes, .. } => {
+                let given = config.get("batch.size").and_then(|given| given.parse().ok());
+                config.set("batch.size", batch_bytes.min(given.unwrap_or(BATCH_BYTES)).to_string());
+            }
         }
         config
     }
@@ -154,7 +164,7 @@ impl Cluster {
 mod tests {
     use super::*;
 
-    const TOGETHER: Sending = Sending::Together { linger_ms: 20 };
+    const TOGETHER: Sending = Sending::Together { linger_ms: 20, batch_bytes: 3_488 };
 
     fn cluster(pairs: &[(&str, &str)]) -> Cluster {
         Cluster::new("tapi", "primary", "127.0.0.1:1", pairs.iter().copied().collect())
@@ -187,6 +197,9 @@ mod tests {
         assert_eq!(zstd.sending(TOGETHER).get("acks"), Some("all"));
         assert_eq!(zstd.sending(TOGETHER).get("linger.ms"), Some("20"));
         assert_eq!(zstd.sending(Sending::Alone).get("batch.num.messages"), Some("1"));
+        assert_eq!(zstd.sending(TOGETHER).get("batch.size"), Some("3488"));
+        assert_eq!(of(&[("batch.size", "2000")]).sending(TOGETHER).get("batch.size"), Some("2000"));
+        assert_eq!(of(&[("batch.size", "9000000")]).sending(TOGETHER).get("batch.size"), Some("3488"));
         assert_eq!(zstd.config().get("compression.codec"), None, "a client that only looks");
         assert_eq!(of(&[("compression.codec", "none")]).sending(TOGETHER).get("compression.codec"), Some("none"));
     }

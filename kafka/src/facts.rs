@@ -33,6 +33,15 @@ impl TopicFacts {
         }
         one.map(log) == other.map(log)
     }
+
+    /// What several brokers tell of one topic, those that have not heard of it left out: of the one that has heard of the most
+    /// partitions.
+    pub(crate) fn widest(told: Vec<Self>) -> Result<Self, &'static str> {
+        if told.windows(2).any(|two| two[0].topic_id != two[1].topic_id) {
+            return Err("brokers name different topics; it was made anew, and not every broker has heard of it yet");
+        }
+        told.into_iter().max_by_key(|facts| facts.partition_count).ok_or("there is no such topic")
+    }
 }
 
 /// What was seen of a cluster in one look.
@@ -122,6 +131,14 @@ mod tests {
         assert!(!facts.enter([("one", topic(1, 16))].into()), "one is gone");
         assert!(facts.enter([("one", topic(3, 16))].into()));
         assert!(!facts.enter(BTreeMap::new()));
+    }
+
+    #[test]
+    fn the_broker_that_has_heard_of_the_most_partitions_is_right() {
+        let led = TopicFacts { leaderless: vec![9], ..topic(1, 16) };
+        assert_eq!(TopicFacts::widest(vec![topic(1, 8), led.clone(), topic(1, 12)]), Ok(led));
+        assert!(TopicFacts::widest(vec![topic(1, 8), topic(2, 8)]).unwrap_err().contains("different topics"));
+        assert_eq!(TopicFacts::widest(Vec::new()), Err("there is no such topic"));
     }
 
     #[test]

@@ -21,7 +21,12 @@ impl Failure {
 
     /// A record was not taken, for this reason.
     pub(crate) fn to_produce(code: RDKafkaErrorCode) -> Self {
-        let is_too_large = matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize);
+        let is_too_large = matches!(
+            code,
+            RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::MessageBatchTooLarge
+        );
         Self { is_too_large, ..Self::new("produce", code) }
     }
 

@@ -55,7 +55,7 @@ mod settings;
 mod topics;
 mod watch;
 
-pub use cluster::{Cluster, Sending};
+pub use cluster::{BATCH_BYTES, Cluster, Sending};
 pub use facts::{Facts, TopicFacts, Watermarks};
 pub use failure::Failure;
 pub use fenced::{Delivered, Fenced, Kind, Outgoing, Prepared};

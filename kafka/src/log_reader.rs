@@ -51,7 +51,22 @@ impl LogReader {
         offset: u64,
         isolation: Isolation,
     ) -> Result<Self, Failure> {
-        let reader = Reader::open(cluster, isolation, Ahead::ONE)?;
+        Self::open_ahead(cluster, topic, partition, offset, isolation, Ahead::ONE)
+    }
+
+    /// The same, reading so far ahead.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_ahead(
+        cluster: &Cluster,
+        topic: &CStr,
+        partition: u32,
+        offset: u64,
+        isolation: Isolation,
+        ahead: Ahead,
+    ) -> Result<Self, Failure> {
+        let reader = Reader::open(cluster, isolation, ahead)?;
         let woken = Arc::<(Mutex<bool>, Condvar)>::default();
         let wakes = Arc::clone(&woken);
         let mut queue = reader.queue(topic, move || {

@@ -69,6 +69,26 @@ impl Probe {
         Ok(self.topics(&[topic])?.remove(topic))
     }
 
+    /// The facts of a topic where no broker's may be old: each broker that is named has to answer, and the largest number of
+    /// partitions counts. A broker that has not heard yet of a topic's growth hides what lies in the new partitions.
+    ///
+    /// # Errors
+    /// As [`topic`](Self::topic), of any broker; and where two of them name different topics.
+    pub fn widest(&self, topic: &'static str) -> Result<TopicFacts, Failure> {
+        const OPERATION: &str = "ask every broker for a topic";
+        self.answers(topic, self.timeout)?;
+        let metadata = self.client.fetch_metadata(Some(topic), self.timeout).map_err(Failure::of(OPERATION))?;
+        let cluster_id = self.client.client().fetch_cluster_id(self.timeout).unwrap_or_default();
+        let mut told = Vec::new();
+        for broker in metadata.brokers() {
+            let found = self.describe(&[topic], Some(broker.id()));
+            let of = |failure| Failure::new(OPERATION, format!("{}:{}: {failure}", broker.host(), broker.port()));
+            told.extend(found.map_err(of)?.remove(topic));
+        }
+        let widest = TopicFacts::widest(told).map_err(|why| Failure::new(OPERATION, format!("{topic}: {why}")))?;
+        Ok(TopicFacts { cluster_id, ..widest })
+    }
+
     /// Whether the cluster answers within `timeout`, asked about a topic that need not be there.
     ///
     /// While no broker can be reached, librdkafka's admin client looks for the controller in a loop without pauses that
@@ -96,7 +116,7 @@ impl Probe {
     /// Where the cluster does not answer or refuses.
     pub(crate) fn topics(&self, topics: &[&'static str]) -> Result<BTreeMap<&'static str, TopicFacts>, Failure> {
         let cluster_id = self.client.client().fetch_cluster_id(self.timeout).unwrap_or_default();
-        let mut found = self.describe(topics)?;
+        let mut found = self.describe(topics, None)?;
         for facts in found.values_mut() {
             facts.cluster_id.clone_from(&cluster_id);
         }
@@ -188,7 +208,11 @@ impl Probe {
     }
 
     #[expect(unsafe_code, reason = "topic ids are not in the safe interface")]
-    fn describe(&self, topics: &[&'static str]) -> Result<BTreeMap<&'static str, TopicFacts>, Failure> {
+    fn describe(
+        &self,
+        topics: &[&'static str],
+        broker: Option<i32>,
+    ) -> Result<BTreeMap<&'static str, TopicFacts>, Failure> {
         const OPERATION: &str = "describe topics";
         let fail = |detail: &str| Failure::new(OPERATION, detail);
         let names: Vec<CString> =
@@ -196,6 +220,10 @@ impl Probe {
         let mut list: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
         let kind = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let request = Request::new(&self.client, kind, OPERATION, self.timeout)?;
+        let request = match broker {
+            Some(broker) => request.to(broker)?,
+            None => request,
+        };
         let (client, options, queue) = request.parts();
         // SAFETY: the request's parts live as long as it does, the names as long as this call, which copies them. What is
         // made here is owned by a `Handle`, which destroys it once; what the event lends is read before the event goes.

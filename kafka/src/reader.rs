@@ -85,6 +85,13 @@ impl Ahead {
     pub const MANY: Self = Self { queue_kib: 1024, partition_bytes: 64 << 10, answer_bytes: 2 << 20, records: 4_000 };
     /// For one partition that is read as fast as can be.
     pub const ONE: Self = Self { queue_kib: 16 << 10, partition_bytes: 4 << 20, answer_bytes: 8 << 20, records: 4_000 };
+    /// For one partition that is read beside many others for which that would be too much.
+    pub const LEAN: Self = Self { queue_kib: 1 << 10, partition_bytes: 1 << 20, answer_bytes: 1 << 20, records: 1_000 };
+
+    /// Bytes that a queue may come to hold: what it is filled up to, and the answer that goes beyond.
+    pub const fn bytes(self) -> usize {
+        ((self.queue_kib as usize) << 10) + self.answer_bytes as usize
+    }
 
     /// For so many partitions beside each other, which share what memory [`MANY`](Self::MANY) of them take: the fewer there are,
     /// the fewer answers of a broker a backlog needs.

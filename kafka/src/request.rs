@@ -69,6 +69,14 @@ impl<'c> Request<'c> {
         }
     }
 
+    /// Which broker answers it, in place of whichever librdkafka likes.
+    #[expect(unsafe_code, reason = "the admin interface is librdkafka's")]
+    pub(crate) fn to(self, broker: i32) -> Result<Self, Failure> {
+        // SAFETY: the options are alive, and there is no room for a text to be written to.
+        let set = unsafe { rd::rd_kafka_AdminOptions_set_broker(self.options.get(), broker, ptr::null_mut(), 0) };
+        if set == NO_ERROR { Ok(self) } else { Err(self.failure("its broker was refused")) }
+    }
+
     /// The client, the options and the queue, as librdkafka's functions take them. They live as long as `self`.
     pub(crate) fn parts(&self) -> (*mut rd::rd_kafka_t, *const rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t) {
         (self.client.client().native_ptr(), self.options.get(), self.queue.get())

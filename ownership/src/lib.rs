@@ -33,6 +33,7 @@
 //! Knows Kafka by `kafka` alone, and nothing of events, indexes or windows.
 
 mod board;
+mod budget;
 mod ending;
 mod fault;
 mod held;
@@ -47,6 +48,7 @@ mod waker;
 mod work;
 
 pub use board::{Board, Counts, Place, Seen, Standing};
+pub use budget::{Budget, Share};
 pub use fault::Fault;
 pub use line::{Committed, LogWriter, Stamp};
 pub use log::{Log, log_id, never};

@@ -87,7 +87,7 @@ impl changelog::Log for Log<'_> {
     }
 
     fn read(&mut self, start: Start, each: &mut dyn FnMut(Placed, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
-        let (Spec { cluster, log, topic, lane_of, .. }, lane) = (self.spec, self.lane);
+        let (Spec { cluster, log, topic, lane_of, memory, .. }, lane) = (self.spec, self.lane);
         let end = self.marks.high;
         let mut reached = match start {
             Start::First => self.marks.low,
@@ -97,7 +97,8 @@ impl changelog::Log for Log<'_> {
         if reached >= end {
             return Ok(());
         }
-        let mut reader = LogReader::open(cluster, log, lane, reached, Isolation::Committed)?;
+        let (ahead, _held) = memory.ahead();
+        let mut reader = LogReader::open_ahead(cluster, log, lane, reached, Isolation::Committed, ahead)?;
         let mut moved = Instant::now();
         loop {
             match reader.read(POLL) {

@@ -252,6 +252,7 @@ impl<W: Work> Owner<'_, W> {
     fn restore(&mut self, probe: &Probe, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
         let facts = probe.topic(self.spec.topic)?;
         let mut log = self.log(probe, &facts)?;
+        self.work.found(&facts);
         (self.spec.at)(Step::Measured);
         let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
         let kept = kept.or_else(|| self.state.take());

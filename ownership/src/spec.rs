@@ -2,10 +2,13 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use changelog::Beginning;
 use kafka::Cluster;
+
+use crate::Budget;
 
 /// What all lanes of one kind have in common.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct Spec {
     pub remedy: &'static str,
     /// The same, where only the beginning is missing.
     pub remedy_beginning: &'static str,
+    /// What batches and restores share of this process's memory.
+    pub memory: Arc<Budget>,
     /// Nothing is committed: the state of a lane is made, and what is decided is only counted.
     pub is_shadow: bool,
     /// Told of each step, for tests that kill or stop the process there.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use changelog::{Restored, State};
-use kafka::{Failure, Outgoing, Probe};
+use kafka::{Failure, Outgoing, Probe, TopicFacts};
 use wire::changelog::Chain;
 
 use crate::{Committed, Fault};
@@ -24,6 +24,12 @@ pub trait Work: Send + 'static {
 
     /// How the state is kept.
     fn settings(&self) -> &<Self::State as State>::Settings;
+
+    /// The log's end is measured behind the fence, of this topic. A topic that is made anew has the same name: whoever sees
+    /// later that the name means another one gives the lane up with [`Fault::Again`].
+    fn found(&mut self, log: &TopicFacts) {
+        let _ = log;
+    }
 
     /// What a log is begun with that holds nothing.
     ///

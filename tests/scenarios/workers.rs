@@ -25,7 +25,8 @@ fn load(scene: &Scene, n: u64, seconds: u64) -> Load {
 #[test]
 fn workers_added_removed_and_killed_under_load_lose_and_double_nothing() {
     let scene = Scene::begin();
-    let mut pipeline = Pipeline::start(&scene, Output::Primary, 1);
+    let mut pipeline = Pipeline::start(&scene, Output::Primary, 0);
+    pipeline.add_worker(&scene).leaving().start();
     let rounds = if chaos() { 6 } else { 1 };
     let mut loads = Vec::new();
     for round in 0..rounds {
@@ -34,11 +35,11 @@ fn workers_added_removed_and_killed_under_load_lose_and_double_nothing() {
         let load = load(&scene, round, 15);
         let mut client = load.start_at(pipeline.tapi.ingest);
         let oldest = pipeline.workers.len() - 1;
-        pipeline.add_worker(&scene).start();
-        pipeline.add_worker(&scene).start();
+        pipeline.add_worker(&scene).leaving().start();
+        pipeline.add_worker(&scene).leaving().start();
         let joined = pipeline.shared("three workers", |shares| shares[oldest..].iter().all(|share| *share > 0));
-        // One goes in good order, one does not.
-        assert!(pipeline.workers[oldest].stop().success(), "a worker that was stopped");
+        // One leaves in good order, one does not.
+        assert!(pipeline.workers[oldest].stop().success(), "a worker that left");
         let left = pipeline.shared("two workers", |shares| shares[oldest + 1..].iter().all(|share| *share > 0));
         pipeline.workers[oldest + 1].kill();
         let replaced = pipeline.shared("one worker", |shares| shares.last() == Some(&tests::LANES));

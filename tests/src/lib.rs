@@ -40,4 +40,4 @@ pub use scene::{Scene, chaos};
 pub use server::Server;
 pub use tapi::Tapi;
 pub use turnstile::{Turnstile, free_address};
-pub use worker::Worker;
+pub use worker::{Worker, nothing_waits};

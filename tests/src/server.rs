@@ -27,19 +27,26 @@ pub struct Server {
     ready: String,
     log: PathBuf,
     environment: BTreeMap<String, String>,
+    /// Of `run`.
+    options: Vec<&'static str>,
     program: Option<Program>,
 }
 
 impl Server {
     /// The program `name`, not started yet. It prints `ready` when it is, all of it appended to `log`.
     pub(crate) fn new(name: &'static str, admin: SocketAddr, ready: String, log: PathBuf) -> Self {
-        Self { admin, name, ready, log, environment: BTreeMap::new(), program: None }
+        Self { admin, name, ready, log, environment: BTreeMap::new(), options: Vec::new(), program: None }
     }
 
     /// Sets a configuration value, by the name of its environment variable; takes effect at the next start.
     #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are written where they are set")]
     pub fn configure(&mut self, variable: &str, value: impl ToString) {
         self.environment.insert(variable.to_owned(), value.to_string());
+    }
+
+    /// Gives `run` an option; takes effect at the next start.
+    pub fn option(&mut self, option: &'static str) {
+        self.options.push(option);
     }
 
     /// Starts it without waiting for anything.
@@ -49,7 +56,7 @@ impl Server {
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "{} runs already", self.name);
         let mut command = Program::command(self.name);
-        command.arg("run").envs(&self.environment);
+        command.arg("run").args(&self.options).envs(&self.environment);
         self.program = Some(Program::start(command, &self.log));
     }
 

@@ -44,6 +44,12 @@ impl Worker {
         self
     }
 
+    /// Makes it one that leaves the group for good when it is stopped; else its lanes wait for it to come back.
+    pub fn leaving(&mut self) -> &mut Self {
+        self.server.option("--leave");
+        self
+    }
+
     /// Lanes through which records flow; none where it does not answer.
     pub fn lanes(&self) -> u32 {
         self.metrics().ok().and_then(|metrics| metrics.sum("dedup_lanes_running")).map_or(0, |count| count as u32)
@@ -75,7 +81,7 @@ impl DerefMut for Worker {
 }
 
 /// Whether a status shows every lane, and none with records to be read from either input.
-fn nothing_waits(status: &str, lanes: u32) -> bool {
+pub fn nothing_waits(status: &str, lanes: u32) -> bool {
     let rows = status.lines().filter(|line| line.split_whitespace().next().is_some_and(|n| n.parse::<u32>().is_ok()));
     let all: Vec<bool> = rows.map(|row| row.split_whitespace().rev().take(2).all(|lag| lag == "0")).collect();
     all.len() == lanes as usize && all.iter().all(|is_read| *is_read)

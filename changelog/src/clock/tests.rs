@@ -1,4 +1,5 @@
-//! Rule: no event expires before its window has passed, whatever is away and whichever one clock is wrong.
+//! Rule: no event expires before its window has passed, whatever is away and whichever one clock is wrong; nor where two are
+//! wrong that contradict each other, or agree for a moment.
 
 use std::collections::HashMap;
 
@@ -115,6 +116,10 @@ enum Wrong {
     Wall,
     Stamp,
     Input(usize),
+    /// Wall and stamp, both ahead, by as much again as they differ.
+    Both,
+    /// The same and alike, in one look at them.
+    Moment,
 }
 
 /// A time at which something is so: from, to.
@@ -122,7 +127,7 @@ type Span = (i64, i64);
 
 /// One run of 62 days, an hour a step: two inputs with outages of their own, a worker and its output that are away now and
 /// then, one that begins anew every other day, one clock that is wrong for a while. Events come in on either input, and once
-/// more up to 28 days later.
+/// more up to 28 days later, often as late as that.
 struct Run {
     rng: SmallRng,
     clock: Clock,
@@ -132,8 +137,12 @@ struct Run {
     wrong: (Wrong, i64, Span),
     away: [Vec<Span>; 2],
     idle: Vec<Span>,
+    /// The share of events that come in on the second input: one that is read to its end holds the clock back no more.
+    second: f64,
     queues: [Vec<Record>; 2],
     stamp: Option<(i64, i64)>,
+    /// Looks at the clocks in this hour.
+    looks: u32,
     /// What the index knows, as runs that expire whole would keep it at most.
     known: HashMap<u32, Bucket>,
 }
@@ -146,6 +155,8 @@ struct Record {
 }
 
 const HOURS: i64 = 62 * 24;
+const WRONG: [Wrong; 7] =
+    [Wrong::Nothing, Wrong::Wall, Wrong::Stamp, Wrong::Input(0), Wrong::Input(1), Wrong::Both, Wrong::Moment];
 /// Between two takeovers, on average.
 const RESTART_HOURS: u32 = 48;
 /// The oldest record that retention leaves: that of a segment of a day.
@@ -165,18 +176,24 @@ impl Run {
                 .collect()
         };
         // Workers, and their output, are never away for as long as the inputs keep records.
-        let (away, idle) = ([spans(3, 6), spans(3, 6)], spans(2, 3));
-        let wrong =
-            [Wrong::Nothing, Wrong::Wall, Wrong::Stamp, Wrong::Input(0), Wrong::Input(1)][rng.random_range(0..5)];
-        let by = rng.random_range(2 * HOUR..60 * DAY) * if rng.random() { 1 } else { -1 };
-        let from = rng.random_range(1..HOURS);
-        let mut wrong = (wrong, by, (from, from + rng.random_range(1..200)));
-        // The one that is known and said: an input's clock that is wrong while its cluster is away, too.
-        if let Wrong::Input(input) = wrong.0
-            && !away[input].is_empty()
-        {
-            wrong.0 = Wrong::Nothing;
+        let (mut away, idle) = ([spans(3, 6), spans(3, 6)], spans(2, 6));
+        let wrong = WRONG[rng.random_range(0..WRONG.len())];
+        let is_ahead = matches!(wrong, Wrong::Both | Wrong::Moment) || rng.random();
+        let by = rng.random_range(2 * HOUR..60 * DAY) * if is_ahead { 1 } else { -1 };
+        let from = match (wrong, idle.first()) {
+            // What is read first then is of the wrong clock, and behind it lies what is days old.
+            (Wrong::Input(_), Some((from, _))) if rng.random() => *from,
+            _ => rng.random_range(1..HOURS),
+        };
+        let wrong = (wrong, by, (from, from + rng.random_range(1..200)));
+        // Those that are known and said: an input's clock that is wrong while its cluster is away, too, and inputs that are
+        // away when two clocks are wrong alike, because nothing is left then of how far those were read.
+        match wrong.0 {
+            Wrong::Input(input) => away[input].clear(),
+            Wrong::Moment => away.iter_mut().for_each(Vec::clear),
+            _ => {}
         }
+        let second = [0.5, 0.05, 0.95][rng.random_range(0..3)];
         Self {
             rng,
             clock: Clock::begin(START, BUCKET, RETENTION),
@@ -185,8 +202,10 @@ impl Run {
             wrong,
             away,
             idle,
+            second,
             queues: [Vec::new(), Vec::new()],
             stamp: None,
+            looks: 0,
             known: HashMap::new(),
         }
     }
@@ -195,10 +214,20 @@ impl Run {
     fn shows(&self, which: Wrong, hour: i64) -> i64 {
         let (wrong, by, (from, to)) = self.wrong;
         let right = START + hour * HOUR;
-        if wrong == which && (from..to).contains(&hour) { right + by } else { right }
+        match wrong {
+            _ if !(from..to).contains(&hour) => right,
+            Wrong::Both if which == Wrong::Wall => right + by,
+            Wrong::Both if which == Wrong::Stamp => right + 2 * by,
+            _ if wrong == which => right + by,
+            _ => right,
+        }
     }
 
     fn now(&self, hour: i64) -> Now {
+        let (wrong, by, (from, _)) = self.wrong;
+        if (wrong, self.looks, from) == (Wrong::Moment, 0, hour) {
+            return at(START + hour * HOUR + by);
+        }
         let (stamped_ms, since) = match self.stamp {
             Some((stamp_ms, at)) => (Some(stamp_ms), Duration::from_millis(((hour - at) * HOUR) as u64)),
             None => (None, Duration::ZERO),
@@ -224,7 +253,8 @@ impl Run {
         for hour in 0..HOURS {
             for event in [hour as u32 * 2, hour as u32 * 2 + 1] {
                 self.arrive(hour, event);
-                repeats.push((hour + self.rng.random_range(0..=28 * 24), event));
+                let least = if self.rng.random() { 27 * 24 } else { 0 };
+                repeats.push((hour + self.rng.random_range(least..=28 * 24), event));
             }
             let due: Vec<u32> = repeats.iter().filter(|(at, _)| *at == hour).map(|(_, event)| *event).collect();
             for event in due {
@@ -240,7 +270,7 @@ impl Run {
     }
 
     fn arrive(&mut self, hour: i64, event: u32) {
-        let mut input = self.rng.random_range(0..2);
+        let mut input = usize::from(self.rng.random_bool(self.second));
         if is_in(&self.away[input], hour) {
             input = 1 - input;
         }
@@ -256,6 +286,7 @@ impl Run {
         if self.stamp.is_none() {
             self.commit(hour);
         }
+        self.looks = 0;
         loop {
             let reached = |input: usize| match (is_in(&self.away[input], hour), self.queues[input].first()) {
                 (true, _) => Reached::Away,
@@ -264,6 +295,7 @@ impl Run {
             };
             let inputs = inputs(reached(0), reached(1));
             self.clock.advance(inputs, self.now(hour));
+            self.looks += 1;
             if self.clock.wants_commit() {
                 self.commit(hour);
                 continue;

@@ -21,7 +21,9 @@ pub fn encode(stats: &Stats, out: &mut Encoder<'_>) -> fmt::Result {
     out.gauge("dedup_runs", "Sealed runs.", stats.runs)?;
     out.gauge("dedup_store_bytes", "Bytes of the sealed runs on disk.", stats.sealed_bytes)?;
     out.counter("dedup_filter_passes", "Identities that a filter could not call new.", stats.filter_passes)?;
-    out.counter("dedup_store_reads", "Reads of a sealed run.", stats.store_reads)
+    out.counter("dedup_store_reads", "Reads of a sealed run.", stats.store_reads)?;
+    let help = "Times that runs were not sealed or dropped, as on a full disk.";
+    out.counter("dedup_store_maintenance_failures", help, stats.maintenance_failures)
 }
 
 /// The figures for the status page.
@@ -71,6 +73,7 @@ mod tests {
             sealed_bytes: 900,
             filter_passes: 10,
             store_reads: 11,
+            maintenance_failures: 12,
             ..Stats::default()
         };
         let mut registry = Registry::default();
@@ -90,6 +93,7 @@ mod tests {
                 "dedup_store_bytes 1800",
                 "dedup_filter_passes_total 20",
                 "dedup_store_reads_total 22",
+                "dedup_store_maintenance_failures_total 24",
             ]
         );
     }

@@ -95,6 +95,9 @@ fn lanes(config: &Config, index: &TopicFacts) -> Result<LaneCount, Failure> {
         ))),
         (Some(lanes), _) | (None, Some(lanes)) => Ok(lanes),
         (None, None) => {
+            // It is for ever, so it is not one broker's to say.
+            let all = Probe::new(&config.output(), TIMEOUT).and_then(|probe| probe.widest(EVENTS_INDEX));
+            let index = all.map_err(Failure::failed)?;
             let none = || Failure::failed(format!("{EVENTS_INDEX} has no partitions, or more than {LANES_MAX}"));
             LaneCount::try_new(index.partition_count).ok_or_else(none)
         }

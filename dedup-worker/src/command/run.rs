@@ -17,7 +17,6 @@ use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 use super::{TIMEOUT, begin, host, lanes, now_ms};
 use crate::config::Config;
 use crate::metrics::WorkerAdmin;
-use crate::worker::budget::Budget;
 use crate::worker::figures::Figures;
 use crate::worker::lane::Lane;
 use crate::worker::leftovers::age_out;
@@ -86,6 +85,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     if options.shadow {
         group.push_str(".shadow");
     }
+    let spec = config.spec();
     let plan = Plan {
         output: config.output(),
         outputs: output,
@@ -93,7 +93,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         data,
         options: config.index_options(),
         limits: config.limits(),
-        budget: Budget::new(config.batch.memory_bytes_max),
+        budget: Arc::clone(&spec.memory),
         window: config.window().unwrap_or_default(),
         lanes,
         seed: config.seed(),
@@ -102,7 +102,7 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
         wall_ms: now_ms,
     };
     let beginning = if options.begin_anew { Beginning::MayBeGone } else { Beginning::MustBeThere };
-    let spec = Spec { group, member, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..config.spec() };
+    let spec = Spec { group, member, data: plan.data.clone(), beginning, is_shadow: options.shadow, ..spec };
     let plan = Arc::new(plan);
     let make = move |lane, waker| Lane::new(&plan, lane, waker, &figures);
     // For as long as the process runs.

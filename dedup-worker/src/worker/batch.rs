@@ -9,11 +9,10 @@ use std::ffi::CStr;
 
 use dedup::DecidedBatch;
 use kafka::{Headers, Kind, Message, Outgoing};
-use ownership::Batch;
+use ownership::{Batch, Share};
 use wire::changelog::{Chain, LogPositions, Moved, Output, encode_batch};
 use wire::limits::MESSAGE_ID_BYTES_MAX;
 
-use super::budget::Held;
 use super::decode::Undecodable;
 use super::sizes::Origin;
 use super::topics::{EVENTS_DEDUPED, EVENTS_REJECTED};
@@ -49,7 +48,7 @@ pub struct Job {
     /// The partition of the output that it goes to.
     pub output: u32,
     /// What it holds of the process's budget.
-    pub(crate) held: Held,
+    pub(crate) held: Share,
     /// Where the first of its records came from.
     pub(crate) first: Option<Origin>,
     /// The records read.

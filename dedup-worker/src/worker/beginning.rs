@@ -33,7 +33,8 @@ pub(super) fn is_new(plan: &Plan, lane: u32, probe: &Probe) -> Result<(), Fault>
 
 /// Whether anything was ever published in this lane.
 fn has_output(plan: &Plan, lane: u32, probe: &Probe) -> Result<bool, Fault> {
-    let partitions = probe.topic(EVENTS_DEDUPED)?.partition_count;
+    // In a partition that one broker has not heard of yet there may be some.
+    let partitions = probe.widest(EVENTS_DEDUPED)?.partition_count;
     let of_lane: Vec<u32> = plan.lanes.partitions(lane, partitions).collect();
     let ends = probe.ends(EVENTS_DEDUPED, of_lane.iter().copied())?;
     for partition in of_lane {

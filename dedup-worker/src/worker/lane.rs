@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use changelog::{Clock, Positions, Restored};
 use dedup::{Candidate, Index, IndexError, Options, Remedy, Verdict};
-use kafka::{Failure, Probe};
+use kafka::{Failure, Probe, TopicFacts};
 use ownership::{Committed, Fault, Gathered, Stamp, Waker, Work};
 use tracing::{error, info, warn};
 use wire::Digest;
@@ -18,6 +18,7 @@ use super::beginning::{is_new, new_genesis};
 use super::decode::{Undecodable, decode};
 use super::figures::{Figures, INPUTS, LaneFigures};
 use super::inputs::Inputs;
+use super::named::Under;
 use super::plan::Plan;
 use super::rotation::Rotation;
 use super::sizes::{Origin, Size};
@@ -60,6 +61,8 @@ pub(crate) struct Lane {
     size: Size,
     /// A partition of the output that a batch was not committed to, and until when it is passed over.
     failed: Option<(u32, Instant)>,
+    /// The topics that it was taken over under.
+    under: Under,
 }
 
 /// What is held of a lane whose changelog was restored.
@@ -111,6 +114,7 @@ impl Lane {
             sending,
             size,
             failed,
+            under: Under::default(),
         }
     }
 
@@ -337,6 +341,11 @@ impl Work for Lane {
         Ok(())
     }
 
+    fn found(&mut self, log: &TopicFacts) {
+        self.under = self.plan.outputs.under();
+        self.under.found(EVENTS_INDEX, log);
+    }
+
     fn genesis(&self, genesis: &Genesis, record: &mut Vec<u8>) {
         encode_genesis(record, self.number, Chain::default(), genesis);
     }
@@ -447,6 +456,9 @@ impl Work for Lane {
     }
 
     fn tend(&mut self, index: &mut Index, is_busy: bool) -> Result<(), Fault> {
+        if let Some(why) = self.plan.outputs.differs(&self.under) {
+            return Err(Fault::Again(why));
+        }
         // What is gathered and not decided is decided at the clock of its first record.
         let has_entered = !is_busy && self.candidates.is_empty() && self.move_clock()?;
         let Some(held) = &mut self.held else { return Ok(()) };

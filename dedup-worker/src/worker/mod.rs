@@ -13,13 +13,13 @@
 
 pub mod batch;
 pub(crate) mod beginning;
-pub(crate) mod budget;
 pub mod decode;
 pub mod figures;
 pub mod input;
 mod inputs;
 pub mod lane;
 pub(crate) mod leftovers;
+mod named;
 pub mod output;
 pub mod plan;
 pub mod readers;

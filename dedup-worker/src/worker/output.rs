@@ -8,6 +8,7 @@ use kafka::{Cluster, Failure, Hurry, Judgement, Look, TopicFacts};
 use tracing::{error, info, warn};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Retention};
 
+use super::named::{Names, Under};
 use super::rotation::Rotation;
 use super::sizes::Taken;
 
@@ -36,6 +37,8 @@ struct Seen {
     taken: Taken,
     /// To how many it has grown, and when that was seen first.
     grown: Option<(u32, Instant)>,
+    /// Which topics they are.
+    named: Names,
 }
 
 impl Output {
@@ -43,7 +46,8 @@ impl Output {
     pub fn new(cluster: Cluster, retention: Retention) -> Arc<Self> {
         let silence = Some("it was not asked yet".into());
         let (judgement, deduped, taken, grown) = (Judgement::default(), None, Taken::default(), None);
-        let seen = Seen { answered: Instant::now(), silence, judgement, deduped, taken, grown };
+        let named = Names::default();
+        let seen = Seen { answered: Instant::now(), silence, judgement, deduped, taken, grown, named };
         Arc::new(Self { cluster, retention, seen: Mutex::new(seen) })
     }
 
@@ -59,7 +63,7 @@ impl Output {
         taken: Taken,
     ) -> Result<kafka::Watch, Failure> {
         let (answered, silence, deduped) = (Instant::now(), None, Some(deduped));
-        *self.lock() = Seen { answered, silence, judgement, deduped, taken, grown: None };
+        *self.lock() = Seen { answered, silence, judgement, deduped, taken, grown: None, named: Names::default() };
         let output = Arc::clone(self);
         kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| output.hear(look))
     }
@@ -90,6 +94,16 @@ impl Output {
         self.lock().taken
     }
 
+    /// The topics that a lane is taken over under now.
+    pub(crate) fn under(&self) -> Under {
+        self.lock().named.now()
+    }
+
+    /// Which of them is another one by now, or gone, as a sentence.
+    pub(crate) fn differs(&self, under: &Under) -> Option<String> {
+        self.lock().named.differs(under)
+    }
+
     /// A change is logged once.
     fn hear(&self, look: Look) {
         let mut seen = self.lock();
@@ -99,6 +113,7 @@ impl Output {
                     info!("the output cluster answers again");
                 }
                 seen.answered = Instant::now();
+                seen.named.see(TOPICS, &facts.topics);
                 if let Some(is) = facts.topics.get(EVENTS_DEDUPED) {
                     seen.hear_of(is, Instant::now());
                 }
@@ -165,6 +180,7 @@ mod tests {
             deduped: None,
             taken: Taken::default(),
             grown: None,
+            named: Names::default(),
         };
         let facts = |partition_count| TopicFacts { cluster_id: "c".into(), partition_count, ..TopicFacts::default() };
         let begun = Instant::now();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dedup::Options;
 use kafka::Cluster;
+use ownership::Budget;
 use wire::{DigestSeed, LaneCount, Window};
 
 use super::batch::BatchLimits;
-use super::budget::Budget;
 use super::output::Output;
 use super::watch::Watch;
 
@@ -27,7 +27,7 @@ pub struct Plan {
     pub options: Options,
     /// Size of batches.
     pub limits: BatchLimits,
-    /// Bytes that the batches of all lanes may hold together.
+    /// What batches and restores share of this process's memory.
     pub(crate) budget: Arc<Budget>,
     /// Window of a changelog that does not exist yet.
     pub window: Window,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use changelog::{Beginning, RestoreError};
 use dedup::{IndexError, Remedy};
 use kafka::Cluster;
-use ownership::{Fault, Log, Spec};
+use ownership::{Budget, Fault, Log, Spec};
 use wire::topic::EVENTS_INDEX;
 
 use super::topics;
@@ -16,6 +16,9 @@ use crate::crash;
 const FOLDER: &str = "index";
 /// What the fence's transactional id begins with.
 const FENCE: &str = "turnstile.events.index";
+
+/// Bytes that batches and restores of one process may hold together where nothing else is said.
+pub(crate) const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// Everything that is said of a fence, a log and a folder, in one place.
 pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max: Duration, data: PathBuf) -> Spec {
@@ -34,6 +37,7 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
         lane_of: wire::changelog::lane_of,
         remedy: "make it again with `dedup-worker rebuild --from events.deduped`",
         remedy_beginning: "go on with what is left with `dedup-worker run --begin-anew`",
+        memory: Budget::new(MEMORY_BYTES_MAX),
         is_shadow: false,
         at: crash::at,
     }

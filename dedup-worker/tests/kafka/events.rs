@@ -23,14 +23,19 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn to(broker: &Broker) -> Self {
+        Self::at(&broker.address, broker.inputs)
+    }
+
+    /// To whoever answers there, over so many partitions.
+    pub(crate) fn at(address: &str, count: u32) -> Self {
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", &broker.address)
+            .set("bootstrap.servers", address)
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .set("message.max.bytes", "1040000")
             .create()
             .unwrap();
-        Self { producer, count: PartitionCount::try_new(broker.inputs).unwrap() }
+        Self { producer, count: PartitionCount::try_new(count).unwrap() }
     }
 
     /// The same where there are so many partitions by now.
@@ -41,6 +46,11 @@ impl Events {
     /// The partition that a key belongs into.
     pub(crate) fn place(&self, key: &[u8]) -> u32 {
         MessageId::try_new(key).map_or(0, |id| partition_of(id, self.count))
+    }
+
+    /// The partition that the event with this number goes to.
+    pub(crate) fn partition(&self, number: u64) -> u32 {
+        self.place(id(number).as_bytes())
     }
 
     /// Produces the events with these numbers.

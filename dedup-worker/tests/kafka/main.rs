@@ -11,7 +11,9 @@ mod worker;
 
 mod crash;
 mod damage;
+mod disk_full;
 mod faults;
+mod leaderless;
 mod membership;
 mod once;
 mod outcome;

@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use kafka::{Cluster, Code, Headers, Producer, Record, Report, Sending};
+use kafka::{BATCH_BYTES, Cluster, Code, Headers, Producer, Record, Report, Sending};
 use rdkafka::mocking::MockCluster;
 use service::Properties;
 
@@ -43,7 +43,7 @@ fn partitions_of_other_brokers_go_on_beside_a_frozen_one_and_past_its_time_outs(
     let times = [("message.timeout.ms", TIME_OUT.as_millis().to_string()), ("socket.timeout.ms", "1000".into())];
     let properties = times.into_iter().collect::<Properties>();
     let cluster = Cluster::new("test", "primary", brokers.bootstrap_servers(), properties);
-    let producer = Producer::new(&cluster, Sending::Together { linger_ms: 1 }).unwrap();
+    let producer = Producer::new(&cluster, Sending::Together { linger_ms: 1, batch_bytes: BATCH_BYTES }).unwrap();
     let mut reports = Vec::new();
     for partition in [0, 1] {
         send(&producer, partition);

@@ -77,3 +77,13 @@ fn a_frozen_broker_takes_only_its_own_partitions_away() {
     // Its time once, not once for each of its partitions.
     assert!(begun.elapsed() < 4 * ANSWER, "{:?}", begun.elapsed());
 }
+
+/// Anybody tells of a topic; how wide it is, all of them together.
+#[test]
+fn a_broker_that_does_not_answer_may_have_heard_of_more_partitions() {
+    let (brokers, probe) = pair();
+    assert_eq!(probe.widest(TOPIC).unwrap().partition_count, PARTITIONS);
+    brokers.broker_round_trip_time(2, Duration::from_mins(5)).unwrap();
+    let said = probe.widest(TOPIC).unwrap_err().to_string();
+    assert!(said.starts_with("ask every broker for a topic: "), "{said}");
+}

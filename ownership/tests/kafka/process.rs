@@ -9,7 +9,7 @@ use std::{env, fs, fs::File, thread};
 
 use changelog::Beginning;
 use kafka::Cluster;
-use ownership::{Board, Owners, Spec, Step, member_id};
+use ownership::{Board, Budget, Owners, Spec, Step, member_id};
 use rustix::process::{Pid, Signal, kill_process};
 use service::logging::{self, Format, Logging};
 use service::{Properties, Shutdown, crash};
@@ -175,6 +175,7 @@ fn a_copier_of_its_own() {
         lane_of: wire::changelog::lane_of,
         remedy: "make it again",
         remedy_beginning: "go on without",
+        memory: Budget::new(64 << 20),
         is_shadow: false,
         at,
     };

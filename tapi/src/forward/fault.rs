@@ -42,11 +42,8 @@ impl Fault {
     pub(crate) fn of(code: Code) -> Self {
         match code {
             Code::PurgeQueue | Code::PurgeInflight => Self::TakenBack,
-            Code::MessageSizeTooLarge
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
-            | Code::InvalidTimestamp
-            | Code::PolicyViolation => Self::Record,
+            code if is_too_large(code) => Self::Record,
+            Code::InvalidRecord | Code::InvalidTimestamp | Code::PolicyViolation => Self::Record,
             Code::UnknownTopicOrPartition | Code::UnknownPartition => Self::Partition,
             Code::UnknownTopic
             | Code::InvalidTopic
@@ -66,6 +63,11 @@ impl Fault {
     }
 }
 
+/// Whether a record, or the batch that it was sent in, is larger than its topic takes, or than a segment of it.
+pub(crate) fn is_too_large(code: Code) -> bool {
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +81,7 @@ mod tests {
             (Code::NotEnoughReplicas, Fault::Cluster),
             (Code::BrokerTransportFailure, Fault::Cluster),
             (Code::MessageSizeTooLarge, Fault::Record),
+            (Code::MessageBatchTooLarge, Fault::Record),
             (Code::InvalidTimestamp, Fault::Record),
             (Code::UnknownTopicOrPartition, Fault::Partition),
             (Code::UnknownTopic, Fault::Topic),

@@ -120,7 +120,9 @@ impl Forwarder {
     fn follow_clusters(&mut self, now: Instant) {
         for cluster in Cluster::BOTH {
             let choice = self.clusters.choice(cluster);
-            self.outlets.of_mut(cluster).follow(choice, self.clusters.standing(cluster).leaderless(), now);
+            let (outlet, standing) = (self.outlets.of_mut(cluster), self.clusters.standing(cluster));
+            outlet.follow(choice, standing.leaderless(), now);
+            outlet.takes(standing.batch_bytes());
             let (was, is) = (self.router.is_usable(cluster), choice.is_some());
             self.router.set_usable(cluster, is);
             if was && !is {
@@ -184,6 +186,7 @@ impl Forwarder {
             self.changed(change, now);
         }
         self.outlets.restart_stuck(sights, &mut self.in_flight, now);
+        self.outlets.refit(&mut self.in_flight, now);
     }
 
     /// Logs and counts a transition, once, and does what it asks for.

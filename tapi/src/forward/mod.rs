@@ -29,6 +29,7 @@
 //! | it is back | after 30 s, or sooner while the other one is in trouble, 5 real records go to it; once they are acknowledged, all |
 //! | both are in trouble | neither breaker opens on the other's account; records wait; the buffer grows to its bound, then requests get 503 |
 //! | the producer fails for good (fatal error) | a new one takes its place; what the old one held goes out again |
+//! | its topic takes less at once than librdkafka sends | requests are fitted to what the topic's settings say; where they do not say it, one that is refused halves the next ones, and its records go out alone |
 //! | a record is refused (too large, bad) | it is tried alone, then on the other cluster, then kept in the buffer's quarantine with the reason |
 //! | there is no topic `events.rejected` | the same; events are not held up |
 //! | a record of the buffer is no envelope | kept in the quarantine with the reason |

@@ -8,6 +8,7 @@ mod line;
 mod outlet;
 mod progress;
 mod retry;
+mod size;
 mod tally;
 mod track;
 
@@ -208,6 +209,18 @@ impl Outlets {
         for cluster in Cluster::BOTH.into_iter().filter(|cluster| is_stuck(sights[*cluster as usize])) {
             for route in Route::of(cluster) {
                 self.restart(route, in_flight, now);
+            }
+        }
+    }
+
+    /// A new producer in the place of one whose batches are no longer as large as its cluster's topic takes.
+    pub(crate) fn refit(&mut self, in_flight: &mut InFlight, now: Instant) {
+        for cluster in Cluster::BOTH {
+            let Some(batch_bytes) = self.of_mut(cluster).refit() else { continue };
+            info!(%cluster, batch_bytes, "records go out in batches of another size; what is out goes again");
+            let [together, _] = Route::of(cluster);
+            if let Some(producer) = self.line(together).take() {
+                self.close(together, producer, in_flight, now);
             }
         }
     }

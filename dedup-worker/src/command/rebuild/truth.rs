@@ -39,7 +39,7 @@ use wire::{Bucket, Digest};
 
 use super::super::appended::appended_ms;
 use super::super::bar::Bar;
-use super::super::{TIMEOUT, facts, lanes, now_ms, probe};
+use super::super::{TIMEOUT, lanes, now_ms, probe};
 use super::chosen;
 use crate::config::Config;
 use crate::worker::beginning::new_genesis;
@@ -66,7 +66,9 @@ struct Tally {
 
 pub(super) fn rebuild(config: &Config, only: Option<u32>) -> Result<(), Failure> {
     let (cluster, probe) = (config.output(), probe(config)?);
-    let (index, output) = (facts(&probe, EVENTS_INDEX)?, facts(&probe, EVENTS_DEDUPED)?);
+    // What lies in a partition that is not known of would be published again.
+    let widest = |topic| probe.widest(topic).map_err(Failure::failed);
+    let (index, output) = (widest(EVENTS_INDEX)?, widest(EVENTS_DEDUPED)?);
     let lanes = lanes(config, &index)?;
     for (topic, found) in [(EVENTS_INDEX, index.partition_count), (EVENTS_DEDUPED, output.partition_count)] {
         if lanes.usable(found).is_none() {
@@ -120,7 +122,7 @@ pub(super) fn rebuild(config: &Config, only: Option<u32>) -> Result<(), Failure>
 fn earliest_ms(input: &Cluster, lanes: LaneCount, lane: u32) -> i64 {
     let earliest = || -> Option<i64> {
         let probe = Probe::new(input, TIMEOUT).ok()?;
-        let count = probe.topic(EVENTS).ok()?.partition_count;
+        let count = probe.widest(EVENTS).ok()?.partition_count;
         let partitions: Vec<u32> = lanes.partitions(lane, count).collect();
         let ends = probe.ends(EVENTS, partitions.iter().copied()).ok()?;
         let firsts: Vec<_> = ends.iter().filter(|(_, marks)| marks.low < marks.high).collect();

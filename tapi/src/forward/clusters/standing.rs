@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka::Facts;
 use wire::LaneCount;
-use wire::topic::{EVENTS_REJECTED, Retention};
+use wire::topic::{EVENTS, EVENTS_REJECTED, Retention};
 
 use super::board::Seen;
 use super::fit::{Misfit, fit, leaderless, partitions};
@@ -73,6 +73,14 @@ impl Standing {
         match self {
             Self::Fit(facts) => leaderless(facts),
             Self::Unconfigured | Self::Unseen(_) | Self::Misfit(_) => &[],
+        }
+    }
+
+    /// Bytes that its topic takes at once, where that is told.
+    pub(crate) fn batch_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Fit(facts) => facts.settings.get(EVENTS)?.record_bytes_max(),
+            Self::Unconfigured | Self::Unseen(_) | Self::Misfit(_) => None,
         }
     }
 

@@ -50,6 +50,11 @@ impl Line {
         self.producer.as_ref()
     }
 
+    /// Its next producers send so; whether the one that is there does not.
+    pub(super) fn sends(&mut self, sending: Sending) -> bool {
+        std::mem::replace(&mut self.sending, sending) != sending && self.producer.is_some()
+    }
+
     /// Takes the producer away.
     pub(super) fn take(&mut self) -> Option<Producer> {
         self.producer.take()

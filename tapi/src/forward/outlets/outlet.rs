@@ -8,11 +8,12 @@ use tracing::{error, info};
 use super::left_out::{LeftOut, News, Said};
 use super::line::Line;
 use super::progress::Progress;
+use super::size::Size;
 use super::tally::Tally;
 use crate::forward::breaker::{Sight, Stall};
 use crate::forward::choice::{Choice, Health};
 use crate::forward::error::DrainError;
-use crate::forward::fault::Fault;
+use crate::forward::fault::{Fault, is_too_large};
 use crate::forward::figures::Counts;
 use crate::forward::in_flight::{InFlight, Token};
 use crate::forward::plan::Plan;
@@ -31,6 +32,8 @@ pub(crate) struct Outlet {
     said: Said,
     /// Seconds by which the cluster's clock was ahead of this host's at the newest acknowledgement, where that is too much.
     clock_off_s: Option<i64>,
+    linger_ms: u64,
+    size: Size,
 }
 
 /// How far the time that a cluster stamps a record with may be from this host's. Further, and one of the two clocks is wrong:
@@ -52,11 +55,14 @@ impl Outlet {
     pub(super) fn new(plan: &Plan, cluster: Cluster, now: Instant) -> Result<Self, DrainError> {
         let to = plan.cluster(cluster);
         let line = |sending| Line::new(to.clone(), sending, plan.breaker.stall, now);
-        let mut lines = [line(Sending::Together { linger_ms: plan.linger_ms }), line(Sending::Alone)];
+        let (linger_ms, size) = (plan.linger_ms, Size::new());
+        let together = Sending::Together { linger_ms, batch_bytes: size.bytes() };
+        let mut lines = [line(together), line(Sending::Alone)];
         if to.is_configured() {
             lines[0].connect()?;
         }
-        Ok(Self { lines, counts: Counts::default(), left_out: Vec::new(), said: Said::default(), clock_off_s: None })
+        let (counts, left_out, said) = (Counts::default(), Vec::new(), Said::default());
+        Ok(Self { lines, counts, left_out, said, clock_off_s: None, linger_ms, size })
     }
 
     /// The line of a route.
@@ -73,9 +79,10 @@ impl Outlet {
         in_flight: &mut InFlight,
         tally: &mut Tally,
     ) {
-        let Self { lines, counts, .. } = self;
+        let Self { lines, counts, size, .. } = self;
         let line = &mut lines[usize::from(route.alone)];
         let mut stamped_ms = None;
+        size.begin();
         for Report { token, bytes, appended_ms, result, .. } in reports {
             let token = Token::from_usize(token);
             let track = usize::from(token.track);
@@ -98,6 +105,9 @@ impl Outlet {
                 Fault::Cluster if line.progress.is_left_out(track, now) => Fault::Partition,
                 fault => fault,
             };
+            if !route.alone && !Progress::is_rejected(track) && is_too_large(code) {
+                size.refused(track, bytes);
+            }
             counts.faults[fault as usize] += 1;
             tally.came_back(fault, route);
             in_flight.failed(token, route, fault);
@@ -129,6 +139,20 @@ impl Outlet {
     /// By how many seconds the cluster's clock is ahead of this host's, where that is more than an hour, either way.
     pub(crate) fn clock_off_s(&self) -> Option<i64> {
         self.clock_off_s
+    }
+
+    // === sizes ===
+
+    /// Its topic takes so many bytes at once; `None` where that is not told.
+    pub(crate) fn takes(&mut self, bytes: Option<usize>) {
+        self.size.told(bytes);
+    }
+
+    /// Bytes of a batch, where its producer is to give way to one that sends batches of this size.
+    pub(super) fn refit(&mut self) -> Option<usize> {
+        let batch_bytes = self.size.bytes();
+        let together = Sending::Together { linger_ms: self.linger_ms, batch_bytes };
+        self.lines[0].sends(together).then_some(batch_bytes)
     }
 
     // === partitions ===
