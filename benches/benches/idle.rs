@@ -2,6 +2,10 @@
 //! nothing comes in, beside the same with 8 partitions: threads, descriptors, memory, processor time of the worker and of its
 //! broker. What a worker costs is to go by its lanes. Row `status_256_s`: how long `dedup-worker status` takes beside it.
 //!
+//! Rows `worker_1000_256_cpu` and `worker_1000_256_broker_cpu`: the processor time of an event, the worker's and the broker's,
+//! while 1,000 new events a second come in, beside the same with 8 partitions. What the two cost while nothing comes in is part
+//! of it, and the broker's is for taking the events in, too.
+//!
 //! One real broker; the worker's secondary is left out. Processor time is taken over twenty seconds, from ten seconds after
 //! the last lane began to run.
 
@@ -9,10 +13,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use benches::kafka::Broker;
-use benches::machine;
+use benches::kafka::{self, Broker, Sender};
 use benches::program::{self, Program, wait_until};
 use benches::record::{self, Row, median};
+use benches::{machine, traffic};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED};
 
 #[global_allocator]
@@ -24,6 +28,9 @@ const LIMIT: Duration = Duration::from_mins(2);
 const SETTLE: Duration = Duration::from_secs(10);
 /// What is looked at.
 const OBSERVED: Duration = Duration::from_secs(20);
+/// Events a second, and how many there are.
+const RATE: u64 = 1_000;
+const EVENTS_SENT: u64 = 20 * RATE;
 /// Times that the status is asked for.
 const STATUSES: usize = 5;
 
@@ -36,6 +43,9 @@ struct Cost {
     percent: f64,
     broker_percent: f64,
     status_s: f64,
+    /// Of an event, at [`RATE`].
+    event_us: f64,
+    broker_event_us: f64,
 }
 
 fn main() {
@@ -48,6 +58,8 @@ fn main() {
         row("worker_idle_256_mb", |cost| cost.resident_mb, "MB"),
         row("worker_idle_256_cpu", |cost| cost.percent, "% of a core"),
         row("worker_idle_256_broker_cpu", |cost| cost.broker_percent, "% of a core"),
+        row("worker_1000_256_cpu", |cost| cost.event_us, "us/event"),
+        row("worker_1000_256_broker_cpu", |cost| cost.broker_event_us, "us/event"),
         row("status_256_s", |cost| cost.status_s, "s"),
     ]);
 }
@@ -72,23 +84,45 @@ fn measure(broker: &Broker, partitions: u32) -> Cost {
     let (begun, before) = (Instant::now(), [worker.processor_time(), broker.processor_time()]);
     thread::sleep(OBSERVED);
     let elapsed = begun.elapsed();
-    let percent =
-        |now: Duration, before: Duration| now.saturating_sub(before).as_secs_f64() / elapsed.as_secs_f64() * 100.0;
+    let used = [worker.processor_time().saturating_sub(before[0]), broker.processor_time().saturating_sub(before[1])];
+    let [percent, broker_percent] = used.map(|used| used.as_secs_f64() / elapsed.as_secs_f64() * 100.0);
+    let resident_mb = machine::memory_bytes(worker.id()) as f64 / 1e6;
+    let (threads, descriptors) = (machine::threads(worker.id()), machine::descriptors(worker.id()));
+    let [event_us, broker_event_us] = events(broker, &worker, partitions);
     let cost = Cost {
-        threads: machine::threads(worker.id()) as f64,
-        descriptors: machine::descriptors(worker.id()) as f64,
-        resident_mb: machine::memory_bytes(worker.id()) as f64 / 1e6,
-        percent: percent(worker.processor_time(), before[0]),
-        broker_percent: percent(broker.processor_time(), before[1]),
+        threads: threads as f64,
+        descriptors: descriptors as f64,
+        resident_mb,
+        percent,
+        broker_percent,
         status_s: median([(); STATUSES].map(|()| status(command("status"))).to_vec()),
+        event_us,
+        broker_event_us,
     };
     assert_eq!(worker.metric("dedup_lanes_running"), u64::from(LANES), "{}", worker.log());
-    let Cost { threads, descriptors, resident_mb, percent, broker_percent, status_s } = &cost;
+    let Cost { resident_mb, percent, broker_percent, status_s, .. } = &cost;
     println!(
         "{partitions} partitions: {threads} threads, {descriptors} descriptors, {resident_mb:.0} MB, {percent:.1} % of a core, \
-         the broker {broker_percent:.1} %, status in {status_s:.2} s"
+         the broker {broker_percent:.1} %, status in {status_s:.2} s; at {RATE} events/s an event costs {event_us:.0} us, the \
+         broker {broker_event_us:.0} us"
     );
     cost
+}
+
+/// Microseconds of processor time that an event costs the worker and its broker while so many come in a second.
+fn events(broker: &Broker, worker: &Program, partitions: u32) -> [f64; 2] {
+    let producer: Sender = broker.client().set("compression.type", "lz4").create().expect("a producer");
+    let used = || [worker.processor_time(), broker.processor_time()];
+    let (begun, before) = (Instant::now(), used());
+    for number in 0..EVENTS_SENT {
+        let due = begun + Duration::from_secs(number) / RATE as u32;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let event = traffic::event(number);
+        kafka::send(&producer, kafka::record_of(EVENTS, traffic::partition(&event, partitions), &event));
+    }
+    wait_until("every event is out", LIMIT, || worker.metric("dedup_published_events_total") == EVENTS_SENT);
+    let now = used();
+    [0, 1].map(|of| now[of].saturating_sub(before[of]).as_secs_f64() * 1e6 / EVENTS_SENT as f64)
 }
 
 /// Seconds of one `status`.

@@ -96,6 +96,11 @@ impl Cluster {
         !self.brokers.is_empty()
     }
 
+    /// Whether these are the same brokers, spoken to in the same way, whatever the cluster is called.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.brokers, &self.properties) == (&other.brokers, &other.properties)
+    }
+
     /// What deserves a second look in its properties, as a sentence.
     pub fn warning(&self) -> Option<String> {
         self.properties.warning().map(|warning| format!("{} cluster: {warning}", self.name))
@@ -202,6 +207,14 @@ mod tests {
         assert_eq!(of(&[("batch.size", "9000000")]).sending(TOGETHER).get("batch.size"), Some("3488"));
         assert_eq!(zstd.config().get("compression.codec"), None, "a client that only looks");
         assert_eq!(of(&[("compression.codec", "none")]).sending(TOGETHER).get("compression.codec"), Some("none"));
+    }
+
+    #[test]
+    fn a_cluster_is_the_same_by_its_brokers_and_properties_and_not_by_its_name() {
+        let named = |name, brokers: &str| Cluster::new("tapi", name, brokers, Properties::default());
+        assert!(named("primary", "a:1").is_same(&named("output", "a:1")));
+        assert!(!named("primary", "a:1").is_same(&named("primary", "b:1")));
+        assert!(!cluster(&[("socket.timeout.ms", "7000")]).is_same(&cluster(&[])));
     }
 
     #[test]

@@ -59,6 +59,15 @@ impl Facts {
         self.topics.values().next().map(|topic| topic.cluster_id.as_str()).filter(|id| !id.is_empty())
     }
 
+    /// What of it is of these topics.
+    #[must_use]
+    pub fn of(&self, topics: &[&str]) -> Self {
+        let (mut topics_of, mut settings) = (self.topics.clone(), self.settings.clone());
+        topics_of.retain(|name, _| topics.contains(name));
+        settings.retain(|name, _| topics.contains(name));
+        Self { topics: topics_of, settings }
+    }
+
     /// Enters which topics there are now, and tells whether any of them was not there before. What is known of their
     /// settings stays, but for those of a topic that is gone, or another one by the same name.
     pub(crate) fn enter(&mut self, topics: BTreeMap<&'static str, TopicFacts>) -> bool {
@@ -139,6 +148,14 @@ mod tests {
         assert_eq!(TopicFacts::widest(vec![topic(1, 8), led.clone(), topic(1, 12)]), Ok(led));
         assert!(TopicFacts::widest(vec![topic(1, 8), topic(2, 8)]).unwrap_err().contains("different topics"));
         assert_eq!(TopicFacts::widest(Vec::new()), Err("there is no such topic"));
+    }
+
+    #[test]
+    fn each_hears_of_its_own_topics() {
+        let told = ["one", "another"].map(|name| (name, TopicSettings::default()));
+        let facts = Facts { topics: [("one", topic(1, 8)), ("another", topic(2, 8))].into(), settings: told.into() };
+        let of = facts.of(&["another", "missing"]);
+        assert_eq!(of.topics.keys().chain(of.settings.keys()).collect::<Vec<_>>(), [&"another", &"another"]);
     }
 
     #[test]

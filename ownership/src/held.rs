@@ -1,8 +1,8 @@
 //! The loop of a lane that is held: gather, publish, commit; and again, while the batch before is still on its way.
 //!
-//! Two threads share it. This one gathers. The other carries out transactions, one after the other, and owns the way to the
-//! log: it does not begin batch N + 1 before N is known committed. N + 1 is gathered meanwhile, against the state and N;
-//! whatever happens to N but a confirmed commit throws both away.
+//! Two threads share it. The lane's own gathers. A [publishing](Publishers) one carries out a transaction; the way to the log
+//! goes along with it and comes back with a confirmed commit, so batch N + 1 is not begun before N is known committed. N + 1 is
+//! gathered meanwhile, against the state and N; whatever happens to N but a confirmed commit throws both away.
 //!
 //! A lane that is handed over is worked on until its next owner takes the fence. That one does so at once where no
 //! transaction is open, and waits for half a second where one is (librdkafka 2.12.1, measured), so there is a pause behind
@@ -11,13 +11,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never, select};
 use kafka::Failure;
 use wire::changelog::Chain;
 
 use crate::board::Place;
 use crate::ending::Ending;
 use crate::line::Line;
+use crate::publishers::{PATIENCE, Publishers};
 use crate::{Batch, Committed, Fault, Gathered, Spec, Standing, Step, Work};
 
 /// Between two looks at what is due now and then.
@@ -34,20 +35,32 @@ pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
 /// Time without a transaction behind each of a lane that is handed over.
 const HANDING_OVER_PAUSE: Duration = Duration::from_millis(20);
 
-/// What the publishing thread is to write, each in a transaction of its own.
+/// What a publishing thread is to write, each in a transaction of its own.
 enum Order<B> {
     Batch(B),
     Checkpoint(Vec<u8>),
 }
 
-/// An order that was carried out, and what is committed by it.
-type Done<B> = Result<(Order<B>, Committed), Failure>;
+/// An order that was carried out.
+struct Done<B> {
+    order: Order<B>,
+    /// What is committed by it.
+    at: Committed,
+    /// The way to the log.
+    line: Line,
+    /// Memory of the log's record.
+    scratch: Vec<u8>,
+}
+
+/// What became of an order. One that failed has taken the way to the log along.
+type Outcome<B> = Result<Done<B>, Failure>;
 
 /// What is held of a lane.
 pub(crate) struct Held<'h, W: Work> {
     pub(crate) spec: &'static Spec,
     pub(crate) work: &'h mut W,
     pub(crate) state: &'h mut W::State,
+    pub(crate) publishers: &'h Publishers,
     pub(crate) ending: &'h Ending,
     pub(crate) woken: &'h Receiver<()>,
     pub(crate) place: &'h Place,
@@ -58,48 +71,27 @@ pub(crate) struct Held<'h, W: Work> {
 }
 
 impl<W: Work> Held<'_, W> {
-    /// Runs until it is told to end; everything that was handed to the publishing thread is committed then.
+    /// Runs until it is told to end; everything that was handed to a publishing thread is committed then.
     ///
     /// # Errors
     /// [`Fault`]: nothing that is not committed may be believed any more.
     pub(crate) fn run(self, line: Line) -> Result<(), Fault> {
-        thread::scope(|scope| {
-            let (orders, to_publish) = bounded::<Order<W::Batch>>(1);
-            let (published, done) = bounded::<Done<W::Batch>>(1);
-            // An order that fails takes the way to the log along.
-            scope.spawn(move || publish(line, &to_publish, &published));
-            let (batch, now) = (Some(W::Batch::default()), Instant::now());
-            let (in_flight, is_loaded) = (false, false);
-            let (quiet_until, handed_over) = (now, None);
-            Run { held: self, orders, done, in_flight, spare: batch, tended: now, is_loaded, quiet_until, handed_over }
-                .run()
-        })
-    }
-}
-
-fn publish<B: Batch>(mut line: Line, orders: &Receiver<Order<B>>, published: &Sender<Done<B>>) {
-    let mut scratch = Vec::new();
-    for order in orders {
-        let written = match &order {
-            Order::Batch(batch) => line.batch(batch, &mut scratch),
-            Order::Checkpoint(record) => line.record(record),
-        };
-        match written {
-            Ok((rest, committed)) if published.send(Ok((order, committed))).is_ok() => line = rest,
-            Ok(_) => return,
-            Err(failure) => {
-                let _ = published.send(Err(failure));
-                return;
-            }
-        }
+        let (batch, now) = (Some(W::Batch::default()), Instant::now());
+        let (line, scratch, on_its_way) = (Some(line), Vec::new(), None);
+        let (is_loaded, quiet_until, handed_over) = (false, now, None);
+        Run { held: self, line, scratch, on_its_way, spare: batch, tended: now, is_loaded, quiet_until, handed_over }
+            .run()
     }
 }
 
 struct Run<'h, W: Work> {
     held: Held<'h, W>,
-    orders: Sender<Order<W::Batch>>,
-    done: Receiver<Done<W::Batch>>,
-    in_flight: bool,
+    /// The way to the log; `None` while an order has it.
+    line: Option<Line>,
+    /// Overwritten by each record of the log.
+    scratch: Vec<u8>,
+    /// Where the outcome comes of the order that is being carried out.
+    on_its_way: Option<Receiver<Outcome<W::Batch>>>,
     /// `None` while both batches are in use.
     spare: Option<W::Batch>,
     tended: Instant,
@@ -118,10 +110,10 @@ impl<W: Work> Run<'_, W> {
             if self.tended.elapsed() >= TEND {
                 self.tended = Instant::now();
                 self.held.place.turned();
-                self.held.work.tend(self.held.state, self.in_flight)?;
+                self.held.work.tend(self.held.state, self.on_its_way.is_some())?;
             }
             let quiet = self.quiet_until.saturating_duration_since(Instant::now());
-            let is_busy = self.in_flight || !quiet.is_zero();
+            let is_busy = self.on_its_way.is_some() || !quiet.is_zero();
             match self.held.work.gather(self.held.state, &mut batch, is_busy)? {
                 Gathered::Ready => {
                     (self.held.spec.at)(Step::Decided);
@@ -136,7 +128,7 @@ impl<W: Work> Run<'_, W> {
                 }
                 Gathered::Checkpoint => self.checkpoint()?,
                 Gathered::Wait(time) => {
-                    self.is_loaded |= self.in_flight && !batch.is_empty();
+                    self.is_loaded |= self.on_its_way.is_some() && !batch.is_empty();
                     let limit = if quiet.is_zero() { WAIT_MAX } else { quiet.min(WAIT_MAX) };
                     self.wait(time.min(limit))?;
                 }
@@ -157,8 +149,12 @@ impl<W: Work> Run<'_, W> {
 
     /// Waits for an outcome, a wake-up, or the time.
     fn wait(&mut self, time: Duration) -> Result<(), Fault> {
+        let done = self.on_its_way.as_ref().map_or_else(never, |done| {
+            self.held.publishers.look();
+            done.clone()
+        });
         let outcome = select! {
-            recv(self.done) -> outcome => Some(outcome.map_err(|_| gone())?),
+            recv(done) -> outcome => Some(outcome.map_err(|_| gone())),
             recv(self.held.woken) -> _ => None,
             default(time) => None,
         };
@@ -167,8 +163,21 @@ impl<W: Work> Run<'_, W> {
 
     /// Hands over what is to be written; nothing else may be on its way.
     fn order(&mut self, order: Order<W::Batch>) -> Result<(), Fault> {
-        self.orders.send(order).map_err(|_| gone())?;
-        self.in_flight = true;
+        let (Some(line), mut scratch) = (self.line.take(), std::mem::take(&mut self.scratch)) else {
+            return Err(gone());
+        };
+        let (tell, told) = bounded(1);
+        let carry_out = move || {
+            let written = match &order {
+                Order::Batch(batch) => line.batch(batch, &mut scratch),
+                Order::Checkpoint(record) => line.record(record),
+            };
+            // Whoever gave it waits for it.
+            let _ = tell.send(written.map(|(line, at)| Done { order, at, line, scratch }));
+        };
+        let given = self.held.publishers.give(carry_out);
+        given.map_err(|error| Fault::Again(format!("no thread that publishes: {error}")))?;
+        self.on_its_way = Some(told);
         Ok(())
     }
 
@@ -182,16 +191,20 @@ impl<W: Work> Run<'_, W> {
 
     /// Waits for the outcome of what is on its way.
     fn finish(&mut self) -> Result<(), Fault> {
-        if !self.in_flight {
-            return Ok(());
+        while let Some(done) = &self.on_its_way {
+            match done.recv_timeout(PATIENCE) {
+                Ok(outcome) => return self.done(Ok(outcome)),
+                Err(RecvTimeoutError::Timeout) => self.held.publishers.look(),
+                Err(RecvTimeoutError::Disconnected) => return self.done(Err(gone())),
+            }
         }
-        let outcome = self.done.recv().map_err(|_| gone())?;
-        self.done(outcome)
+        Ok(())
     }
 
-    fn done(&mut self, outcome: Done<W::Batch>) -> Result<(), Fault> {
-        self.in_flight = false;
-        let (order, at) = outcome.inspect_err(|why| self.held.work.lost(why))?;
+    fn done(&mut self, outcome: Result<Outcome<W::Batch>, Fault>) -> Result<(), Fault> {
+        self.on_its_way = None;
+        let Done { order, at, line, scratch } = outcome?.inspect_err(|why| self.held.work.lost(why))?;
+        (self.line, self.scratch) = (Some(line), scratch);
         let Held { work, state, committed, spec, chain, .. } = &mut self.held;
         *chain = at.chain;
         match order {
@@ -214,7 +227,18 @@ impl<W: Work> Run<'_, W> {
     }
 }
 
-/// The publishing thread ends before its time only by a bug in it.
+impl<W: Work> Drop for Run<'_, W> {
+    /// Whatever ended it, nothing of it goes on when the lane is begun with again.
+    fn drop(&mut self) {
+        while let Some(done) = &self.on_its_way
+            && matches!(done.recv_timeout(PATIENCE), Err(RecvTimeoutError::Timeout))
+        {
+            self.held.publishers.look();
+        }
+    }
+}
+
+/// Nobody tells what became of an order only by a bug in who carried it out.
 fn gone() -> Fault {
-    Fault::Again("the publishing thread ended".into())
+    Fault::Again("a transaction ended without an outcome".into())
 }

@@ -11,6 +11,7 @@ use tracing::error;
 use crate::board::{Board, Place};
 use crate::ending::Ending;
 use crate::owner::Owner;
+use crate::publishers::Publishers;
 use crate::{Spec, Standing, Waker, Work};
 
 /// Time for which every lane has to be refused before this host counts as unfit. What it says of itself can be read meanwhile.
@@ -21,6 +22,7 @@ pub(crate) struct Lanes<M> {
     spec: &'static Spec,
     board: Arc<Board>,
     make: Arc<M>,
+    publishers: Publishers,
     running: BTreeMap<u32, Running>,
 }
 
@@ -37,7 +39,7 @@ where
 {
     /// None yet. `make` makes the work of one.
     pub(crate) fn new(spec: &'static Spec, board: Arc<Board>, make: M) -> Self {
-        Self { spec, board, make: Arc::new(make), running: BTreeMap::new() }
+        Self { spec, board, make: Arc::new(make), publishers: Publishers::default(), running: BTreeMap::new() }
     }
 
     /// Begins with one that the group has given to this process.
@@ -50,7 +52,7 @@ where
             thread.ok()
         });
         let (spec, board, make) = (self.spec, Arc::clone(&self.board), Arc::clone(&self.make));
-        let (group, told) = (group.clone(), ending.clone());
+        let (group, publishers, told) = (group.clone(), self.publishers.clone(), ending.clone());
         let work = move || {
             if let Some(before) = before {
                 let _ = before.join();
@@ -62,6 +64,7 @@ where
                 lane,
                 work: make(lane, waker),
                 group,
+                publishers: &publishers,
                 ending: &told,
                 is_stopped: &is_stopped,
                 woken,

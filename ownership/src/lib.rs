@@ -7,7 +7,7 @@
 //! ```text
 //!   group ── should own n ──▶ owner of n: look ─ catch up ─ fence ─ ask again ─ measure ─ restore ─ checkpoint ─┐
 //!     ▲      (Told)                                                                                             ▼
-//!   poll, nothing else       Work::gather ▶ batch N + 1 ──┬── publishing thread: one transaction, batch N ◀─────┘
+//!   poll, nothing else       Work::gather ▶ batch N + 1 ──┬── a publishing thread: one transaction, batch N ◀───┘
 //!                                  ▲                      │
 //!                                  └── Work::committed ◀──┘  side effects behind the commit
 //! ```
@@ -43,6 +43,7 @@ mod log;
 mod member;
 mod owner;
 mod owners;
+mod publishers;
 mod spec;
 mod waker;
 mod work;

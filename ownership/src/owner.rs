@@ -14,6 +14,7 @@ use crate::board::Place;
 use crate::ending::Ending;
 use crate::held::Held;
 use crate::line::Line;
+use crate::publishers::Publishers;
 use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Work};
 
 /// First pause after a fault; it doubles up to the last.
@@ -49,6 +50,8 @@ pub(crate) struct Owner<'a, W: Work> {
     pub(crate) work: W,
     /// Says whether the lane is still this process's.
     pub(crate) group: Group,
+    /// Who carry out its transactions.
+    pub(crate) publishers: &'a Publishers,
     pub(crate) ending: &'a Ending,
     /// Whether it is to end, for whoever reads meanwhile.
     pub(crate) is_stopped: &'a dyn Fn() -> bool,
@@ -160,10 +163,13 @@ impl<W: Work> Owner<'_, W> {
         self.place.counts().takeovers.fetch_add(1, Relaxed);
         info!(lane, records, "the lane is taken over");
         self.place.is(Standing::Running);
+        // While the lane is worked on nobody asks anything with it, and its threads and connections stay.
+        drop(probe);
         let held = Held {
             spec,
             work: &mut self.work,
             state,
+            publishers: self.publishers,
             ending: self.ending,
             woken: &self.woken,
             place: &self.place,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use changelog::Beginning;
@@ -77,10 +76,11 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     let admin = host::admin(&config, admin)?;
     announce(format_args!("dedup-worker ready admin={}", admin.local_addr()));
 
-    let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(Watch::begin).collect();
+    let looking: Result<Vec<kafka::Watch>, _> = watches.iter().map(|watch| watch.begin(&output)).collect();
     let _looking = looking.map_err(Failure::failed)?;
     let Some(Met { lanes, judgement, deduped, taken }) = meet(&config, &watches, &shutdown)? else { return Ok(()) };
-    let _watching = output.begin(judgement, deduped, taken).map_err(Failure::failed)?;
+    let is_watched = watches.iter().any(|watch| watch.cluster().is_same(&config.output()));
+    let _watching = output.begin(judgement, deduped, taken, is_watched).map_err(Failure::failed)?;
     let mut group = config.kafka.group.clone();
     if options.shadow {
         group.push_str(".shadow");
@@ -108,10 +108,8 @@ pub fn run(file: Option<&Path>, options: RunOptions) -> Result<(), Failure> {
     // For as long as the process runs.
     let spec: &'static Spec = Box::leak(Box::new(spec));
     let owners = Owners::start(spec, Arc::clone(&board), make).map_err(Failure::failed)?;
-    thread::scope(|scope| {
-        scope.spawn(|| age_out(&spec.data, config.index.unowned_bytes_max, &board, &shutdown));
-        shutdown.wait();
-    });
+    // Until it is told to stop.
+    age_out(&spec.data, config.index.unowned_bytes_max, &board, &shutdown);
     owners.stop(&for_good);
     Ok(())
 }

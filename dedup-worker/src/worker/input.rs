@@ -13,8 +13,8 @@ use wire::LaneCount;
 
 use super::readers::{Readers, Shelf};
 
-/// Records that are taken off the queue before any of them is read.
-const WAITING_MAX: usize = 8_192;
+/// Records that are taken off the queue before any of them is read. What is on the queue is bounded by its bytes, these are not.
+const WAITING_MAX: usize = 2_048;
 
 /// How long nothing is decided for want of a word from an input that was just opened. Whether its end is where it was read
 /// to says where the window's clock stands, and what is decided by a clock that stands far back is soon forgotten.

@@ -17,7 +17,7 @@ use super::sizes::Taken;
 const GROWN_FOR: Duration = Duration::from_secs(10);
 
 /// What is looked at.
-const TOPICS: &[&str] = &[EVENTS_INDEX, EVENTS_DEDUPED, EVENTS_REJECTED];
+pub(super) const TOPICS: &[&str] = &[EVENTS_INDEX, EVENTS_DEDUPED, EVENTS_REJECTED];
 
 /// The output cluster, watched.
 #[derive(Debug)]
@@ -51,8 +51,13 @@ impl Output {
         Arc::new(Self { cluster, retention, seen: Mutex::new(seen) })
     }
 
-    /// Begins to look, for as long as what it returns is kept. The cluster has just answered, and its topics were judged so and take
-    /// so much.
+    /// The cluster.
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Begins to look, for as long as what it returns is kept, unless `is_watched` because it is an input's cluster, too. It has
+    /// just answered, and its topics were judged so and take so much.
     ///
     /// # Errors
     /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
@@ -61,11 +66,22 @@ impl Output {
         judgement: Judgement,
         deduped: TopicFacts,
         taken: Taken,
-    ) -> Result<kafka::Watch, Failure> {
+        is_watched: bool,
+    ) -> Result<Option<kafka::Watch>, Failure> {
         let (answered, silence, deduped) = (Instant::now(), None, Some(deduped));
         *self.lock() = Seen { answered, silence, judgement, deduped, taken, grown: None, named: Names::default() };
+        if is_watched {
+            return Ok(None);
+        }
         let output = Arc::clone(self);
-        kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| output.hear(look))
+        kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| output.hear(look)).map(Some)
+    }
+
+    /// What was seen by whoever looks at an input on the same cluster. Before it has begun that is nothing to it.
+    pub(super) fn hear_beside(&self, look: &Look) {
+        if self.lock().deduped.is_some() {
+            self.hear(look.as_ref().map(|facts| facts.of(TOPICS)).map_err(Clone::clone));
+        }
     }
 
     /// Why it has not answered for longer than `limit`, if it has not.
@@ -193,6 +209,24 @@ mod tests {
         assert_eq!(hear(16, 15), 16);
         assert_eq!(hear(8, 20), 16, "it never shrinks");
         assert_eq!([hear(24, 25), hear(32, 35), hear(32, 44), hear(32, 45)], [16, 16, 16, 32]);
+    }
+
+    #[test]
+    fn what_is_seen_beside_an_input_counts_once_it_has_begun() {
+        let cluster = Cluster::new("test", "output", "127.0.0.1:1", service::Properties::default());
+        let output = Output::new(cluster, Retention::default());
+        let topic = |partition_count| TopicFacts { cluster_id: "c".into(), partition_count, ..TopicFacts::default() };
+        let settings = [("max.message.bytes".to_owned(), "10512".to_owned())].into_iter().collect();
+        let look =
+            Ok(Facts { topics: [(EVENTS_DEDUPED, topic(8))].into(), settings: [(EVENTS_DEDUPED, settings)].into() });
+        output.hear_beside(&look);
+        assert_eq!(output.taken(), Taken::default());
+        let begun = output.begin(Judgement::default(), topic(8), Taken::default(), true).unwrap();
+        assert!(begun.is_none(), "one client looks at both");
+        output.hear_beside(&look);
+        assert_ne!(output.taken(), Taken::default());
+        output.hear_beside(&Err("down".into()));
+        assert!(output.silent_for(Duration::ZERO).is_some());
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl Readers {
         let (reader, share) = if let Some(Shared { reader, partitions: all }) = of_topic.iter().find(has_room) {
             (reader.clone(), Share::of(all, partitions))
         } else {
-            let ahead = Ahead::of(facts.partition_count);
+            let lanes = facts.partition_count / (partitions as u32).max(1);
+            let ahead = Ahead::of(facts.partition_count, lanes);
             let (reader, all) = (Reader::open(&self.cluster, Isolation::Uncommitted, ahead)?, Arc::default());
             of_topic.push(Shared { reader: reader.clone(), partitions: Arc::clone(&all) });
             (reader, Share::of(&all, partitions))

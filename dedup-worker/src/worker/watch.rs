@@ -7,12 +7,15 @@ use std::time::Duration;
 use kafka::{Cluster, Facts, Failure, Hurry, Judgement, Look, TopicFacts, TopicSettings};
 use tracing::{error, info, warn};
 use wire::LaneCount;
-use wire::topic::{EVENTS, Retention};
+use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Retention};
 
+use super::output::Output;
 use super::readers::Readers;
 
 /// What is looked at.
 const TOPICS: &[&str] = &[EVENTS];
+/// The same where the output is on the same cluster.
+const ALL_TOPICS: &[&str] = &[EVENTS, EVENTS_INDEX, EVENTS_DEDUPED, EVENTS_REJECTED];
 
 /// What is known of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,13 +75,21 @@ impl Watch {
         })
     }
 
-    /// Begins to look, for as long as what it returns is kept.
+    /// Begins to look, for as long as what it returns is kept; at the topics of `output`, too, where that is on the same cluster: a
+    /// client costs its threads and connections.
     ///
     /// # Errors
     /// Where librdkafka does not take the cluster's properties, or the system refuses a thread.
-    pub fn begin(self: &Arc<Self>) -> Result<kafka::Watch, Failure> {
+    pub fn begin(self: &Arc<Self>, output: &Arc<Output>) -> Result<kafka::Watch, Failure> {
         let watch = Arc::clone(self);
-        kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| watch.hear(look))
+        if !self.cluster.is_same(output.cluster()) {
+            return kafka::Watch::start(&self.cluster, TOPICS, Hurry::default(), move |look| watch.hear(look));
+        }
+        let output = Arc::clone(output);
+        kafka::Watch::start(&self.cluster, ALL_TOPICS, Hurry::default(), move |look| {
+            output.hear_beside(&look);
+            watch.hear(look.map(|facts| facts.of(TOPICS)));
+        })
     }
 
     /// The cluster.
@@ -263,6 +274,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::output;
 
     fn facts(topic: u8) -> TopicFacts {
         let cluster_id = "c".into();
@@ -272,6 +284,11 @@ mod tests {
     fn watch() -> Arc<Watch> {
         let cluster = Cluster::new("test", "primary", "127.0.0.1:1", service::Properties::default());
         Watch::new(cluster, Retention::default())
+    }
+
+    #[test]
+    fn one_client_looks_at_what_both_look_at() {
+        assert!(TOPICS.iter().chain(output::TOPICS).eq(ALL_TOPICS));
     }
 
     #[test]

@@ -24,6 +24,9 @@ fn events_of_both_clusters_come_out_once() {
     output.assert_each_once(6_000);
     worker.wait_for_metric("dedup_duplicate_events_total", |count| count == 3_000);
     assert_eq!(worker.metric("dedup_published_events_total"), 6_000);
+    // One a lane, for its fence; one for each cluster's topics, one for each input, and the group's: each has threads and
+    // connections for every broker.
+    worker.wait_for_clients(LANES as usize + 5);
     worker.stop();
 
     let known = scene.ask("one", &["lookup", SOURCE, &id(5)]).unwrap();

@@ -140,6 +140,22 @@ impl Worker {
         }
     }
 
+    /// Waits until it has so many clients of clusters, by the name of the thread that each has.
+    pub(crate) fn wait_for_clients(&self, count: usize) {
+        let begun = Instant::now();
+        loop {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+            let names =
+                threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default());
+            let clients = names.filter(|name| name.trim_end() == "rdk:main").count();
+            if clients == count {
+                return;
+            }
+            assert!(begun.elapsed() < LIMIT, "{clients} clients\n{}", self.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn wait_for_metric(&self, name: &str, is_right: impl Fn(u64) -> bool) {
         let begun = Instant::now();
         loop {
