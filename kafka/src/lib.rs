@@ -10,6 +10,7 @@
 //! | [`Group`] | a membership: who should own which partition |
 //! | [`Probe`] | questions: ends of partitions and their offsets at a time, topics by their ids, members of a group |
 //! | [`Watch`] | looks at a cluster again and again, and tells what it saw |
+//! | [`Leadership`] | tells when leaders and in-sync replicas last changed: the cluster is at work, not frozen |
 //!
 //! # The producer
 //!
@@ -40,6 +41,7 @@ mod fenced;
 mod group;
 mod handle;
 mod judgement;
+mod leadership;
 mod log_reader;
 mod members;
 mod message;
@@ -61,6 +63,7 @@ pub use failure::Failure;
 pub use fenced::{Delivered, Fenced, Kind, Outgoing, Prepared};
 pub use group::{Group, Membership, Told};
 pub use judgement::Judgement;
+pub use leadership::Leadership;
 pub use log_reader::{LogReader, Read};
 pub use members::Member;
 pub use message::Message;

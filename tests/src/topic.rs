@@ -25,13 +25,31 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// A topic has as many replicas as its cluster gives by itself: all its brokers.
 const AS_THE_CLUSTER: i32 = -1;
 
+/// Where the replicas of a topic go.
+#[derive(Clone, Copy)]
+enum Placed<'a> {
+    /// So many of each partition, wherever the cluster likes.
+    Anywhere(i32),
+    /// Those of each partition to these brokers.
+    At(&'a [&'a [i32]]),
+}
+
+impl<'a> Placed<'a> {
+    fn replication(self) -> TopicReplication<'a> {
+        match self {
+            Self::Anywhere(count) => TopicReplication::Fixed(count),
+            Self::At(brokers) => TopicReplication::Variable(brokers),
+        }
+    }
+}
+
 /// Deletes those topics that are there, and makes all of them, as good as `scripts/kafka` does for production but kept
 /// for ever, and with these further settings.
 ///
 /// # Panics
 /// Where the cluster does not answer.
 pub fn make_anew(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)]) {
-    make(brokers, topics, settings, AS_THE_CLUSTER, usual);
+    make(brokers, topics, settings, Placed::Anywhere(AS_THE_CLUSTER), usual);
 }
 
 /// The same, each partition on one broker alone: with that one it has no leader any more.
@@ -39,7 +57,19 @@ pub fn make_anew(brokers: SocketAddr, topics: &[&str], settings: &[(&str, &str)]
 /// # Panics
 /// Where the cluster does not answer.
 pub fn make_anew_unreplicated(brokers: SocketAddr, topics: &[&str]) {
-    make(brokers, topics, &[("min.insync.replicas", "1")], 1, usual);
+    make(brokers, topics, &[("min.insync.replicas", "1")], Placed::Anywhere(1), usual);
+}
+
+/// The same of one topic on three brokers, each partition led by this one of them while that is there.
+///
+/// # Panics
+/// Where the cluster does not answer.
+pub fn make_anew_led(brokers: SocketAddr, topic: &str, leader: impl Fn(u32) -> i32) {
+    // Who comes first is preferred.
+    let replicas = |partition| [0, 1, 2].map(|step| (leader(partition) - 1 + step) % 3 + 1);
+    let replicas: Vec<_> = (0..usual(topic)).map(replicas).collect();
+    let replicas: Vec<&[i32]> = replicas.iter().map(<[i32; 3]>::as_slice).collect();
+    make(brokers, &[topic], &[], Placed::At(&replicas), usual);
 }
 
 fn usual(topic: &str) -> u32 {
@@ -51,14 +81,14 @@ fn usual(topic: &str) -> u32 {
 /// # Panics
 /// Where the cluster does not answer.
 pub fn make_anew_of(brokers: SocketAddr, topic: &str, partitions: u32) {
-    make(brokers, &[topic], &[], AS_THE_CLUSTER, |_| partitions);
+    make(brokers, &[topic], &[], Placed::Anywhere(AS_THE_CLUSTER), |_| partitions);
 }
 
 fn make(
     brokers: SocketAddr,
     topics: &[&str],
     settings: &[(&str, &str)],
-    replicas: i32,
+    placed: Placed<'_>,
     count_of: impl Fn(&str) -> u32,
 ) {
     delete(brokers, topics);
@@ -69,7 +99,7 @@ fn make(
         let new: Vec<_> = missing
             .iter()
             .map(|topic| {
-                let topic = NewTopic::new(topic, count_of(topic).cast_signed(), TopicReplication::Fixed(replicas))
+                let topic = NewTopic::new(topic, count_of(topic).cast_signed(), placed.replication())
                     .set("message.timestamp.type", "LogAppendTime")
                     .set("retention.ms", "-1");
                 settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))

@@ -14,6 +14,9 @@ pub(crate) struct Breaker {
     /// the first one, which takes a connection. A partition is left out after half of it while its lane has another one.
     /// Default 1,000.
     pub stall_ms: u64,
+    /// The same, in all, for 10 s after leaders or in-sync replicas were seen to change, as they do when a broker is stopped
+    /// in order. Less than `stall_ms` changes nothing. Default 5,000.
+    pub stall_moving_ms: u64,
     /// The same while no broker of the cluster can be reached. Default 200.
     pub stall_unreachable_ms: u64,
     /// Share of failures, percent, over 10 s. Default 50.
@@ -31,6 +34,7 @@ impl Default for Breaker {
         let limits = Limits::default();
         Self {
             stall_ms: limits.stall.as_millis() as u64,
+            stall_moving_ms: limits.stall_moving.as_millis() as u64,
             stall_unreachable_ms: limits.stall_unreachable.as_millis() as u64,
             failures_percent: limits.failures_percent,
             results_min: limits.results_min,
@@ -47,6 +51,7 @@ impl Breaker {
             failures_percent: self.failures_percent,
             results_min: self.results_min,
             stall: Duration::from_millis(self.stall_ms),
+            stall_moving: Duration::from_millis(self.stall_moving_ms),
             stall_unreachable: Duration::from_millis(self.stall_unreachable_ms),
             pause: Duration::from_millis(self.pause_ms),
             probes: self.probes,

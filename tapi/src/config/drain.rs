@@ -193,6 +193,7 @@ impl Kafka {
         for (key, milliseconds) in [
             ("kafka.shutdown_timeout_ms", self.shutdown_timeout_ms),
             ("kafka.breaker.stall_ms", self.breaker.stall_ms),
+            ("kafka.breaker.stall_moving_ms", self.breaker.stall_moving_ms),
             ("kafka.breaker.stall_unreachable_ms", self.breaker.stall_unreachable_ms),
             ("kafka.breaker.pause_ms", self.breaker.pause_ms),
         ] {
@@ -241,6 +242,7 @@ mod tests {
         assert_eq!(problem(|k| k.window_records_max = 0), ["kafka.window_records_max"]);
         assert_eq!(problem(|k| k.shutdown_timeout_ms = 0), ["kafka.shutdown_timeout_ms"]);
         assert_eq!(problem(|k| k.breaker.stall_ms = 0), ["kafka.breaker.stall_ms"]);
+        assert_eq!(problem(|k| k.breaker.stall_moving_ms = 0), ["kafka.breaker.stall_moving_ms"]);
         assert_eq!(problem(|k| k.breaker.stall_unreachable_ms = 0), ["kafka.breaker.stall_unreachable_ms"]);
         assert_eq!(problem(|k| k.breaker.pause_ms = 3_600_001), ["kafka.breaker.pause_ms"]);
         assert_eq!(problem(|k| k.breaker.failures_percent = 101), ["kafka.breaker.failures_percent"]);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            half of the results of the last 10 s are failures, of at least 100
-//!            a lane makes no progress for the stall limit
+//!            a lane makes no progress for the limit (`sight`)
 //!            the cluster says that it takes nothing
 //!   closed ────────────────────────────────────────────────────────────────────▶ open
 //!     ▲                                                                         │  ▲
@@ -14,14 +14,15 @@
 //! A breaker does not open while the caller says that there is nowhere else to go: records then wait where they are,
 //! which costs nothing, and go out when the cluster answers again.
 
+mod sight;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub(crate) use sight::{FIRST_FACTOR, Sight, Stall};
+
 /// Parts of the observed time; the oldest is forgotten at once.
 const BUCKETS: usize = 10;
-
-/// How much longer than the limit a partition's first acknowledgement may take, with the connection that it needs.
-pub(crate) const FIRST_FACTOR: u32 = 5;
 
 /// What a breaker goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(crate) struct Limits {
     /// Time without progress of a lane that has records handed over; five times as long until the first acknowledgement
     /// of their partitions. A single partition is left out after half of it.
     pub stall: Duration,
+    /// The same, in all, for [a while](Sight::moved_ago) after leaders or in-sync replicas were seen to change.
+    pub stall_moving: Duration,
     /// The same while no broker can be reached at all: a lost connection alone may be a passing one.
     pub stall_unreachable: Duration,
     /// Pause before it is tried again.
@@ -50,6 +53,7 @@ impl Default for Limits {
             results_min: 100,
             observed: Duration::from_secs(10),
             stall: Duration::from_secs(1),
+            stall_moving: Duration::from_secs(5),
             stall_unreachable: Duration::from_millis(200),
             pause: Duration::from_secs(30),
             probes: 5,
@@ -157,31 +161,6 @@ pub(crate) struct Transition {
     pub cause: Cause,
 }
 
-/// The longest times without progress among lanes that have records handed over; zero where there is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Stall {
-    /// Of those with such records in a partition that has acknowledged some before.
-    pub known: Duration,
-    /// Of those with such records in new partitions only, whose connections may have to be made first.
-    pub new: Duration,
-}
-
-impl Stall {
-    /// Of all.
-    pub(crate) fn longest(self) -> Duration {
-        self.known.max(self.new)
-    }
-}
-
-/// What is seen of a cluster at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Sight {
-    /// Longest times that lanes with records handed over have made no progress.
-    pub stall: Stall,
-    /// No broker can be reached, as far as is known.
-    pub unreachable: bool,
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     number: u64,
@@ -261,11 +240,12 @@ impl Breaker {
 
     /// Whether what is seen would open it, had it the choice.
     pub(crate) fn stalled(&self, sight: Sight) -> Option<Cause> {
-        if sight.unreachable && sight.stall.longest() >= self.limits.stall_unreachable {
-            return Some(Cause::Unreachable);
-        }
-        let Stall { known, new } = sight.stall;
-        (known >= self.limits.stall || new >= self.limits.stall * FIRST_FACTOR).then_some(Cause::Stalled)
+        sight.stalled(self.limits)
+    }
+
+    /// Whether it has to be known by now if leaders change.
+    pub(crate) fn has_to_know(&self, sight: Sight) -> bool {
+        sight.is_doubtful(self.limits)
     }
 
     /// Ends the pause of an open one.
@@ -313,8 +293,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
-    const STALLED: Sight = Sight { stall: Stall { known: SECOND, ..NONE }, unreachable: false };
-    const FINE: Sight = Sight { stall: NONE, unreachable: false };
+    const STALLED: Sight = Sight { stall: Stall { known: SECOND, ..NONE }, ..FINE };
+    const FINE: Sight = Sight { stall: NONE, unreachable: false, moved_ago: None };
 
     fn breaker() -> (Breaker, Instant) {
         let now = Instant::now();
@@ -356,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_first_acknowledgement_may_take_longer() {
-        let new = |ms| Sight { stall: Stall { new: Duration::from_millis(ms), ..NONE }, unreachable: false };
+        let new = |ms| Sight { stall: Stall { new: Duration::from_millis(ms), ..NONE }, ..FINE };
         let (mut breaker, now) = breaker();
         assert_eq!(breaker.tick(now, new(4_999), true), None);
         assert_eq!(breaker.tick(now, new(5_000), true).unwrap().cause, Cause::Stalled);
@@ -390,8 +370,19 @@ mod tests {
         ] {
             let (mut breaker, now) = breaker();
             let stall = Stall { known: stalled_for, ..NONE };
-            let transition = breaker.tick(now, Sight { stall, unreachable }, true);
+            let transition = breaker.tick(now, Sight { stall, unreachable, ..FINE }, true);
             assert_eq!(transition.map(|t| t.cause), cause);
+        }
+    }
+
+    #[test]
+    fn leaders_that_change_keep_it_closed_for_a_while_and_half_open_too() {
+        let moving = Sight { moved_ago: Some(SECOND), ..STALLED };
+        for (breaker, now) in [breaker(), half_open()] {
+            let mut breaker = breaker;
+            assert_eq!(breaker.tick(now, moving, true), None, "{:?}", breaker.state());
+            let still = Sight { stall: Stall { known: 5 * SECOND, ..NONE }, ..moving };
+            assert_eq!(breaker.tick(now, still, true).unwrap().cause, Cause::Stalled);
         }
     }
 

@@ -14,7 +14,7 @@ mod memory;
 mod standing;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 use wire::LaneCount;
@@ -127,6 +127,19 @@ impl Clusters {
     /// The partitions of a cluster that records go to; `None` where it gets none.
     pub(crate) fn choice(&self, cluster: Cluster) -> Option<Choice> {
         Choice::new(self.lanes.known()?, self.standing(cluster).partitions()?)
+    }
+
+    /// Looks at who leads, and which replicas are in sync, many times a second for a while.
+    pub(crate) fn look_at_leaders(&self, cluster: Cluster) {
+        if let Some(leadership) = self.contacts.leadership(cluster) {
+            leadership.look_closely();
+        }
+    }
+
+    /// How long ago that was seen to change, if ever.
+    pub(crate) fn moved_ago(&self, cluster: Cluster, now: Instant) -> Option<Duration> {
+        let changed = self.contacts.leadership(cluster)?.changed()?;
+        Some(now.saturating_duration_since(changed))
     }
 
     /// A record was acknowledged: the lanes that it was sent by stay, durably so on return.

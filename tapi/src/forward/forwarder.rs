@@ -8,7 +8,7 @@ use local_buffer::Reader;
 use service::backoff::chance;
 use tracing::{error, info, warn};
 
-use super::breaker::State;
+use super::breaker::{Sight, State};
 use super::clusters::Clusters;
 use super::control::{Control, Wish};
 use super::deadline::Deadline;
@@ -179,9 +179,21 @@ impl Forwarder {
         !self.forgetful
     }
 
+    /// What the breakers have to know.
+    fn sights(&self, now: Instant) -> [Sight; 2] {
+        let mut sights = self.outlets.sights(now);
+        for cluster in Cluster::BOTH {
+            sights[cluster as usize].moved_ago = self.clusters.moved_ago(cluster, now);
+        }
+        sights
+    }
+
     fn tick(&mut self, now: Instant) {
         self.outlets.judge(now);
-        let sights = self.outlets.sights(now);
+        let sights = self.sights(now);
+        for cluster in Cluster::BOTH.into_iter().filter(|cluster| self.router.has_to_know(*cluster, sights)) {
+            self.clusters.look_at_leaders(cluster);
+        }
         while let Some(change) = self.router.tick(sights, now, chance()) {
             self.changed(change, now);
         }
@@ -208,7 +220,7 @@ impl Forwarder {
         let other = cluster.other();
         if matches!(transition.to, State::HalfOpen { .. })
             && self.in_flight.waiting() == 0
-            && self.router.in_trouble(other, self.outlets.sights(now))
+            && self.router.in_trouble(other, self.sights(now))
         {
             self.outlets.take_back(other, &mut self.in_flight, now);
         }
@@ -286,7 +298,7 @@ impl Forwarder {
         if self.in_flight.is_drained() {
             return true;
         }
-        let sights = self.outlets.sights(now);
+        let sights = self.sights(now);
         is_over || self.router.target().is_none_or(|target| self.router.in_trouble(target, sights))
     }
 

@@ -19,6 +19,7 @@
 //! |---|---|
 //! | the cluster dies (connections reset) | after 0.2 s without progress its breaker opens; what it has not acknowledged is taken back and handed to the other one |
 //! | it freezes (connections stay, nothing answers) | the same after 1 s in which some lane that has records out had no acknowledgement from any of its partitions; after 5 s where none of those has acknowledged any yet, because that takes a connection first |
+//! | a broker is stopped in order, or comes back: leaders and in-sync replicas change | nothing, for up to 5 s: until all have heard of it acknowledgements wait; what can goes on, as with a partition that freezes |
 //! | one partition freezes | after half of that it is left out: its lane goes on with its others; what it holds goes to them when it comes back, at its time-out of 30 s, and if it is acknowledged late, that counts; it gets one record at a time, every 10 s at most, until it acknowledges one, and is used again |
 //! | nobody leads a partition | the same, as soon as a look at the cluster says so, which comes every 5 s, and until one says otherwise |
 //! | all partitions of a lane are so | it goes on with them; there is no other place for its records |
@@ -51,13 +52,13 @@
 //!
 //! | who | what |
 //! |---|---|
-//! | `clusters` | what each of the two is, judged in one place, at the start and later; the lanes and the partitions |
+//! | `clusters` | what each of the two is, judged in one place, at the start and later; the lanes and the partitions; when leaders last changed |
 //! | `in_flight` | the records on their way, what each waits for, the floor behind them |
 //! | `outlets` | the producers, what they hold and since when; which partitions are left out; what is taken back, and who is replaced |
 //! | `router` | two breakers and the operator's pin: where records go |
 //! | `forwarder` | the thread: asks these and does what they say |
 //!
-//! Everything that decides (`breaker`, `router`, `retry`, `choice`, `track`, `progress`, `left_out`, `fault`, `fit`,
+//! Everything that decides (`breaker`, `sight`, `router`, `retry`, `choice`, `track`, `progress`, `left_out`, `fault`, `fit`,
 //! `standing`, `tally`, `way`, `window`) is a function of values, time and chance included.
 
 pub(crate) mod breaker;

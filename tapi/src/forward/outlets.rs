@@ -133,7 +133,7 @@ impl Outlets {
         }
     }
 
-    /// What the breakers have to know.
+    /// What the breakers have to know, as far as records tell it.
     pub(crate) fn sights(&self, now: Instant) -> [Sight; 2] {
         self.both.each_ref().map(|outlet| outlet.sight(now))
     }
@@ -256,9 +256,12 @@ mod tests {
     #[test]
     fn only_a_producer_that_could_bring_something_through_is_stuck() {
         let stall = Stall { known: RESTART_AFTER, new: Duration::ZERO };
-        assert!(is_stuck(Sight { stall, unreachable: false }));
-        assert!(!is_stuck(Sight { stall, unreachable: true }), "a new one would reach nobody either");
+        assert!(is_stuck(Sight { stall, ..Sight::default() }));
+        assert!(
+            !is_stuck(Sight { stall, unreachable: true, ..Sight::default() }),
+            "a new one would reach nobody either"
+        );
         let stall = Stall { known: RESTART_AFTER / 2, ..stall };
-        assert!(!is_stuck(Sight { stall, unreachable: false }));
+        assert!(!is_stuck(Sight { stall, ..Sight::default() }));
     }
 }

@@ -195,6 +195,11 @@ impl Router {
         !self.is_good(cluster) || self.breakers[cluster as usize].stalled(sights[cluster as usize]).is_some()
     }
 
+    /// Whether it has to be known by now if a cluster's leaders change.
+    pub(crate) fn has_to_know(&self, cluster: Cluster, sights: [Sight; 2]) -> bool {
+        self.breakers[cluster as usize].has_to_know(sights[cluster as usize])
+    }
+
     /// With nowhere else to go, or by an operator's wish, records stay where they are.
     fn may_open(&self, cluster: Cluster) -> bool {
         match self.pin {
@@ -226,8 +231,8 @@ mod tests {
     use crate::forward::breaker::Stall;
 
     const NONE: Stall = Stall { known: Duration::ZERO, new: Duration::ZERO };
-    const FINE: Sight = Sight { stall: NONE, unreachable: false };
-    const STALLED: Sight = Sight { stall: Stall { known: Duration::from_secs(1), ..NONE }, unreachable: false };
+    const FINE: Sight = Sight { stall: NONE, unreachable: false, moved_ago: None };
+    const STALLED: Sight = Sight { stall: Stall { known: Duration::from_secs(1), ..NONE }, ..FINE };
 
     fn router() -> (Router, Instant) {
         let now = Instant::now();

@@ -112,7 +112,7 @@ mod tests {
         fn probing() -> Self {
             let mut rig = Self::new();
             let stall = Stall { known: Limits::default().stall, new: Duration::ZERO };
-            let sights = [Sight { stall, unreachable: false }, Sight::default()];
+            let sights = [Sight { stall, ..Sight::default() }, Sight::default()];
             rig.router.tick(sights, rig.now, 1.0).unwrap();
             rig.router.tick([Sight::default(); 2], rig.now + Limits::default().pause, 1.0).unwrap();
             rig

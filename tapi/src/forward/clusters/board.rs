@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kafka::{Facts, Hurry, Look, Watch};
+use kafka::{Facts, Hurry, Leadership, Look, Watch};
 use wire::topic::{EVENTS, EVENTS_REJECTED};
 
 use super::growth::Growth;
@@ -111,6 +111,7 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Contacts {
     board: Arc<Board>,
+    leaderships: [Option<Leadership>; 2],
     _watches: Vec<Watch>,
 }
 
@@ -120,7 +121,7 @@ impl Contacts {
     /// # Errors
     /// Where librdkafka does not take a setting, or the system refuses a thread.
     pub(crate) fn start(clusters: &[kafka::Cluster; 2]) -> Result<Self, DrainError> {
-        let (board, mut watches) = (Arc::<Board>::default(), Vec::new());
+        let (board, mut watches, mut leaderships) = (Arc::<Board>::default(), Vec::new(), [None, None]);
         for cluster in Cluster::BOTH {
             let watched = &clusters[cluster as usize];
             if !watched.is_configured() {
@@ -128,6 +129,7 @@ impl Contacts {
                 board.put(cluster, Seen::NoCluster);
                 continue;
             }
+            leaderships[cluster as usize] = Some(Leadership::start(watched, EVENTS)?);
             let told = Arc::clone(&board);
             let (mut looker, mut growth) = (Looker::new(watched)?, Growth::default());
             watches.push(Watch::start(watched, TOPICS, Hurry::default(), move |mut look| {
@@ -141,7 +143,12 @@ impl Contacts {
                 told.look(cluster, look);
             })?);
         }
-        Ok(Self { board, _watches: watches })
+        Ok(Self { board, leaderships, _watches: watches })
+    }
+
+    /// Who leads the partitions of a cluster that has brokers, and when that changed.
+    pub(crate) fn leadership(&self, cluster: Cluster) -> Option<&Leadership> {
+        self.leaderships[cluster as usize].as_ref()
     }
 
     /// Where they write what they see.

@@ -204,7 +204,7 @@ impl Outlet {
         self.lines.iter_mut().for_each(|line| line.progress.renew());
     }
 
-    /// What a breaker has to know.
+    /// What a breaker has to know, as far as records tell it.
     pub(crate) fn sight(&self, now: Instant) -> Sight {
         let stall = self
             .lines
@@ -212,7 +212,7 @@ impl Outlet {
             .map(|line| line.progress.stall(now))
             .fold(Stall::default(), |all, one| Stall { known: all.known.max(one.known), new: all.new.max(one.new) });
         let unreachable = self.lines[0].existing().is_some_and(Producer::is_unreachable);
-        Sight { stall, unreachable }
+        Sight { stall, unreachable, moved_ago: None }
     }
 
     /// The last thing that its producer complained of; empty where it never did.
