@@ -10,3 +10,4 @@ mod proxy;
 mod asked;
 mod frozen;
 mod leaders;
+mod logs;
