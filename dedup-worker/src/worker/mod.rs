@@ -15,6 +15,7 @@ pub mod batch;
 pub(crate) mod beginning;
 pub(crate) mod budget;
 pub mod decode;
+mod early;
 pub mod figures;
 pub mod input;
 mod inputs;
