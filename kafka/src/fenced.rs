@@ -123,6 +123,13 @@ impl Prepared {
         Ok(Self { timeout, client })
     }
 
+    /// Begins to learn who leads the partitions of these topics, four at most: the first transaction need not ask.
+    pub fn learn(&self, topics: &[&CStr]) {
+        for topic in topics {
+            self.client.learn(topic);
+        }
+    }
+
     /// Takes the fence: when this returns, nobody who had the id before can commit any more, and what they had begun is
     /// undone.
     ///

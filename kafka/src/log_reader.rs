@@ -29,6 +29,7 @@ pub enum Read {
 /// A reader of one partition, with its own connection. It is in no group and stores no offsets.
 #[derive(Debug)]
 pub struct LogReader {
+    partition: u32,
     items: VecDeque<Item>,
     /// What is taken off the queue passes through here.
     passing: Vec<Item>,
@@ -74,7 +75,23 @@ impl LogReader {
             wakes.1.notify_one();
         })?;
         queue.add(partition, At::Offset(offset))?;
-        Ok(Self { items: VecDeque::new(), passing: Vec::new(), queue, reader, woken, position: offset })
+        let (items, passing) = (VecDeque::new(), Vec::new());
+        Ok(Self { partition, items, passing, queue, reader, woken, position: offset })
+    }
+
+    /// Goes on at `offset`, with the connection that is there. Where that is the next record to come nothing is read again.
+    ///
+    /// # Errors
+    /// Where librdkafka refuses it; it is to be dropped then.
+    pub fn go_to(&mut self, offset: u64) -> Result<(), Failure> {
+        if self.position == offset {
+            return Ok(());
+        }
+        // A partition that has nothing to hand out is not moved; it is stopped and started.
+        self.queue.remove(self.partition);
+        self.items.clear();
+        self.position = offset;
+        self.queue.add(self.partition, At::Offset(offset))
     }
 
     /// The next thing that happens within `timeout`.

@@ -1,5 +1,6 @@
 //! The producer.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,6 +70,15 @@ impl Producer {
         // SAFETY: the queue is dropped before the client, as the order of the fields and `close` have it.
         let events = unsafe { Events::of(client.client().native_ptr()) };
         Ok(Self { events, topics: Topics::default(), client, heard })
+    }
+
+    /// Begins to learn who leads the partitions of a topic, so that the first record for it does not wait for that. There is
+    /// room for four.
+    #[expect(unsafe_code, reason = "handles of topics are not in the safe interface")]
+    pub(crate) fn learn(&self, topic: &CStr) {
+        // SAFETY: it is the one client of this producer, and dropped after the topics, as the order of the fields and
+        // `close` have it.
+        let _ = unsafe { self.topics.find(self.client.client().native_ptr(), topic) };
     }
 
     /// Hands a record over. Its report comes with the token.

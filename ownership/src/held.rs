@@ -32,8 +32,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Longest time for which a lane that is handed over is worked on. Its next owner is there long before, if there is one.
 pub(crate) const HANDING_OVER: Duration = Duration::from_secs(5);
-/// Time without a transaction behind each of a lane that is handed over.
-const HANDING_OVER_PAUSE: Duration = Duration::from_millis(20);
+/// Time without a transaction behind each of a lane that is handed over: its next owner sees that one has ended, and takes
+/// its fence meanwhile, some 10 ms later on a machine that is not busy.
+const HANDING_OVER_PAUSE: Duration = Duration::from_millis(40);
 
 /// What a publishing thread is to write, each in a transaction of its own.
 enum Order<B> {

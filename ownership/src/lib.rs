@@ -29,6 +29,10 @@
 //! 8. A process has an [id](member_id) in the group: one that comes back within a session gets its lanes back, and nobody else
 //!    notices. Who loses a lane in good order, or leaves for good, works on in it until the next owner has the fence, or five
 //!    seconds are over; only who may have been replaced already ends at once.
+//! 9. A lane stands still from the old owner's last commit to the new one's first. So what takes time is done before the fence:
+//!    the clients are connected, the state is caught up, the work has [opened](Work::caught_up) what it reads, and the fence
+//!    waits for a moment between two transactions. Behind it there are questions to connections that are there, the rest of the
+//!    log, and the checkpoint.
 //!
 //! Knows Kafka by `kafka` alone, and nothing of events, indexes or windows.
 
@@ -44,6 +48,8 @@ mod member;
 mod owner;
 mod owners;
 mod publishers;
+mod reading;
+mod sight;
 mod spec;
 mod waker;
 mod work;
@@ -55,6 +61,7 @@ pub use line::{Committed, LogWriter, Stamp};
 pub use log::{Log, log_id, never};
 pub use member::member_id;
 pub use owners::Owners;
+pub use reading::Reading;
 pub use spec::{Spec, Step};
 pub use waker::Waker;
 pub use work::{Batch, Gathered, GenesisOf, Work};

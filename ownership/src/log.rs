@@ -4,11 +4,11 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 use changelog::{LogId, Placed, Point, RestoreError, Start};
-use kafka::{Isolation, LogReader, Read, TopicFacts, Watermarks};
+use kafka::{LogReader, Read, TopicFacts, Watermarks};
 use wire::changelog::checksum_of;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{Fault, Spec};
+use crate::{Fault, Reading, Spec};
 
 /// Time without any progress after which the end that was measured counts as unreachable. Longer than a transaction may
 /// stay open, since an open one hides everything behind it.
@@ -27,6 +27,8 @@ pub struct Log<'a> {
     pub lane: u32,
     /// Its ends.
     pub marks: Watermarks,
+    /// What it is read with.
+    pub reading: &'a Reading,
     /// Whether reading is to be given up.
     pub is_stopped: &'a dyn Fn() -> bool,
 }
@@ -87,18 +89,30 @@ impl changelog::Log for Log<'_> {
     }
 
     fn read(&mut self, start: Start, each: &mut dyn FnMut(Placed, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
-        let (Spec { cluster, log, topic, lane_of, memory, .. }, lane) = (self.spec, self.lane);
-        let end = self.marks.high;
-        let mut reached = match start {
+        let reached = match start {
             Start::First => self.marks.low,
             // One record takes one offset; behind it may lie the marks of transactions.
             Start::Before(offset) => offset.saturating_sub(1).max(self.marks.low),
         };
-        if reached >= end {
+        if reached >= self.marks.high {
             return Ok(());
         }
-        let (ahead, _held) = memory.ahead();
-        let mut reader = LogReader::open_ahead(cluster, log, lane, reached, Isolation::Committed, ahead)?;
+        let mut client = self.reading.begin(self.spec, self.lane, reached)?;
+        self.read_with(&mut client.reader, reached, each)?;
+        self.reading.keep(client);
+        Ok(())
+    }
+}
+
+impl Log<'_> {
+    /// Reads from where the reader stands, at `reached`, to the measured end.
+    fn read_with(
+        &self,
+        reader: &mut LogReader,
+        mut reached: u64,
+        each: &mut dyn FnMut(Placed, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let (Spec { topic, lane_of, .. }, lane, end) = (self.spec, self.lane, self.marks.high);
         let mut moved = Instant::now();
         loop {
             match reader.read(POLL) {

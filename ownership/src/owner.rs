@@ -15,7 +15,8 @@ use crate::ending::Ending;
 use crate::held::Held;
 use crate::line::Line;
 use crate::publishers::Publishers;
-use crate::{Committed, Fault, GenesisOf, Log, Spec, Standing, Step, Work};
+use crate::sight::Sight;
+use crate::{Committed, Fault, GenesisOf, Log, Reading, Spec, Standing, Step, Work};
 
 /// First pause after a fault; it doubles up to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -29,18 +30,23 @@ const ASK_BEFORE: Duration = Duration::from_secs(10);
 const ASK_BEHIND: Duration = Duration::from_secs(1);
 /// Between two looks at a lane that is refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// Time for an answer of the log's cluster.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A transaction that is open for longer than a commit takes may be a dead owner's, which only the fence ends.
 const OPEN_MAX: Duration = Duration::from_millis(100);
 /// Between two looks at whether it still is.
 const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
-/// The state at some end of the log, and what that began with.
-type Known<W> = (GenesisOf<W>, Restored<<W as Work>::State>);
+/// The state where the log ended before the fence.
+struct Known<W: Work> {
+    /// Which log.
+    facts: TopicFacts,
+    /// Where that ended.
+    end: u64,
+    /// What it began with.
+    genesis: GenesisOf<W>,
+    restored: Restored<W::State>,
+}
 
-/// The same behind the fence, with the way to the log.
+/// The state at the log's end behind the fence, what that began with, and the way to it.
 type Ready<W> = (GenesisOf<W>, Restored<<W as Work>::State>, Line);
 
 /// One lane that this process should own.
@@ -131,14 +137,22 @@ impl<W: Work> Owner<'_, W> {
         self.place.is(Standing::Waiting);
         // It connects while the log is looked at. A lane that is refused needs none.
         let mut prepared = if was_refused { None } else { self.prepare()? };
-        // Its connections are there when the fence is taken.
-        let probe = Probe::new(&spec.cluster, PROBE_TIMEOUT)?;
-        let known = if spec.is_shadow { None } else { self.look(&probe)? };
+        let sight = Sight::new(spec, lane)?;
+        let known = if spec.is_shadow { None } else { self.look(&sight)? };
+        if let Some(known) = &known {
+            self.work.caught_up(&known.restored);
+        }
         self.confirm(ASK_BEFORE)?;
         (spec.at)(Step::Fencing);
         self.place.is(Standing::Fencing);
         if prepared.is_none() {
             prepared = self.prepare()?;
+        }
+        if let Some(known) = &known {
+            sight.await_quiet(known.end, |time| self.ending.pause(time))?;
+            if self.ending.is_asked() {
+                return Err(Fault::Released);
+            }
         }
         let mut line = match prepared {
             Some(prepared) => Line::fence(spec, lane, prepared)?,
@@ -148,7 +162,7 @@ impl<W: Work> Owner<'_, W> {
         self.confirm(ASK_BEHIND)?;
         (spec.at)(Step::Confirmed);
         let (genesis, mut restored);
-        (genesis, restored, line) = self.restore(&probe, line, known)?;
+        (genesis, restored, line) = self.restore(&sight, line, known)?;
         (spec.at)(Step::Restored);
         let (records, chain) = (restored.records, restored.chain);
         self.replayed(&mut restored);
@@ -160,11 +174,10 @@ impl<W: Work> Owner<'_, W> {
         (line, at) = line.record(&record)?;
         self.work.checkpointed(state, at)?;
         (spec.at)(Step::Checkpointed);
+        drop(sight);
         self.place.counts().takeovers.fetch_add(1, Relaxed);
         info!(lane, records, "the lane is taken over");
         self.place.is(Standing::Running);
-        // While the lane is worked on nobody asks anything with it, and its threads and connections stay.
-        drop(probe);
         let held = Held {
             spec,
             work: &mut self.work,
@@ -194,8 +207,11 @@ impl<W: Work> Owner<'_, W> {
         if self.spec.is_shadow {
             return Ok(None);
         }
-        let Spec { cluster, transaction_max, .. } = self.spec;
-        Ok(Some(Prepared::new(cluster, &self.spec.transactional_id(self.lane), *transaction_max)?))
+        let Spec { cluster, transaction_max, log, outputs, .. } = self.spec;
+        let prepared = Prepared::new(cluster, &self.spec.transactional_id(self.lane), *transaction_max)?;
+        prepared.learn(&[log]);
+        prepared.learn(outputs);
+        Ok(Some(prepared))
     }
 
     /// What a shadow had decided for itself is no truth.
@@ -228,15 +244,15 @@ impl<W: Work> Owner<'_, W> {
     ///
     /// Nor is there anything while somebody's transaction stays open: the log can be read up to its beginning, which may lie
     /// before what the state knows, and a state that is ahead of what can be read is believed by nobody.
-    fn look(&mut self, whole: &Probe) -> Result<Option<Known<W>>, Fault> {
-        let committed = Probe::committed(&self.spec.cluster, PROBE_TIMEOUT)?;
+    fn look(&mut self, sight: &Sight) -> Result<Option<Known<W>>, Fault> {
+        let Sight { whole, committed, reading, .. } = sight;
         let facts = whole.topic(self.spec.topic)?;
         // What the state knows lies before this end.
-        let end = self.log(whole, &facts)?.marks.high;
+        let end = self.log(whole, &facts, reading)?.marks.high;
         let begun = Instant::now();
-        let mut log = self.log(&committed, &facts)?;
+        let mut log = self.log(committed, &facts, reading)?;
         while log.marks.high < end && begun.elapsed() < OPEN_MAX && !self.ending.pause(OPEN_PAUSE) {
-            log = self.log(&committed, &facts)?;
+            log = self.log(committed, &facts, reading)?;
         }
         let Some(genesis) = self.genesis(&mut log)? else {
             // Whether it may be begun is asked before anybody is pushed out.
@@ -251,16 +267,21 @@ impl<W: Work> Owner<'_, W> {
         let kept = self.state.take();
         let mut restored = self.replay(&mut log, &genesis, kept)?;
         self.replayed(&mut restored);
-        Ok(Some((genesis, restored)))
+        let end = log.marks.high;
+        Ok(Some(Known { facts, end, genesis, restored }))
     }
 
     /// Measures the log's end and brings the state there. An empty log gets its genesis first.
-    fn restore(&mut self, probe: &Probe, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
+    fn restore(&mut self, sight: &Sight, mut line: Line, known: Option<Known<W>>) -> Result<Ready<W>, Fault> {
+        let Sight { whole: probe, reading, .. } = sight;
         let facts = probe.topic(self.spec.topic)?;
-        let mut log = self.log(probe, &facts)?;
+        if !TopicFacts::is_same_log(known.as_ref().map(|known| &known.facts), Some(&facts)) {
+            reading.forget();
+        }
+        let mut log = self.log(probe, &facts, reading)?;
         self.work.found(&facts);
         (self.spec.at)(Step::Measured);
-        let (known, kept) = known.map(|(genesis, restored)| (genesis, restored.state)).unzip();
+        let (known, kept) = known.map(|known| (known.genesis, known.restored.state)).unzip();
         let kept = kept.or_else(|| self.state.take());
         let found = if known.is_some() { known } else { self.genesis(&mut log)? };
         let genesis = if let Some(genesis) = found {
@@ -270,7 +291,7 @@ impl<W: Work> Owner<'_, W> {
             let mut record = Vec::new();
             self.work.genesis(&genesis, &mut record);
             (line, _) = line.record(&record)?;
-            log = self.log(probe, &facts)?;
+            log = self.log(probe, &facts, reading)?;
             genesis
         };
         let restored = self.replay(&mut log, &genesis, kept)?;
@@ -279,12 +300,12 @@ impl<W: Work> Owner<'_, W> {
     }
 
     /// The log up to its end as that is now, as far as the client that asks may see.
-    fn log<'l>(&self, probe: &Probe, facts: &'l TopicFacts) -> Result<Log<'l>, Fault>
+    fn log<'l>(&self, probe: &Probe, facts: &'l TopicFacts, reading: &'l Reading) -> Result<Log<'l>, Fault>
     where
         Self: 'l,
     {
         let marks = probe.watermarks(self.spec.topic, self.lane)?;
-        Ok(Log { spec: self.spec, facts, lane: self.lane, marks, is_stopped: self.is_stopped })
+        Ok(Log { spec: self.spec, facts, lane: self.lane, marks, reading, is_stopped: self.is_stopped })
     }
 
     /// What the log began with; `None` where it is to be begun.

@@ -19,6 +19,8 @@ pub struct Spec {
     pub log: &'static CStr,
     /// The same, for everybody else.
     pub topic: &'static str,
+    /// Topics that outputs go to, three at most: whoever is to take the fence learns who leads them beforehand.
+    pub outputs: &'static [&'static CStr],
     /// What the fence's transactional id begins with; the lane's number follows.
     pub fence: &'static str,
     /// The group in which processes share the lanes.

@@ -46,6 +46,13 @@ pub trait Work: Send + 'static {
     /// Appends the genesis as the first record of the log.
     fn genesis(&self, genesis: &GenesisOf<Self>, record: &mut Vec<u8>);
 
+    /// The state is where the log ended a moment ago. The fence is taken next, and somebody else may be at work until then:
+    /// what [`restored`](Self::restored) gets is this, or goes further. What takes time to open may be opened now. Must not
+    /// wait.
+    fn caught_up(&mut self, restored: &Restored<Self::State>) {
+        let _ = restored;
+    }
+
     /// The state is at the log's end, behind the fence. Must not wait.
     ///
     /// # Errors

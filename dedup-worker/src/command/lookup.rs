@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use changelog::{Placed, Progress, RestoreError, Start, each};
 use dedup::Index;
 use kafka::{Cluster, Isolation, LogReader, Probe, Read};
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::{Failure, say};
 use wire::changelog::{Framed, Genesis, Output, Record};
 use wire::topic::{EVENTS_DEDUPED, EVENTS_INDEX, SOURCE_HEADER};
@@ -53,7 +53,8 @@ pub fn lookup(file: Option<&Path>, source: &str, message_id: &str, is_shown: boo
     let facts = facts(&probe, EVENTS_INDEX)?;
     let lane = lanes(&config, &facts)?.lane_of(id);
     let marks = probe.watermarks(EVENTS_INDEX, lane).map_err(Failure::failed)?;
-    let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
+    let mut changelog =
+        Log { spec: &spec, facts: &facts, lane, marks, reading: &Reading::default(), is_stopped: &never };
     let Some(genesis) = genesis(&mut changelog)? else {
         return say(format_args!("not known: the changelog of lane {lane} is empty"));
     };

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dedup::Index;
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::Failure;
 use wire::LaneCount;
 use wire::changelog::Genesis;
@@ -83,7 +83,7 @@ fn lanes(config: &Config, index: &TopicFacts) -> Result<LaneCount, Failure> {
     let spec = config.spec();
     let ends = probe.ends(EVENTS_INDEX, 0..index.partition_count).map_err(Failure::failed)?;
     let begun = ends.into_iter().find_map(|(lane, marks)| {
-        let mut log = Log { spec: &spec, facts: index, lane, marks, is_stopped: &never };
+        let mut log = Log { spec: &spec, facts: index, lane, marks, reading: &Reading::default(), is_stopped: &never };
         // One that cannot be read is its lane's own fault, and said there.
         changelog::genesis::<_, Index>(&mut log).ok().flatten().map(|genesis| genesis.lanes)
     });

@@ -17,7 +17,7 @@ use std::time::Instant;
 use changelog::{Beginning, Progress, restore};
 use dedup::{Index, Options};
 use kafka::Watermarks;
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::{Failure, say};
 use wire::LaneCount;
 use wire::topic::EVENTS_INDEX;
@@ -87,7 +87,8 @@ fn index(config: &Config, only: Option<u32>) -> Result<(), Failure> {
     let work = || -> Result<(), Failure> {
         loop {
             let Some((lane, marks)) = marks.get(next.fetch_add(1, Relaxed)).copied() else { return Ok(()) };
-            let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
+            let mut changelog =
+                Log { spec: &spec, facts: &facts, lane, marks, reading: &Reading::default(), is_stopped: &never };
             let genesis = genesis(&mut changelog)?;
             let Some(genesis) = genesis else { continue };
             let mut before = Progress::default();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use changelog::{Log as _, Placed, Progress, RestoreError, Start, each, newest};
 use dedup::{Index, Options};
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::{Failure, say};
 use wire::changelog::{Framed, Record};
 use wire::topic::EVENTS_INDEX;
@@ -43,7 +43,8 @@ pub fn verify(file: Option<&Path>, all: bool) -> Result<(), Failure> {
             continue;
         }
         let marks = probe.watermarks(EVENTS_INDEX, lane).map_err(Failure::failed)?;
-        let mut changelog = Log { spec: &spec, facts: &facts, lane, marks, is_stopped: &never };
+        let mut changelog =
+            Log { spec: &spec, facts: &facts, lane, marks, reading: &Reading::default(), is_stopped: &never };
         let genesis = genesis(&mut changelog)?;
         let Some(genesis) = genesis else {
             say(format_args!("lane {lane}: there is an index, but the changelog is empty"))?;

@@ -11,6 +11,7 @@ use kafka::{At, Failure, Item, Message, TopicFacts};
 use tracing::{error, info, warn};
 use wire::LaneCount;
 
+use super::early::Early;
 use super::readers::{Readers, Shelf};
 
 /// Records that are taken off the queue before any of them is read. What is on the queue is bounded by its bytes, these are not.
@@ -47,6 +48,8 @@ struct Place {
     read: Cursor,
     /// Fetched, not read.
     records: VecDeque<Message>,
+    /// What there is to do about where its reader was begun.
+    early: Early,
     /// What was said of its trouble; `None` while there is none.
     trouble: Option<String>,
     /// Whether anything has come of it since it was opened.
@@ -92,10 +95,30 @@ impl Input {
             }
             let cursor = Cursor::new(positions.of(cluster_id, topic_id, partition), clock_ms);
             self.shelf.queue.add(partition, at(cursor.begin()))?;
-            let (records, trouble) = (VecDeque::new(), None);
-            self.places.push(Place { partition, fetched: cursor, read: cursor, records, trouble, is_heard: false });
+            let (records, early, trouble) = (VecDeque::new(), Early::Right, None);
+            let (fetched, read, is_heard) = (cursor, cursor, false);
+            self.places.push(Place { partition, fetched, read, records, early, trouble, is_heard });
         }
         Ok(())
+    }
+
+    /// Nothing was taken in yet. It is read from `positions` on, wherever it was begun.
+    ///
+    /// # Errors
+    /// As [`grow`](Self::grow).
+    pub(crate) fn go_to(&mut self, lanes: LaneCount, positions: &Positions, clock_ms: i64) -> Result<(), Failure> {
+        self.opened = Instant::now();
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            let position = positions.of(self.facts.cluster_id.as_bytes(), self.facts.topic_id, place.partition);
+            let (was, cursor) = (place.fetched.begin(), Cursor::new(position, clock_ms));
+            (place.fetched, place.read) = (cursor, cursor);
+            place.early = Early::of(was, cursor.begin());
+            if place.early == Early::Wrong {
+                self.begin(index, cursor.begin());
+            }
+        }
+        self.grow(self.facts.clone(), lanes, positions, clock_ms)
     }
 
     /// Which log this is.
@@ -132,6 +155,14 @@ impl Input {
     fn enter(&mut self, item: Item, partition: u32, positions: &mut Positions) -> bool {
         let cluster = self.cluster;
         let Some(index) = self.place_of(partition) else { return false };
+        if !self.is_reached(index, &item) {
+            let Place { early, fetched, .. } = &self.places[index];
+            let (is_wrong, begin) = (*early == Early::Wrong, fetched.begin());
+            if is_wrong {
+                self.begin(index, begin);
+            }
+            return is_wrong;
+        }
         let place = &mut self.places[index];
         place.is_heard = true;
         if let Some(trouble) = &place.trouble
@@ -190,6 +221,23 @@ impl Input {
         false
     }
 
+    /// Whether an item counts of a partition that may have been begun too early. Where it says that this was too early to
+    /// know anything, the partition is to be begun anew.
+    fn is_reached(&mut self, index: usize, item: &Item) -> bool {
+        let Place { partition, early, .. } = &mut self.places[index];
+        if *early == Early::Right {
+            return true;
+        }
+        *early = match item {
+            Item::Record(record) if early.passes_over(record.offset()) => return false,
+            Item::Record(_) => Early::Right,
+            Item::End { offset, .. } => early.ends(*offset, self.shelf.queue.known_end(*partition)),
+            Item::OutOfRange { .. } => Early::Wrong,
+            Item::Trouble { .. } => return true,
+        };
+        *early == Early::Right
+    }
+
     fn place_of(&mut self, partition: u32) -> Option<usize> {
         if self.places.get(self.found).is_none_or(|place| place.partition != partition) {
             self.found = self.places.iter().position(|place| place.partition == partition)?;
@@ -224,6 +272,7 @@ impl Input {
     /// A partition that has nothing to hand out is not moved; it is stopped and started.
     fn begin(&mut self, index: usize, begin: Begin) {
         let partition = self.places[index].partition;
+        self.places[index].early = Early::Right;
         self.shelf.queue.remove(partition);
         if let Err(failure) = self.shelf.queue.add(partition, at(begin)) {
             let cluster = self.cluster;

@@ -75,6 +75,19 @@ impl Inputs {
         }
     }
 
+    /// What was opened before it was known how far it is read: nothing has been taken in of it yet. From here on it is read
+    /// from `positions` on.
+    pub(crate) fn go_to(&mut self, positions: &Positions, clock_ms: i64) {
+        let lanes = self.lanes;
+        for input in &mut self.open {
+            let Some(open) = input else { continue };
+            if let Err(failure) = open.go_to(lanes, positions, clock_ms) {
+                error!(lane = self.lane, cluster = open.cluster(), %failure, "the input is not read on; opening it again");
+                (*input, self.changes) = (None, None);
+            }
+        }
+    }
+
     /// Takes in what has come.
     pub(crate) fn fetch(&mut self, positions: &mut Positions) {
         self.open.iter_mut().flatten().for_each(|input| input.fetch(positions));

@@ -53,6 +53,8 @@ pub(crate) struct Lane {
     everybody: Arc<Figures>,
     /// `None` before the changelog was restored.
     held: Option<Held>,
+    /// Inputs that were opened before the fence, where the changelog stood then.
+    early: Option<Inputs>,
     candidates: Vec<Candidate>,
     verdicts: Vec<Verdict>,
     rotation: Rotation,
@@ -99,7 +101,7 @@ impl Lane {
         let (plan, everybody, figures) = (Arc::clone(plan), Arc::clone(figures), figures.enter(lane));
         let (candidates, verdicts) = (Vec::new(), Vec::new());
         let rotation = Rotation::new(plan.lanes, lane);
-        let (held, sending, failed) = (None, None, None);
+        let (held, early, sending, failed) = (None, None, None, None);
         let size = Size::new(plan.limits.records_max);
         Self {
             plan,
@@ -108,6 +110,7 @@ impl Lane {
             figures,
             everybody,
             held,
+            early,
             candidates,
             verdicts,
             rotation,
@@ -350,6 +353,15 @@ impl Work for Lane {
         encode_genesis(record, self.number, Chain::default(), genesis);
     }
 
+    fn caught_up(&mut self, restored: &Restored<Index>) {
+        // What is left of a time before reads the same partitions.
+        (self.held, self.early) = (None, None);
+        let mut inputs = Inputs::new(self.plan.lanes, self.number, self.plan.watches.len());
+        // The clock is told behind the fence.
+        inputs.look(&self.plan.watches, &restored.positions, 0, &self.waker);
+        self.early = Some(inputs);
+    }
+
     fn restored(&mut self, genesis: Genesis, restored: &mut Restored<Index>) -> Result<(), Fault> {
         let clock = restored.clock(Duration::from_millis(genesis.window.bucket_ms()), INPUT_RETENTION);
         self.figures.index_is(restored.state.stats(), clock.now_ms());
@@ -359,6 +371,14 @@ impl Work for Lane {
             self.failed = Some((partition, Instant::now() + PASSED_OVER));
         }
         let positions = std::mem::take(&mut restored.positions);
+        // Those of a time before first: they read the same partitions.
+        self.held = None;
+        let mut inputs = self.early.take();
+        if let Some(inputs) = &mut inputs {
+            inputs.go_to(&positions, clock.now_ms());
+        }
+        let new = || Inputs::new(self.plan.lanes, self.number, self.plan.watches.len());
+        let inputs = inputs.unwrap_or_else(new);
         self.held = Some(Held {
             genesis,
             told: positions.clone(),
@@ -371,7 +391,7 @@ impl Work for Lane {
             clock,
             time: Time::new(self.plan.wall_ms),
             wants_checkpoint: false,
-            inputs: Inputs::new(self.plan.lanes, self.number, self.plan.watches.len()),
+            inputs,
             is_late: [false; INPUTS],
             undecided: None,
             no_room_since: None,

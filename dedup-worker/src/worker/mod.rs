@@ -14,6 +14,7 @@
 pub mod batch;
 pub(crate) mod beginning;
 pub mod decode;
+mod early;
 pub mod figures;
 pub mod input;
 mod inputs;

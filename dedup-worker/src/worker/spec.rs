@@ -26,6 +26,7 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
         cluster,
         log: topics::EVENTS_INDEX,
         topic: EVENTS_INDEX,
+        outputs: &[topics::EVENTS_DEDUPED, topics::EVENTS_REJECTED],
         fence: FENCE,
         group,
         member: None,
@@ -77,7 +78,7 @@ pub fn refused(changelog: &Log<'_>, error: RestoreError<Fault, IndexError>) -> F
 #[cfg(test)]
 mod tests {
     use kafka::{TopicFacts, Watermarks};
-    use ownership::never;
+    use ownership::{Reading, never};
     use service::Properties;
 
     use super::*;
@@ -102,7 +103,7 @@ mod tests {
             ..TopicFacts::default()
         };
         let marks = Watermarks { low: 0, high: 9 };
-        let log = Log { spec: &spec, facts: &facts, lane: 3, marks, is_stopped: &never };
+        let log = Log { spec: &spec, facts: &facts, lane: 3, marks, reading: &Reading::default(), is_stopped: &never };
         match refused(&log, error) {
             Fault::RefusedByLog(said) => said,
             other => other.to_string(),

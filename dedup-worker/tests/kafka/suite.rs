@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use changelog_suite::{Bench, CounterSubject, Memory, walk};
 use dedup_worker::worker::spec::spec;
 use kafka::{Cluster, Probe, TopicFacts, Watermarks};
-use ownership::{Fault, Log, Spec, never};
+use ownership::{Fault, Log, Reading, Spec, never};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::metadata::MetadataTopic;
@@ -30,6 +30,8 @@ struct PartitionBench<'s> {
     spec: Spec,
     probe: Probe,
     facts: TopicFacts,
+    /// Of the log that was begun last, as an owner keeps it from one reading to the next.
+    reading: Reading,
     producer: BaseProducer,
     /// Those that have been begun; the last is the log.
     begun: u32,
@@ -68,6 +70,7 @@ impl<'s> PartitionBench<'s> {
             spec: spec(cluster, String::new(), LIMIT, LIMIT, scene.folder().to_owned()),
             probe,
             facts,
+            reading: Reading::default(),
             producer,
             begun: 0,
             end: 0,
@@ -92,7 +95,7 @@ impl Bench for PartitionBench<'_> {
 
     fn begin(&mut self) -> u32 {
         assert!((self.begun as usize) < LOGS, "the suite begins more logs than there are partitions");
-        (self.begun, self.end) = (self.begun + 1, 0);
+        (self.begun, self.end, self.reading) = (self.begun + 1, 0, Reading::default());
         self.partition()
     }
 
@@ -123,8 +126,8 @@ impl Bench for PartitionBench<'_> {
     }
 
     fn log(&mut self) -> Log<'_> {
-        let (partition, marks) = (self.partition(), self.marks());
-        Log { spec: &self.spec, facts: &self.facts, lane: partition, marks, is_stopped: &never }
+        let Self { spec, facts, reading, .. } = &*self;
+        Log { spec, facts, lane: self.partition(), marks: self.marks(), reading, is_stopped: &never }
     }
 }
 

@@ -8,7 +8,7 @@ use changelog::{Log as _, Placed, Start};
 use dedup::{Index, Options};
 use dedup_worker::worker::spec::{index_dir, spec};
 use kafka::{Cluster, Probe, Watermarks};
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::Properties;
 use wire::changelog::{Chain, Framed, Moved, Output, Record, encode_batch};
 use wire::topic::EVENTS_INDEX;
@@ -183,7 +183,8 @@ fn plant(scene: &Scene, name: &str) -> (Vec<Digest>, Vec<Digest>) {
     let facts = probe.topic(EVENTS_INDEX).unwrap();
     let marks: Watermarks = probe.watermarks(EVENTS_INDEX, 0).unwrap();
     let spec = spec(cluster.clone(), String::new(), LIMIT, LIMIT, scene.folder().join(name));
-    let mut changelog = Log { spec: &spec, facts: &facts, lane: 0, marks, is_stopped: &never };
+    let mut changelog =
+        Log { spec: &spec, facts: &facts, lane: 0, marks, reading: &Reading::default(), is_stopped: &never };
     let genesis = changelog::genesis::<_, Index>(&mut changelog).unwrap().unwrap();
     let dir = index_dir(&scene.folder().join(name), 0);
     fs::remove_dir_all(&dir).unwrap();

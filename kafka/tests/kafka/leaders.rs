@@ -81,7 +81,7 @@ fn a_frozen_broker_takes_only_its_own_partitions_away() {
 /// Anybody tells of a topic; how wide it is, all of them together.
 #[test]
 fn a_broker_that_does_not_answer_may_have_heard_of_more_partitions() {
-    let (brokers, probe) = pair();
+    let (brokers, probe) = pair(NEVER);
     assert_eq!(probe.widest(TOPIC).unwrap().partition_count, PARTITIONS);
     brokers.broker_round_trip_time(2, Duration::from_mins(5)).unwrap();
     let said = probe.widest(TOPIC).unwrap_err().to_string();

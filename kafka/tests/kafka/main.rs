@@ -10,4 +10,5 @@ mod proxy;
 mod asked;
 mod frozen;
 mod leaders;
+mod logs;
 mod missing;

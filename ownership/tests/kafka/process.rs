@@ -164,6 +164,7 @@ fn a_copier_of_its_own() {
         cluster: cluster.clone(),
         log: c"events.index",
         topic: "events.index",
+        outputs: &[],
         fence: "copier",
         group: env::var(GROUP).unwrap(),
         member: Some(member_id(&folder).unwrap()),

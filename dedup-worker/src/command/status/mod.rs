@@ -11,7 +11,7 @@ use std::thread;
 use changelog::{Newest, first, newest};
 use dedup::Index;
 use kafka::{Cluster, Member, Watermarks};
-use ownership::{Log, never};
+use ownership::{Log, Reading, never};
 use service::{Failure, say};
 use wire::topic::EVENTS_INDEX;
 
@@ -59,7 +59,7 @@ pub fn status(file: Option<&Path>) -> Result<(), Failure> {
     let ends = probe.ends(EVENTS_INDEX, 0..lane_count.get()).map_err(Failure::failed)?;
     let tell = |lane: u32| {
         let Some(marks) = ends.get(&lane).copied() else { return Told::Silent };
-        told(&mut Log { spec: &spec, facts: &index, lane, marks, is_stopped: &never })
+        told(&mut Log { spec: &spec, facts: &index, lane, marks, reading: &Reading::default(), is_stopped: &never })
     };
     let all: Vec<u32> = (0..lane_count.get()).collect();
     let mut changelogs = BTreeMap::new();
