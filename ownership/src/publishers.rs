@@ -73,6 +73,8 @@ impl Publishers {
         let shared = Arc::clone(&self.0);
         thread::Builder::new().name("publish".into()).spawn(move || shared.serve())?;
         state.threads += 1;
+        // Until it has looked: one order is to get one thread.
+        state.idle += 1;
         Ok(())
     }
 }
@@ -80,6 +82,7 @@ impl Publishers {
 impl Shared {
     fn serve(&self) {
         let mut state = self.lock();
+        state.idle -= 1;
         loop {
             if let Some((_, order)) = state.orders.pop_front() {
                 drop(state);
