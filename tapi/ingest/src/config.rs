@@ -1,6 +1,6 @@
 //! The settings of taking events: a part of those of every program that does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use local_buffer::{Options, SyncPolicy};
@@ -24,8 +24,9 @@ const REQUESTS_PER_SOURCE_MAX: u64 = 1_000_000;
 pub struct Config {
     /// Server threads. Default 0: one per core this process may use; at most 1,024.
     pub threads: usize,
-    /// Header that names the client's address behind a proxy, such as `x-forwarded-for`. Default empty: the address of
-    /// the connection. Believed only from `trusted_proxies`.
+    /// Header that names the client's address behind a proxy: `x-forwarded-for` or another one with a list of addresses,
+    /// or `forwarded` (RFC 7239). Default empty: the address of the connection. Believed only from `trusted_proxies`; where
+    /// they write no address, such as `unknown`, events get none.
     pub client_ip_header: String,
     /// Addresses and networks (`10.0.0.0/8`) of the proxies whose `client_ip_header` is believed. Default none.
     pub trusted_proxies: Vec<String>,
@@ -130,8 +131,15 @@ pub enum DirectIo {
 pub struct SourceConfig {
     /// Its stable id, 1 to 256 bytes: part of every event's identity, so it stays when keys change.
     pub id: String,
-    /// The keys it may post with; several, so that a key can be rotated. Never printed.
+    /// The keys it may post with; several, so that a key can be rotated. White space around a key is no part of it. Never
+    /// printed.
     pub write_keys: Vec<String>,
+}
+
+impl SourceConfig {
+    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.write_keys.iter().map(|key| (key.as_bytes(), self.id.as_bytes()))
+    }
 }
 
 impl Config {
@@ -176,6 +184,7 @@ impl Config {
             demand(ids.insert(id), "sources", format!("the id {id:?} stands there twice"));
             demand(!write_keys.is_empty(), "sources", format!("{id:?} has no write_keys, so it could never post"));
             for key in write_keys {
+                let key = key.trim_ascii();
                 let valid = (1..=limits::SOURCE_BYTES_MAX).contains(&key.len());
                 let bytes_max = limits::SOURCE_BYTES_MAX;
                 demand(valid, "sources", format!("a write key of {id:?} must have 1 to {bytes_max} bytes"));
@@ -189,10 +198,7 @@ impl Config {
         if self.is_open() {
             return Sources::Open;
         }
-        let pairs = self.sources.iter().flat_map(|source| {
-            source.write_keys.iter().map(|key| (key.as_bytes().to_vec(), source.id.as_bytes().to_vec()))
-        });
-        Sources::Configured(pairs.collect::<HashMap<_, _>>())
+        Sources::configured(self.sources.iter().flat_map(SourceConfig::pairs))
     }
 
     /// Whether any write key is accepted, because there are no sources.
@@ -324,6 +330,8 @@ mod tests {
             vec![source("web", &[""])],
             vec![source("web", &["a"]), source("web", &["b"])],
             vec![source("web", &["a"]), source("app", &["a"])],
+            vec![source("web", &["a", " a"])],
+            vec![source("web", &[" "])],
         ] {
             assert_eq!(problem(|i| i.sources.clone_from(&wrong)), ["sources"], "{wrong:?}");
         }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Uri};
 use wire::envelope::Envelope;
 
-use crate::auth;
+use crate::auth::HeadKeys;
 use crate::body::{Pool, Source};
 use crate::commits::{Appended, Commits, clock_us};
 use crate::connection::{Connections, Entry, Phase};
@@ -42,12 +42,12 @@ pub(crate) struct Context {
 pub(crate) struct Tools {
     scratch: Scratch,
     inflater: Inflater,
-    write_key: Vec<u8>,
+    keys: HeadKeys,
 }
 
 impl Tools {
     pub(crate) fn new() -> Self {
-        Self { scratch: Scratch::new(), inflater: Inflater::new(), write_key: Vec::new() }
+        Self { scratch: Scratch::new(), inflater: Inflater::new(), keys: HeadKeys::default() }
     }
 }
 
@@ -173,19 +173,19 @@ impl Plain<'_> {
     /// From the body to the buffer without a pause; `None` where there was nothing to store.
     fn append(&self, context: &Context, entry: &Entry) -> Result<Option<Appended>, Answer> {
         let mut tools = context.tools.borrow_mut();
-        let Tools { scratch, inflater, write_key } = &mut *tools;
+        let Tools { scratch, inflater, keys } = &mut *tools;
         let headers = &self.head.headers;
         let live = context.live.borrow();
         context.metrics.body(self.bytes.len());
-        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
+        keys.read(headers, self.head.uri.query(), &live.sources);
         let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
         let client_ip = live.proxies.client_ip(entry.peer, headers);
         let request = request::Request {
             endpoint: self.endpoint,
             received_at_ms: self.received_us / 1000,
-            write_key: has_key.then_some(&write_key[..]),
-            client_ip: Some(if self.client_side { ClientIp::All(client_ip) } else { ClientIp::Direct(client_ip) }),
+            write_key: keys.first(),
+            last_write_key: keys.last(),
+            client_ip: client_ip.map(if self.client_side { ClientIp::All } else { ClientIp::Direct }),
         };
         let accepted = ingest(body, &request, &live.sources, scratch).map_err(Answer::refused)?;
         let Some(first) = scratch.records().next() else { return Ok(None) };

@@ -50,6 +50,7 @@ mod limit;
 mod listen;
 mod live;
 mod metrics;
+mod percent;
 pub mod reject;
 pub mod request;
 mod respond;

@@ -36,8 +36,8 @@ impl Limiter {
         let interval_us = 1_000_000 / i64::try_from(per_second).ok().filter(|rate| *rate > 0)?;
         let slots = match sources {
             Sources::Open => Slots::Open(RandomState::new(), (0..OPEN_SLOTS).map(|_| AtomicI64::new(0)).collect()),
-            Sources::Configured(by_key) => {
-                Slots::Configured(by_key.values().map(|source| (source.clone(), AtomicI64::new(0))).collect())
+            Sources::Configured(keys) => {
+                Slots::Configured(keys.ids().map(|id| (id.to_vec(), AtomicI64::new(0))).collect())
             }
         };
         Some(Self { interval_us: interval_us.max(1), slots })
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate() {
-        for sources in [Sources::Open, Sources::Configured(HashMap::from([(b"k".to_vec(), b"web".to_vec())]))] {
+        for sources in [Sources::Open, Sources::configured([(&b"k"[..], &b"web"[..])])] {
             let limiter = Limiter::new(10, &sources).unwrap();
             let mut now_us = 1_000_000_000;
             assert!((0..10).all(|_| limiter.admit(b"web", now_us).is_ok()));
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn sources_do_not_share_a_limit() {
-        let keys = [("a", "web"), ("b", "app")].map(|(key, id)| (key.into(), id.into()));
-        let limiter = Limiter::new(1, &Sources::Configured(HashMap::from(keys))).unwrap();
+        let sources = Sources::configured([(&b"a"[..], &b"web"[..]), (b"b", b"app")]);
+        let limiter = Limiter::new(1, &sources).unwrap();
         assert_eq!(limiter.admit(b"web", 0), Ok(()));
         assert_eq!(limiter.admit(b"web", 0), Err(1));
         assert_eq!(limiter.admit(b"app", 0), Ok(()));

@@ -160,8 +160,7 @@ impl Scratch {
         if body.trim_ascii_start().is_empty() {
             return Err(Reject::BodyEmpty);
         }
-        // Before the body is looked at: who has no key gets no work done.
-        let mut receipt = self.intake.open(request, sources)?;
+        let mut receipt = self.intake.open(request, sources);
         match (self.parser.parse(body), request.endpoint) {
             (Some(document), Endpoint::Single(_)) => {
                 self.intake.take(Origin::whole(document, body, 0), &receipt, &mut self.envelope)
@@ -185,7 +184,7 @@ impl Scratch {
         if outline.events.is_empty() {
             return Err(Reject::BatchEmpty);
         }
-        intake.name_source(receipt, &envelope.write_key)?;
+        intake.name_source(receipt, &envelope.write_key);
         for &(start, end) in &outline.events {
             let client = &body[start as usize..end as usize];
             match repaired(client, parser, repair) {
@@ -211,7 +210,7 @@ fn batch(
     if document.is_empty_array(batch) {
         return Err(Reject::BatchEmpty);
     }
-    intake.name_source(receipt, &envelope.write_key)?;
+    intake.name_source(receipt, &envelope.write_key);
     let mut events = document.elements(batch);
     for value in events.by_ref().take(BATCH_EVENTS_MAX) {
         let origin = Origin { document, value, client: document.raw(value), grown: 0 };
