@@ -1,53 +1,55 @@
 //! Which source a write key belongs to.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::hint::black_box;
 
 use wire::SourceId;
 
-/// The sources that may post.
-#[derive(Debug, Clone)]
-pub enum Sources {
-    /// No source is configured: any non-empty write key is accepted and is itself the source's id.
-    Open,
-    /// Only these.
-    Configured(WriteKeys),
-}
+/// The hash of write keys, and each key with the id of its source.
+type ByHash = HashMap<u64, Vec<(Vec<u8>, Vec<u8>)>>;
 
-/// Write keys, each with the stable id of its source. Several may name one source, so that a key can be rotated.
+/// The sources that may post.
 ///
 /// The time of a look-up tells nothing of the keys that it does not match. A key is found by its SipHash under a seed of
 /// this process, which nobody outside can know, so whoever tries keys cannot steer what is compared with what; and the
 /// bytes are compared only where all 64 bits of the hash agree, over their whole length.
 #[derive(Clone)]
-pub struct WriteKeys {
-    hasher: RandomState,
-    by_hash: HashMap<u64, Vec<WriteKey>>,
+pub enum Sources {
+    /// No source is configured: any non-empty write key is accepted and is itself the source's id.
+    Open,
+    /// Only these.
+    Configured {
+        /// The seed.
+        hasher: RandomState,
+        /// Write keys by their hash, each with the stable id of its source. Several may name one source, so that a key can
+        /// be rotated.
+        by_hash: ByHash,
+    },
 }
 
-#[derive(Clone)]
-struct WriteKey {
-    key: Vec<u8>,
-    source: Vec<u8>,
-}
-
-impl std::fmt::Debug for WriteKeys {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("WriteKeys").field("count", &self.by_hash.len()).finish_non_exhaustive()
+/// Without the keys.
+impl fmt::Debug for Sources {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => out.write_str("Open"),
+            Self::Configured { by_hash, .. } => {
+                out.debug_struct("Configured").field("keys", &by_hash.len()).finish_non_exhaustive()
+            }
+        }
     }
 }
 
 impl Sources {
     /// Only these: pairs of a write key and the id of its source. White space around a key is no part of it.
-    pub fn configured<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        let (hasher, mut by_hash) = (RandomState::new(), HashMap::<_, Vec<_>>::new());
+    pub(crate) fn configured<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let (hasher, mut by_hash) = (RandomState::new(), ByHash::new());
         for (key, source) in pairs {
             let key = key.trim_ascii();
-            let same_hash = by_hash.entry(hasher.hash_one(key)).or_default();
-            same_hash.push(WriteKey { key: key.to_vec(), source: source.to_vec() });
+            by_hash.entry(hasher.hash_one(key)).or_default().push((key.to_vec(), source.to_vec()));
         }
-        Self::Configured(WriteKeys { hasher, by_hash })
+        Self::Configured { hasher, by_hash }
     }
 
     /// The source behind a write key; `None` where the key is empty, too long, no text or unknown.
@@ -55,20 +57,12 @@ impl Sources {
         match self {
             // The id goes into the output as text.
             Self::Open => std::str::from_utf8(write_key).ok().and_then(|key| SourceId::try_new(key.as_bytes())),
-            Self::Configured(keys) => keys.source(write_key).and_then(SourceId::try_new),
+            Self::Configured { hasher, by_hash } => {
+                let same_hash = by_hash.get(&hasher.hash_one(write_key))?;
+                let (_, source) = same_hash.iter().find(|(key, _)| equal(key, write_key))?;
+                SourceId::try_new(source)
+            }
         }
-    }
-}
-
-impl WriteKeys {
-    /// The ids of the sources, each as often as it has keys.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.by_hash.values().flatten().map(|entry| &*entry.source)
-    }
-
-    fn source(&self, write_key: &[u8]) -> Option<&[u8]> {
-        let same_hash = self.by_hash.get(&self.hasher.hash_one(write_key))?;
-        same_hash.iter().find(|entry| equal(&entry.key, write_key)).map(|entry| &*entry.source)
     }
 }
 

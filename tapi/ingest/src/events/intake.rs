@@ -25,7 +25,7 @@ use crate::request::{ClientIp, Request};
 use crate::sources::Sources;
 
 /// The source of set-aside events that no write key gave a source. Nothing is deduplicated by it.
-pub(super) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
+pub(crate) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
 
 /// What holds for all events of a request.
 pub(super) struct Receipt<'a> {
@@ -73,6 +73,8 @@ pub(super) struct Intake {
     had_source: bool,
     /// Whether head or envelope had one that names none.
     has_unknown_key: bool,
+    /// Whether head or envelope named the source of all events.
+    pub(super) has_common_source: bool,
 }
 
 impl Intake {
@@ -88,6 +90,7 @@ impl Intake {
             rejected: [0; Reject::ALL.len()],
             had_source: false,
             has_unknown_key: false,
+            has_common_source: false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Intake {
         self.rejected = [0; Reject::ALL.len()];
         self.had_source = false;
         self.has_unknown_key = false;
+        self.has_common_source = false;
     }
 
     /// Begins a request.
@@ -132,6 +136,7 @@ impl Intake {
             self.source.set(source);
             receipt.has_source = true;
             self.had_source = true;
+            self.has_common_source = true;
         } else {
             self.has_unknown_key = true;
         }

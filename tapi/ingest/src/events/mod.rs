@@ -57,11 +57,13 @@ use wire::limits::{BATCH_EVENTS_MAX, REQUEST_BYTES_MAX};
 
 use self::document::Document;
 use self::envelope::BatchEnvelope;
+pub(crate) use self::intake::SOURCE_UNKNOWN;
 use self::intake::{Intake, Origin, Receipt};
 use self::outline::{Beyond, Outline};
 use self::parser::Parser;
 use self::repair::Repair;
 pub use self::text::Decoder;
+pub(crate) use self::text::write_string;
 use crate::reject::Reject;
 use crate::request::{Endpoint, Request};
 use crate::sources::Sources;
@@ -105,6 +107,11 @@ impl Scratch {
     /// The records of the last request, events and set-aside ones in the order of the batch; none if it was refused.
     pub fn records(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         self.intake.records.iter()
+    }
+
+    /// Whether all records of the last request are of one source.
+    pub(crate) fn has_common_source(&self) -> bool {
+        self.intake.has_common_source
     }
 
     /// How many events of the last request were set aside for which reason; reasons without any are left out.

@@ -5,7 +5,6 @@ mod output;
 mod properties;
 mod refusals;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use wire::envelope::Envelope;
