@@ -30,6 +30,12 @@ fn enveloped(before: &str, after: &str) -> String {
     format!(r#"{{{before}"batch":[{}]{after}}}"#, event("m"))
 }
 
+/// An event of so many bytes.
+fn padded(id: &str, bytes: usize) -> String {
+    let event = event(id);
+    event.replacen('{', &format!(r#"{{"p":"{}","#, "p".repeat(bytes - event.len() - 7)), 1)
+}
+
 fn rows() -> Vec<Row> {
     let (one, many) = (event("m"), batch(&["m"]));
     let untyped = br#"{"userId":"u","event":"e","messageId":"m","previousId":"p","groupId":"g"}"#;
@@ -72,9 +78,15 @@ fn rows() -> Vec<Row> {
             AUTH,
             enveloped(r#""sentAt":"2026-11-21T04:25:37Z","x":1,"#, ""),
         ),
-        row("members behind the batch", "POST /v1/batch", "", enveloped("", r#","writeKey":"KEY","sequence":1"#)),
+        row(
+            "members behind the batch",
+            "POST /v1/batch",
+            "",
+            enveloped("", r#","writeKey":"KEY","sequence":1,"messageId":"x","timestamp":"2026-11-21T04:25:37Z""#),
+        ),
         row("lines between events", "POST /v1/b", AUTH, many.replace(['[', ','], "[\n").replace("[\n\"", ",\n\"")),
         // Events.
+        row("a page without a name", "POST /v1/page", AUTH, one.replacen('{', r#"{"name":"","category":"","#, 1)),
         row("null members", "POST /v1/track", AUTH, one.replacen('{', r#"{"anonymousId":null,"traits":null,"#, 1)),
         row("a number as user", "POST /v1/track", AUTH, one.replace(r#""u""#, "42")),
         row(
@@ -113,6 +125,9 @@ fn rows() -> Vec<Row> {
         dropped("an empty batch", br#"{"batch":[]}"#),
         refused("gzip that is none", "POST /v1/batch", GZIP_AUTH, b"{}", 400),
         refused("an event without a user", "POST /v1/track", AUTH, br#"{"event":"e"}"#, 400),
+        refused("a single event beyond 32 KiB", "POST /v1/track", AUTH, padded("m", 40_000).as_bytes(), 400),
+        refused("a body beyond 1 MiB", "POST /v1/batch", AUTH, &vec![b' '; (1 << 20) + 1], 400),
+        refused("an encoding that nobody sends", "POST /v1/batch", BROTLI, many.as_bytes(), 400),
         refused("no key", "POST /v1/batch", "", many.as_bytes(), 401),
         refused("no such path", "POST /v1/nothing", AUTH, many.as_bytes(), 404),
         refused("a method that the path has not", "PUT /v1/batch", AUTH, many.as_bytes(), 405),
@@ -124,6 +139,7 @@ const TEXT: &str = "Content-Type: text/plain\r\n";
 const GZIP: &str = "Content-Encoding: gzip\r\n";
 const GZIP_AUTH: &str = "Content-Encoding: gzip\r\nAuthorization: Basic S0VZOg==\r\n";
 const FORM_GZIP: &str = "Content-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n";
+const BROTLI: &str = "Content-Encoding: br\r\nAuthorization: Basic S0VZOg==\r\n";
 const RUDDER: &str = "AnonymousId: YW5vbg==\r\nSentAt: 2026-11-21T04:25:37.000Z\r\nRSA-Retry-Attempt: 1\r\n\
     RSA-Retry-Reason: client-network\r\nRSA-Since-First-Attempt: 5\r\nRSA-Since-Last-Attempt: 5\r\n";
 
@@ -142,6 +158,9 @@ fn every_habit_of_an_sdk() {
         }
         assert!(!(300..400).contains(&answer.status) && answer.header("location").is_empty(), "{habit}");
         assert_eq!(harness.stored_ids(), stored, "{habit}");
+        if answer.header("connection") == "close" {
+            client = harness.client();
+        }
     }
 }
 
@@ -185,10 +204,6 @@ fn a_body_comes_in_any_pieces_on_a_connection_that_stays() {
 #[test]
 fn the_largest_batches_that_sdks_send_are_taken() {
     let mut harness = Harness::new();
-    let padded = |id: &str, bytes: usize| {
-        let event = event(id);
-        event.replacen('{', &format!(r#"{{"p":"{}","#, "p".repeat(bytes - event.len() - 7)), 1)
-    };
     // The sum of an SDK's events, and that of its envelope: 524,288 bytes and more.
     let events: Vec<_> = (0..17).map(|index| padded(&format!("{index}"), 32_000)).collect();
     harness.ask("POST /v1/batch", AUTH, format!(r#"{{"batch":[{}]}}"#, events.join(",")).as_bytes()).assert_stored();
@@ -198,6 +213,12 @@ fn the_largest_batches_that_sdks_send_are_taken() {
     harness.ask("POST /v1/batch", AUTH, format!(r#"{{"batch":[{}]}}"#, events.join(",")).as_bytes()).assert_stored();
     let stored = harness.stored();
     assert_eq!(stored.iter().map(|stored| stored.is_event).collect::<Vec<_>>(), [false, true, false, false]);
+    // More events than are taken of a batch: the others are set aside in one record.
+    let ids: Vec<String> = (0..2_503).map(|index| index.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    harness.ask("POST /v1/batch", AUTH, batch(&ids).as_bytes()).assert_stored();
+    let stored = harness.stored();
+    assert_eq!((stored.len(), stored[2_499].is_event, stored[2_500].is_event), (2_501, true, false));
 }
 
 #[test]
