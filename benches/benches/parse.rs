@@ -32,6 +32,7 @@ fn parse(criterion: &mut Criterion) {
         endpoint: Endpoint::Single(EventType::Track),
         received_at_ms: 1_795_248_000_000,
         write_key: Some(b"bench"),
+        last_write_key: None,
         client_ip: None,
     };
     for (name, body, endpoint, events) in

@@ -20,6 +20,7 @@ pub(crate) fn run(bytes: &[u8]) {
         endpoint: if choice & 1 == 0 { Endpoint::Batch } else { Endpoint::Single(EventType::Page) },
         received_at_ms: 1_700_000_000_000,
         write_key: (choice & 2 == 0).then_some(b"key"),
+        last_write_key: (choice & 16 != 0).then_some(b"login"),
         client_ip: match choice >> 2 & 3 {
             0 => Some(ClientIp::All(address)),
             1 => Some(ClientIp::Direct(address)),

@@ -6,6 +6,7 @@ use crate::durable::Subscription;
 use crate::error::{AppendError, SyncFailed};
 use crate::id::RecordId;
 use crate::lock::lock;
+use crate::memory::CHUNK_BYTES;
 use crate::shared::Shared;
 
 /// Checksums of this many records of a batch are computed before the lock is taken.
@@ -69,6 +70,11 @@ impl Appender {
     /// of that take another 32.
     pub fn batch_bytes_max(&self) -> usize {
         self.shared.bounds.group_bytes_max
+    }
+
+    /// Memory for what was appended and is not yet on disk, bytes; beyond it appends are refused.
+    pub fn pending_bytes_max(&self) -> usize {
+        self.shared.bounds.pending_chunks_max * CHUNK_BYTES
     }
 
     fn append_sized<'a>(

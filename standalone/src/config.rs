@@ -131,7 +131,7 @@ mod tests {
         let example = service::config::load::<Config>(Some(&file), []).unwrap();
         assert_eq!(example.value, Config::default());
         let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
-        assert_eq!(unsaid, ["sources"], "sources stands in the example as a comment");
+        assert_eq!(unsaid, ["sources", "tiers"], "they stand in the example as comments");
     }
 
     #[test]

@@ -1,11 +1,20 @@
-//! The write key of a request: the user name of Basic authorisation, or `writeKey` of the query.
+//! The write keys that the head of a request offers: the user name of Basic authorisation, and `writeKey` of the query.
 //!
-//! A Bearer token is an extra of OAuth clients, whose key stands in the body, so it is ignored; so is anything that is
-//! not well-formed, for the same reason.
+//! SDKs send `KEY:` as Basic, with an empty password. A page behind a login of its own has the browser add that login to
+//! every request, and it says nothing about events. So the user of a login with a password counts only where neither
+//! query nor body has a key. Nor does a key that names no source end the search: the next one may.
+//!
+//! A Bearer token is an extra of OAuth clients, whose key stands elsewhere, so it is ignored; so is anything that is not
+//! well-formed, for the same reason.
 
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+use crate::percent;
+use crate::sources::Sources;
 
 /// Bytes of `user:password` in Base64 that are looked at. The longest legal key takes 344.
 const BASIC_BYTES_MAX: usize = 2048;
@@ -18,51 +27,91 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Leaves the key in `out` and says whether there is one. `authorization` and `query` are as they came.
-pub(crate) fn write_key(authorization: Option<&[u8]>, query: Option<&str>, out: &mut Vec<u8>) -> bool {
-    out.clear();
-    authorization.is_some_and(|value| basic_user(value, out)) || query.is_some_and(|query| of_query(query, out))
+/// The keys of one request's head, in buffers that are used again.
+#[derive(Debug, Default)]
+pub(crate) struct HeadKeys {
+    first: Vec<u8>,
+    /// Whether that one names a source.
+    is_known: bool,
+    last: Vec<u8>,
+    offered: Vec<u8>,
 }
 
-fn basic_user(authorization: &[u8], out: &mut Vec<u8>) -> bool {
-    let Some((scheme, encoded)) = authorization.split_at_checked(6) else { return false };
+impl HeadKeys {
+    /// Reads them.
+    pub(crate) fn read(&mut self, headers: &HeaderMap, query: Option<&str>, sources: &Sources) {
+        self.first.clear();
+        self.last.clear();
+        self.is_known = false;
+        for authorization in headers.get_all(AUTHORIZATION) {
+            match basic_user(authorization.as_bytes(), &mut self.offered) {
+                Some(Password::Empty) => self.offer(sources),
+                Some(Password::Given) if self.last.is_empty() => std::mem::swap(&mut self.last, &mut self.offered),
+                Some(Password::Given) | None => {}
+            }
+        }
+        if query.is_some_and(|query| of_query(query, &mut self.offered)) {
+            self.offer(sources);
+        }
+    }
+
+    /// Of several keys the first that names a source counts; where none does, the first, so that there is one to refuse.
+    fn offer(&mut self, sources: &Sources) {
+        if self.is_known {
+            return;
+        }
+        self.is_known = sources.resolve(self.offered.trim_ascii()).is_some();
+        if self.is_known || self.first.is_empty() {
+            std::mem::swap(&mut self.first, &mut self.offered);
+        }
+    }
+
+    /// The key that comes before those of the body.
+    pub(crate) fn first(&self) -> Option<&[u8]> {
+        some(&self.first)
+    }
+
+    /// The key that comes after those of the body: the user of a login with a password.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        some(&self.last)
+    }
+}
+
+fn some(key: &[u8]) -> Option<&[u8]> {
+    Some(key.trim_ascii()).filter(|key| !key.is_empty())
+}
+
+enum Password {
+    Empty,
+    Given,
+}
+
+/// Leaves the user's name in `out`; `None` without one.
+fn basic_user(authorization: &[u8], out: &mut Vec<u8>) -> Option<Password> {
+    let (scheme, encoded) = authorization.split_at_checked(6)?;
     let encoded = encoded.trim_ascii();
     if !scheme.eq_ignore_ascii_case(b"basic ") || encoded.len() > BASIC_BYTES_MAX {
-        return false;
+        return None;
     }
+    out.clear();
     out.resize(encoded.len().div_ceil(4) * 3, 0);
     let length = BASE64.decode_slice(encoded, out).unwrap_or(0);
-    let user = out[..length].iter().position(|byte| *byte == b':').unwrap_or(length);
-    out.truncate(user);
-    user > 0
+    out.truncate(length);
+    let colon = out.iter().position(|byte| *byte == b':').unwrap_or(length);
+    let has_password = out.get(colon + 1..).is_some_and(|password| !password.trim_ascii().is_empty());
+    out.truncate(colon);
+    let password = if has_password { Password::Given } else { Password::Empty };
+    Some(password).filter(|_| !out.trim_ascii().is_empty())
 }
 
+/// Leaves the key in `out`, and says whether there is one.
 fn of_query(query: &str, out: &mut Vec<u8>) -> bool {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("writeKey="));
     value.is_some_and(|value| {
-        percent_decode(value.as_bytes(), out);
-        !out.is_empty()
+        out.clear();
+        percent::decode_form(value.as_bytes(), out);
+        !out.trim_ascii().is_empty()
     })
-}
-
-/// Form decoding: `%41` and `+`. A `%` without two hex digits stands for itself.
-fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| Some((hex(*tail.first()?)?, hex(*tail.get(1)?)?))).flatten();
-        if let Some((high, low)) = escaped {
-            out.push(high << 4 | low);
-            rest = &tail[2..];
-        } else {
-            out.push(if first == b'+' { b' ' } else { first });
-            rest = tail;
-        }
-    }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]
@@ -71,10 +120,21 @@ mod tests {
 
     use super::*;
 
-    fn key(authorization: Option<&str>, query: Option<&str>) -> Option<String> {
-        let mut out = b"left over".to_vec();
-        let found = write_key(authorization.map(str::as_bytes), query, &mut out);
-        found.then(|| String::from_utf8(out).unwrap())
+    /// The keys before and after those of the body, where `sources` are the keys that name one; none: every key does.
+    fn keys(authorizations: &[&str], query: Option<&str>, sources: &[&str]) -> [String; 2] {
+        let sources = if sources.is_empty() {
+            Sources::Open
+        } else {
+            Sources::configured(sources.iter().map(|key| (key.as_bytes(), &b"web"[..])))
+        };
+        let mut headers = HeaderMap::new();
+        for authorization in authorizations {
+            headers.append(AUTHORIZATION, authorization.parse().unwrap());
+        }
+        let left = || b"left over".to_vec();
+        let mut keys = HeadKeys { first: left(), is_known: true, last: left(), offered: left() };
+        keys.read(&headers, query, &sources);
+        [keys.first(), keys.last()].map(|key| String::from_utf8(key.unwrap_or_default().to_vec()).unwrap())
     }
 
     fn basic(user: &str) -> String {
@@ -83,31 +143,54 @@ mod tests {
 
     #[test]
     fn the_basic_user_is_the_key() {
-        assert_eq!(key(Some(&basic("KEY:")), None).unwrap(), "KEY");
-        assert_eq!(key(Some(&basic("KEY:secret")), None).unwrap(), "KEY");
-        assert_eq!(key(Some(&basic("KEY")), None).unwrap(), "KEY");
-        assert_eq!(key(Some("basic S0VZ"), None).unwrap(), "KEY");
-        assert_eq!(key(Some("BASIC  S0VZOg"), None).unwrap(), "KEY", "padding left out");
+        for authorization in
+            [&*basic("KEY:"), &basic("KEY"), &basic(" KEY\t: "), "basic S0VZ", "BASIC  S0VZOg", "Basic S0VZOg== "]
+        {
+            assert_eq!(keys(&[authorization], None, &[]), ["KEY", ""], "{authorization}");
+        }
     }
 
     #[test]
-    fn what_is_no_key_leaves_the_body_to_say_it() {
-        for authorization in
-            [Some("Bearer S0VZ"), Some("Basic"), Some("Basic "), Some("Basic Og=="), Some("Basic !"), None]
-        {
-            assert_eq!(key(authorization, None), None, "{authorization:?}");
-            assert_eq!(key(authorization, Some("writeKey=Q")).unwrap(), "Q", "{authorization:?}");
+    fn a_login_with_a_password_comes_last() {
+        let login = basic("admin:secret");
+        for (query, expected) in [(None, ["", "admin"]), (Some("writeKey=KEY"), ["KEY", "admin"])] {
+            assert_eq!(keys(&[&login], query, &[]), expected);
+            assert_eq!(keys(&[&login], query, &["KEY"]), expected);
         }
-        assert_eq!(key(Some(&format!("Basic {}", "A".repeat(BASIC_BYTES_MAX + 4))), None), None);
+        assert_eq!(keys(&[&login, &basic("KEY:")], None, &[]), ["KEY", "admin"]);
+        assert_eq!(keys(&[&login, &basic("other:secret")], None, &[]), ["", "admin"]);
+    }
+
+    #[test]
+    fn an_unknown_key_does_not_end_the_search() {
+        let (known, unknown) = (basic("KEY:"), basic("nobody:"));
+        assert_eq!(keys(&[&unknown], Some("writeKey=KEY"), &["KEY"]), ["KEY", ""]);
+        assert_eq!(keys(&[&known], Some("writeKey=nobody"), &["KEY"]), ["KEY", ""]);
+        assert_eq!(keys(&[&unknown, &known], None, &["KEY"]), ["KEY", ""]);
+        assert_eq!(keys(&[&known], Some("writeKey=NEXT"), &["KEY", "NEXT"]), ["KEY", ""], "Basic first");
+        // The answer has to be able to say that there was a key.
+        assert_eq!(keys(&[&unknown], None, &["KEY"]), ["nobody", ""]);
+        assert_eq!(keys(&[], Some("writeKey=nobody"), &["KEY"]), ["nobody", ""]);
+    }
+
+    #[test]
+    fn what_is_no_key_leaves_the_query_and_the_body_to_say_it() {
+        for authorization in ["Bearer S0VZ", "Basic", "Basic ", "Basic Og==", "Basic IDo=", "Basic !", "Digest KEY"] {
+            assert_eq!(keys(&[authorization], None, &[]), ["", ""], "{authorization}");
+            assert_eq!(keys(&[authorization], Some("writeKey=Q"), &[]), ["Q", ""], "{authorization}");
+            assert_eq!(keys(&[authorization, &basic("KEY:")], None, &[]), ["KEY", ""], "{authorization}");
+        }
+        let long = format!("Basic {}", "A".repeat(BASIC_BYTES_MAX + 4));
+        assert_eq!(keys(&[&long], None, &[]), ["", ""]);
     }
 
     #[test]
     fn the_query_is_decoded() {
-        assert_eq!(key(None, Some("a=b&writeKey=K%65y%2B+1&c")).unwrap(), "Key+ 1");
-        assert_eq!(key(None, Some("writeKey=100%")).unwrap(), "100%");
-        assert_eq!(key(None, Some("writeKey=%zz")).unwrap(), "%zz");
-        assert_eq!(key(None, Some("writeKey=")), None);
-        assert_eq!(key(None, Some("writekey=x")), None);
-        assert_eq!(key(Some(&basic("KEY:")), Some("writeKey=Q")).unwrap(), "KEY", "Basic first");
+        assert_eq!(keys(&[], Some("a=b&writeKey=K%65y%2B+1&c"), &[]), ["Key+ 1", ""]);
+        assert_eq!(keys(&[], Some("writeKey=%20KEY+"), &[]), ["KEY", ""]);
+        assert_eq!(keys(&[], Some("writeKey=100%"), &[]), ["100%", ""]);
+        assert_eq!(keys(&[], Some("writeKey=%zz"), &[]), ["%zz", ""]);
+        assert_eq!(keys(&[], Some("writeKey=+"), &[]), ["", ""]);
+        assert_eq!(keys(&[], Some("writekey=x"), &[]), ["", ""]);
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -11,6 +10,7 @@ use hyper::body::{Body as _, Incoming};
 use wire::limits::REQUEST_BYTES_MAX;
 
 use crate::reject::Reject;
+use crate::share::{Shared, Slot};
 
 /// First size of the buffer for a body whose length is not known.
 const GATHER_BYTES_MIN: usize = 64 * 1024;
@@ -19,39 +19,33 @@ const BUFFERS_KEPT_MAX: usize = 8;
 
 /// Bytes that all threads together hold for requests that are not stored yet.
 #[derive(Debug)]
-pub(crate) struct InFlight {
-    bytes: AtomicUsize,
-    bytes_max: usize,
-}
+pub(crate) struct InFlight(Shared);
 
 impl InFlight {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes: AtomicUsize::new(0), bytes_max }
+        Self(Shared::hard(bytes_max, REQUEST_BYTES_MAX))
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.0.taken()
     }
 }
 
 /// A part of [`InFlight`]; given back when dropped.
 pub(crate) struct Reservation {
     in_flight: Arc<InFlight>,
+    slot: Slot,
     bytes: usize,
 }
 
 impl Reservation {
-    pub(crate) fn new(in_flight: &Arc<InFlight>) -> Self {
-        Self { in_flight: Arc::clone(in_flight), bytes: 0 }
+    pub(crate) fn new(in_flight: &Arc<InFlight>, slot: Slot) -> Self {
+        Self { in_flight: Arc::clone(in_flight), slot, bytes: 0 }
     }
 
     /// Takes more, or is refused without having taken anything.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Reject> {
-        let all = self.in_flight.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if all > self.in_flight.bytes_max {
-            self.in_flight.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Reject::Overloaded);
-        }
+        self.in_flight.0.take(self.slot, bytes)?;
         self.bytes += bytes;
         Ok(())
     }
@@ -64,7 +58,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.in_flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.in_flight.0.give(self.slot, self.bytes);
     }
 }
 
@@ -80,13 +74,13 @@ impl Pool {
     }
 
     /// Room for more bytes of requests in flight.
-    pub(crate) fn reservation(&self) -> Reservation {
-        Reservation::new(&self.in_flight)
+    pub(crate) fn reservation(&self, slot: Slot) -> Reservation {
+        Reservation::new(&self.in_flight, slot)
     }
 
-    fn lend(self: &Rc<Self>) -> Gathered {
+    fn lend(self: &Rc<Self>, slot: Slot) -> Gathered {
         let bytes = self.kept.borrow_mut().pop().unwrap_or_default();
-        Gathered { bytes, reservation: self.reservation(), pool: Rc::clone(self) }
+        Gathered { bytes, reservation: self.reservation(slot), pool: Rc::clone(self) }
     }
 }
 
@@ -161,8 +155,8 @@ impl Source {
         self.ended
     }
 
-    /// Reads it all, or up to the bound.
-    pub(crate) async fn read(&mut self, pool: &Rc<Pool>) -> Result<Body, Reject> {
+    /// Reads it all, or up to the bound, on the account of a source.
+    pub(crate) async fn read(&mut self, pool: &Rc<Pool>, slot: Slot) -> Result<Body, Reject> {
         if self.length.is_some_and(|length| length > REQUEST_BYTES_MAX) {
             return Err(Reject::BodyTooLarge);
         }
@@ -171,7 +165,7 @@ impl Source {
             // One piece is never longer than hyper's own buffer.
             return Ok(Body::Whole(first));
         };
-        let mut gathered = pool.lend();
+        let mut gathered = pool.lend(slot);
         gathered.push(&first, self.length)?;
         gathered.push(&second, self.length)?;
         drop((first, second));
@@ -216,6 +210,11 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::Slots;
+
+    fn slot() -> Slot {
+        Slots::default().of_source(b"web")
+    }
 
     fn pool(bytes_max: usize) -> Rc<Pool> {
         Rc::new(Pool::new(Arc::new(InFlight::new(bytes_max))))
@@ -223,7 +222,7 @@ mod tests {
 
     #[test]
     fn gathering_ends_at_the_bound() {
-        let mut gathered = pool(usize::MAX).lend();
+        let mut gathered = pool(usize::MAX).lend(slot());
         let piece = vec![b'x'; REQUEST_BYTES_MAX / 2];
         gathered.push(&piece, None).unwrap();
         gathered.push(&piece, None).unwrap();
@@ -234,7 +233,7 @@ mod tests {
     #[test]
     fn bodies_in_flight_are_bounded_together() {
         let pool = pool(2 * GATHER_BYTES_MIN);
-        let (mut a, mut b, mut c) = (pool.lend(), pool.lend(), pool.lend());
+        let (mut a, mut b, mut c) = (pool.lend(slot()), pool.lend(slot()), pool.lend(slot()));
         a.push(b"x", None).unwrap();
         b.push(b"x", None).unwrap();
         assert_eq!(c.push(b"x", None), Err(Reject::Overloaded));
@@ -247,13 +246,13 @@ mod tests {
     #[test]
     fn buffers_are_used_again_and_only_so_many_are_kept() {
         let pool = pool(usize::MAX);
-        let many: Vec<_> = (0..2 * BUFFERS_KEPT_MAX).map(|_| pool.lend()).collect();
+        let many: Vec<_> = (0..2 * BUFFERS_KEPT_MAX).map(|_| pool.lend(slot())).collect();
         drop(many);
         assert_eq!(pool.kept.borrow().len(), BUFFERS_KEPT_MAX);
-        let mut gathered = pool.lend();
+        let mut gathered = pool.lend(slot());
         gathered.push(b"x", None).unwrap();
         let place = gathered.bytes.as_ptr();
         drop(gathered);
-        assert_eq!(pool.lend().bytes.as_ptr(), place);
+        assert_eq!(pool.lend(slot()).bytes.as_ptr(), place);
     }
 }

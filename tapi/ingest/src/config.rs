@@ -1,22 +1,26 @@
 //! The settings of taking events: a part of those of every program that does.
 
-use std::collections::{HashMap, HashSet};
+mod sources;
+
 use std::path::Path;
 
 use local_buffer::{Options, SyncPolicy};
 use serde::{Deserialize, Serialize};
 use service::Problem;
-use wire::{SourceId, limits};
+use wire::limits;
 
+use self::sources::{check_sources, check_tiers};
 use crate::client_ip::Network;
+use crate::public_url::PublicUrl;
 use crate::sources::Sources;
+
+pub(crate) use self::sources::TIER_DEFAULT;
+pub use self::sources::{Mode, SourceConfig, Tier};
 
 /// More threads than any machine has cores.
 const THREADS_MAX: usize = 1024;
 /// A longer wait than any client's.
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
-/// The limiter counts in microseconds.
-const REQUESTS_PER_SOURCE_MAX: u64 = 1_000_000;
 
 /// Everything about taking events, except where to listen and where to store.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,15 +28,22 @@ const REQUESTS_PER_SOURCE_MAX: u64 = 1_000_000;
 pub struct Config {
     /// Server threads. Default 0: one per core this process may use; at most 1,024.
     pub threads: usize,
-    /// Header that names the client's address behind a proxy, such as `x-forwarded-for`. Default empty: the address of
-    /// the connection. Believed only from `trusted_proxies`.
+    /// Header that names the client's address behind a proxy: `x-forwarded-for` or another one with a list of addresses,
+    /// or `forwarded` (RFC 7239). Default empty: the address of the connection. Believed only from `trusted_proxies`; where
+    /// they write no address, such as `unknown`, events get none.
     pub client_ip_header: String,
     /// Addresses and networks (`10.0.0.0/8`) of the proxies whose `client_ip_header` is believed. Default none.
     pub trusted_proxies: Vec<String>,
+    /// Where SDKs of browsers and mobile apps reach this server, as the settings endpoint tells them:
+    /// `https://events.example.com`. Default empty: where they asked. Set it where a proxy changes `Host`, or ends TLS
+    /// without being one of `trusted_proxies` that sends `X-Forwarded-Proto`.
+    pub public_url: String,
     /// Bounds of what clients may do.
     pub limits: Limits,
     /// The local buffer.
     pub buffer: Buffer,
+    /// Limits of events for sources. Default none.
+    pub tiers: Vec<Tier>,
     /// The sources that may post. Default none: any non-empty write key is accepted and is itself the source's id.
     pub sources: Vec<SourceConfig>,
 }
@@ -41,10 +52,12 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Open connections of all threads together. Default 16,384; more wait in the kernel's queue until one closes.
+    /// Open connections of all threads together. Default 16,384; more wait in the kernel's queue until one closes. Where
+    /// half as many requests are in flight, a source gets its equal part of three quarters, and 429 beyond it.
     pub connections_max: usize,
     /// Bytes of bodies that are being gathered from several pieces, all threads together. Default 64 MiB, at least one
-    /// body of 1 MiB; a body beyond it is answered with 429.
+    /// body of 1 MiB; a body beyond it is answered with 429. Where half of it is taken, a source gets its equal part of
+    /// three quarters, but always one body.
     pub body_bytes_in_flight_max: usize,
     /// Time for the head of a request, from its first byte, milliseconds. Default 10,000; then the connection closes.
     pub header_read_timeout_ms: u64,
@@ -58,9 +71,6 @@ pub struct Limits {
     pub append_timeout_ms: u64,
     /// Time for requests in flight at a stop, milliseconds. Default 8,000; then their connections close.
     pub shutdown_timeout_ms: u64,
-    /// Requests a second of one source, with a burst of one second's worth; beyond it 429. Default 0: no limit. At most
-    /// 1,000,000. Without configured sources, keys share a table of counters and may share a counter.
-    pub requests_per_source_per_second: u64,
 }
 
 impl Default for Limits {
@@ -73,7 +83,6 @@ impl Default for Limits {
             idle_timeout_ms: 300_000,
             append_timeout_ms: 5_000,
             shutdown_timeout_ms: 8_000,
-            requests_per_source_per_second: 0,
         }
     }
 }
@@ -88,6 +97,7 @@ pub struct Buffer {
     pub bytes_max: u64,
     /// Bound of what was appended and is not yet on disk, bytes of memory. Default 16 MiB, at least 256 KiB; beyond it
     /// requests wait for the disk. Below 8 MiB the largest group, and with it the largest record, becomes smaller too.
+    /// Where half of it waits, a source that is not alone gets its equal part of three quarters, and 429 beyond it.
     pub pending_bytes_max: usize,
     /// When events count as safe. Default `group`.
     pub sync: Sync,
@@ -124,16 +134,6 @@ pub enum DirectIo {
     Off,
 }
 
-/// One source of events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// Its stable id, 1 to 256 bytes: part of every event's identity, so it stays when keys change.
-    pub id: String,
-    /// The keys it may post with; several, so that a key can be rotated. Never printed.
-    pub write_keys: Vec<String>,
-}
-
 impl Config {
     /// Names of keys whose values are never printed.
     pub const SECRETS: &'static [&'static str] = &["write_keys"];
@@ -164,24 +164,11 @@ impl Config {
         );
         self.limits.check(&mut demand);
         self.buffer.check(&mut demand);
-        self.check_sources(&mut demand);
+        let url = self.public_url.is_empty() || PublicUrl::parse(&self.public_url).is_some();
+        demand(url, "public_url", "is not an address such as https://events.example.com".into());
+        check_tiers(&self.tiers, &mut demand);
+        check_sources(&self.sources, &self.tiers, &mut demand);
         problems
-    }
-
-    fn check_sources(&self, demand: &mut impl FnMut(bool, &'static str, String)) {
-        let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
-        for SourceConfig { id, write_keys } in &self.sources {
-            let valid = SourceId::try_new(id.as_bytes()).is_some();
-            demand(valid, "sources", format!("the id {id:?} must have 1 to {} bytes", limits::SOURCE_BYTES_MAX));
-            demand(ids.insert(id), "sources", format!("the id {id:?} stands there twice"));
-            demand(!write_keys.is_empty(), "sources", format!("{id:?} has no write_keys, so it could never post"));
-            for key in write_keys {
-                let valid = (1..=limits::SOURCE_BYTES_MAX).contains(&key.len());
-                let bytes_max = limits::SOURCE_BYTES_MAX;
-                demand(valid, "sources", format!("a write key of {id:?} must have 1 to {bytes_max} bytes"));
-                demand(keys.insert(key), "sources", format!("a write key of {id:?} is given twice"));
-            }
-        }
     }
 
     /// Which source a write key belongs to.
@@ -189,10 +176,7 @@ impl Config {
         if self.is_open() {
             return Sources::Open;
         }
-        let pairs = self.sources.iter().flat_map(|source| {
-            source.write_keys.iter().map(|key| (key.as_bytes().to_vec(), source.id.as_bytes().to_vec()))
-        });
-        Sources::Configured(pairs.collect::<HashMap<_, _>>())
+        Sources::configured(self.sources.iter().flat_map(SourceConfig::pairs))
     }
 
     /// Whether any write key is accepted, because there are no sources.
@@ -226,11 +210,6 @@ impl Limits {
             let valid = (1..=TIMEOUT_MS_MAX).contains(&milliseconds);
             demand(valid, key, format!("must be between 1 and {TIMEOUT_MS_MAX}"));
         }
-        demand(
-            self.requests_per_source_per_second <= REQUESTS_PER_SOURCE_MAX,
-            "limits.requests_per_source_per_second",
-            format!("must be at most {REQUESTS_PER_SOURCE_MAX}; 0 is no limit"),
-        );
     }
 }
 
@@ -293,10 +272,6 @@ mod tests {
         ingest.problems().iter().map(|problem| problem.key).collect()
     }
 
-    fn source(id: &str, keys: &[&str]) -> SourceConfig {
-        SourceConfig { id: id.into(), write_keys: keys.iter().map(|key| (*key).into()).collect() }
-    }
-
     #[test]
     fn every_bound_is_checked_by_name() {
         assert_eq!(problem(|_| ()), [""; 0]);
@@ -308,30 +283,17 @@ mod tests {
         assert_eq!(problem(|i| i.limits.body_bytes_in_flight_max = 1), ["limits.body_bytes_in_flight_max"]);
         assert_eq!(problem(|i| i.limits.body_read_timeout_ms = 0), ["limits.body_read_timeout_ms"]);
         assert_eq!(problem(|i| i.limits.idle_timeout_ms = 3_600_001), ["limits.idle_timeout_ms"]);
-        let rate = "limits.requests_per_source_per_second";
-        assert_eq!(problem(|i| i.limits.requests_per_source_per_second = 1_000_001), [rate]);
+        assert_eq!(problem(|i| i.public_url = "events.example.com".into()), ["public_url"]);
         assert_eq!(problem(|i| i.buffer.segment_bytes = 300_000), ["buffer.segment_bytes"]);
         assert_eq!(problem(|i| i.buffer.bytes_max = 1), ["buffer.bytes_max"]);
         assert_eq!(problem(|i| i.buffer.pending_bytes_max = 1), ["buffer.pending_bytes_max"]);
     }
 
     #[test]
-    fn sources_and_keys_are_checked() {
-        assert_eq!(problem(|i| i.sources = vec![source("web", &["a", "b"]), source("app", &["c"])]), [""; 0]);
-        for wrong in [
-            vec![source("", &["a"])],
-            vec![source("web", &[])],
-            vec![source("web", &[""])],
-            vec![source("web", &["a"]), source("web", &["b"])],
-            vec![source("web", &["a"]), source("app", &["a"])],
-        ] {
-            assert_eq!(problem(|i| i.sources.clone_from(&wrong)), ["sources"], "{wrong:?}");
-        }
-    }
-
-    #[test]
     fn several_keys_lead_to_one_source() {
-        let ingest = Config { sources: vec![source("web", &["a", "b"])], ..Config::default() };
+        let write_keys = vec!["a".into(), " b\n".into()];
+        let web = SourceConfig { id: "web".into(), write_keys, ..SourceConfig::default() };
+        let ingest = Config { sources: vec![web], ..Config::default() };
         let sources = ingest.sources();
         assert_eq!(sources.resolve(b"a").unwrap().as_bytes(), b"web");
         assert_eq!(sources.resolve(b"a"), sources.resolve(b"b"));

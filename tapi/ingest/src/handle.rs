@@ -9,23 +9,28 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, Uri};
-use wire::envelope::Envelope;
+use hyper::{Method, Request, Response, Uri};
 
-use crate::auth;
+use crate::admit::{Admitted, Entrant, admit_events, admit_head};
+use crate::auth::HeadKeys;
 use crate::body::{Pool, Source};
 use crate::commits::{Appended, Commits, clock_us};
 use crate::connection::{Connections, Entry, Phase};
 use crate::events::{Scratch, ingest};
 use crate::inflate::Inflater;
+use crate::limit::Allowance;
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
+use crate::pixel::Pixel;
 use crate::reject::Reject;
 use crate::request::{self, ClientIp, Endpoint};
 use crate::respond::{Answer, Headers};
-use crate::route::{Route, route};
+use crate::route::{Ingest, Route, route};
+use crate::settings;
+use crate::share::{Held, Shared, Slots};
+use crate::texts::Texts;
 
 /// What the requests of one thread share. They never run at the same time, and nothing of it is borrowed while one
 /// waits.
@@ -36,26 +41,54 @@ pub(crate) struct Context {
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
+    /// Tells sources apart where they share what follows, and the memory of bodies.
+    pub(crate) slots: Slots,
+    /// Requests that are not answered yet.
+    pub(crate) requests: Shared,
+    /// Bytes of records that are not durable yet.
+    pub(crate) records: Shared,
 }
 
 /// The reusable buffers between a body and the local buffer.
 pub(crate) struct Tools {
-    scratch: Scratch,
-    inflater: Inflater,
-    write_key: Vec<u8>,
+    pub(crate) scratch: Scratch,
+    pub(crate) inflater: Inflater,
+    pub(crate) keys: HeadKeys,
+    pub(crate) pixel: Pixel,
+    pub(crate) key_text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
+    pub(crate) texts: Texts,
 }
 
 impl Tools {
     pub(crate) fn new() -> Self {
-        Self { scratch: Scratch::new(), inflater: Inflater::new(), write_key: Vec::new() }
+        Self {
+            scratch: Scratch::new(),
+            inflater: Inflater::new(),
+            keys: HeadKeys::default(),
+            pixel: Pixel::default(),
+            key_text: Vec::new(),
+            text: Vec::new(),
+            texts: Texts::new(),
+        }
     }
 }
 
 /// What is known of a request before it can be answered.
-enum Outcome {
-    /// Its records are in the buffer since (microseconds since the Unix epoch), perhaps not yet durable.
-    Taken(local_buffer::Pending, i64),
+enum Outcome<'a> {
+    /// Its records are in the buffer, perhaps not yet durable.
+    Taken(Taken<'a>),
     Known(Answer),
+}
+
+/// A request whose records are in the buffer.
+struct Taken<'a> {
+    pending: local_buffer::Pending,
+    /// Microseconds since the Unix epoch.
+    received_us: i64,
+    allowance: Option<Allowance>,
+    /// Its parts of what all share, until it is answered.
+    _held: [Held<'a>; 2],
 }
 
 /// Answers a request. The future is moved before it runs, so what it will not need is let go of before it is made.
@@ -68,86 +101,120 @@ pub(crate) fn handle(
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
     let route = route(&method, uri.path());
-    let head = Head { uri, headers };
+    let head = Head { uri, headers, is_safe: method == Method::HEAD };
     let body = Source::new(incoming);
     async move { Ok(answer(&context, &entry, route, head, body).await) }
 }
 
 /// What is needed of the head of a request.
-struct Head {
-    uri: Uri,
-    headers: HeaderMap,
+pub(crate) struct Head {
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// Whether it only asks what the answer would be like.
+    is_safe: bool,
 }
 
 async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut body: Source) -> Response<Full<Bytes>> {
     let outcome = match route {
-        Route::Ingest { endpoint, client_side } => {
-            let taken = take(context, entry, &head, &mut body, endpoint, client_side).await;
-            taken.unwrap_or_else(Outcome::Known)
+        Route::Ingest(ingest) => take(context, entry, &head, &mut body, ingest).await.unwrap_or_else(Outcome::Known),
+        Route::Pixel(_) if head.is_safe => Outcome::Known(Answer::Picture(None)),
+        Route::Pixel(kind) => {
+            let ingest = Ingest { endpoint: Endpoint::Single(kind), client_side: true };
+            take_query(context, entry, &head, ingest).await.unwrap_or_else(Outcome::Known)
         }
+        Route::Settings | Route::SourceConfig => {
+            let answer = settings::answer(&context.live.borrow(), &mut context.tools.borrow_mut(), &head, entry.peer);
+            Outcome::Known(answer.unwrap_or_else(|refused| refused))
+        }
+        Route::Health => Outcome::Known(Answer::Up),
         Route::Telemetry => Outcome::Known(Answer::NothingToStore),
         Route::Preflight => Outcome::Known(Answer::Preflight),
-        Route::Refused(reject) => Outcome::Known(Answer::refused(reject)),
+        Route::Refused(reject, methods) => Outcome::Known(Answer::Refused { reject, retry_after_s: 1, methods }),
     };
     // A client that waits for a 100 has not begun to send its body, and need not.
     if !body.ended() && !head.headers.contains_key(EXPECT) {
         body.discard().await;
     }
     entry.enter(Phase::Work);
-    let close = !body.ended();
+    let mut close = !body.ended();
     if close {
         entry.linger();
     }
-    let headers = Headers::new(head.headers, route == Route::Preflight);
+    let mut headers = Headers::new(head.headers, route == Route::Preflight);
     // From here on nothing holds the bytes of the request.
     drop((body, head.uri));
-    let answer = match outcome {
-        Outcome::Taken(pending, received_us) => match context.commits.durable(pending).await {
+    let (answer, allowance) = match outcome {
+        Outcome::Taken(taken) => match context.commits.durable(taken.pending).await {
             Ok(proof) => {
-                context.metrics.stored(context.commits.durable_us() - received_us);
-                Answer::Stored(proof)
+                context.metrics.stored(context.commits.durable_us() - taken.received_us);
+                (Answer::Stored(proof), taken.allowance)
             }
-            Err(reject) => Answer::refused(reject),
+            Err(reject) => (Answer::refused(reject), None),
         },
-        Outcome::Known(answer) => answer,
+        Outcome::Known(Answer::Limited(spent)) => (Answer::Limited(spent), Some(spent)),
+        Outcome::Known(answer) => (answer, None),
     };
+    // Others may need the connection.
+    close |= answer.reject() == Some(Reject::SourceOverloaded);
+    let answer = if let Route::Pixel(_) = route { Answer::Picture(answer.reject()) } else { answer };
+    if let Some(allowance) = allowance {
+        headers.allow(&allowance, &mut context.tools.borrow_mut().texts);
+    }
     context.metrics.answered(route.label(), &answer);
     entry.enter(Phase::Idle);
     headers.respond(&answer, close)
 }
 
 /// Reads the body and puts its records into the buffer.
-async fn take(
-    context: &Context,
+async fn take<'a>(
+    context: &'a Context,
     entry: &Entry,
     head: &Head,
     body: &mut Source,
-    endpoint: Endpoint,
-    client_side: bool,
-) -> Result<Outcome, Answer> {
+    ingest: Ingest,
+) -> Result<Outcome<'a>, Answer> {
     let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
-    let bytes = body.read(&context.pool).await.map_err(Answer::refused)?;
+    let entrant = admit_head(context, entry.peer, head)?;
+    let bytes = body.read(&context.pool, entrant.slot).await.map_err(Answer::refused)?;
     entry.enter(Phase::Work);
-    let received_us = clock_us();
-    let plain = Plain { head, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
-    let appended = contained(
-        || plain.append(context, entry),
-        || {
-            // What the panic left in the reusable buffers is anybody's guess.
-            context.tools.replace(Tools::new());
-        },
-    );
+    let body = if gzip { Body::Gzip(bytes.as_slice()) } else { Body::Plain(bytes.as_slice()) };
+    let whole = Whole { head, body, ingest, received_us: clock_us() };
+    let appended = whole.append_contained(context, entry, &entrant);
     drop(bytes);
-    let pending = match appended? {
-        Some(Appended::Pending(pending)) => pending,
-        Some(Appended::Parked(parked)) => {
+    wait_for_room(context, entrant, appended?).await
+}
+
+/// Puts the event of a query into the buffer.
+async fn take_query<'a>(
+    context: &'a Context,
+    entry: &Entry,
+    head: &Head,
+    ingest: Ingest,
+) -> Result<Outcome<'a>, Answer> {
+    let entrant = admit_head(context, entry.peer, head)?;
+    let body = Body::Query(head.uri.query().unwrap_or(""));
+    let whole = Whole { head, body, ingest, received_us: clock_us() };
+    let appended = whole.append_contained(context, entry, &entrant);
+    wait_for_room(context, entrant, appended?).await
+}
+
+async fn wait_for_room<'a>(
+    context: &'a Context,
+    entrant: Entrant<'a>,
+    appended: Option<Entered<'a>>,
+) -> Result<Outcome<'a>, Answer> {
+    let Some(Entered { appended, received_us, allowance, records }) = appended else {
+        return Ok(Outcome::Known(Answer::NothingToStore));
+    };
+    let pending = match appended {
+        Appended::Pending(pending) => pending,
+        Appended::Parked(parked) => {
             // Rare and large, so it does not make every request's future larger.
             let append = Box::pin(context.commits.append_parked(parked));
             append.await.map_err(Answer::refused)?
         }
-        None => return Ok(Outcome::Known(Answer::NothingToStore)),
     };
-    Ok(Outcome::Taken(pending, received_us))
+    Ok(Outcome::Taken(Taken { pending, received_us, allowance, _held: [entrant.request, records] }))
 }
 
 /// A panic costs the request that made it, not the thread.
@@ -160,44 +227,81 @@ fn contained<T>(work: impl FnOnce() -> Result<T, Answer>, repair: impl FnOnce())
 }
 
 /// A request whose bytes are all there.
-struct Plain<'a> {
+struct Whole<'a> {
     head: &'a Head,
-    bytes: &'a [u8],
-    gzip: bool,
-    endpoint: Endpoint,
-    client_side: bool,
+    body: Body<'a>,
+    ingest: Ingest,
     received_us: i64,
 }
 
-impl Plain<'_> {
+/// Where the events are.
+enum Body<'a> {
+    Plain(&'a [u8]),
+    Gzip(&'a [u8]),
+    Query(&'a str),
+}
+
+/// What has been put into the buffer, or waits for room there.
+struct Entered<'a> {
+    appended: Appended,
+    received_us: i64,
+    allowance: Option<Allowance>,
+    records: Held<'a>,
+}
+
+impl Whole<'_> {
+    fn append_contained<'a>(
+        &self,
+        context: &'a Context,
+        entry: &Entry,
+        entrant: &Entrant<'_>,
+    ) -> Result<Option<Entered<'a>>, Answer> {
+        contained(
+            || self.append(context, entry, entrant),
+            || {
+                // What the panic left in the reusable buffers is anybody's guess.
+                context.tools.replace(Tools::new());
+            },
+        )
+    }
+
     /// From the body to the buffer without a pause; `None` where there was nothing to store.
-    fn append(&self, context: &Context, entry: &Entry) -> Result<Option<Appended>, Answer> {
+    fn append<'a>(
+        &self,
+        context: &'a Context,
+        entry: &Entry,
+        entrant: &Entrant<'_>,
+    ) -> Result<Option<Entered<'a>>, Answer> {
         let mut tools = context.tools.borrow_mut();
-        let Tools { scratch, inflater, write_key } = &mut *tools;
-        let headers = &self.head.headers;
+        let Tools { scratch, inflater, keys, pixel, .. } = &mut *tools;
+        let Head { uri, headers, .. } = self.head;
         let live = context.live.borrow();
-        context.metrics.body(self.bytes.len());
-        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
-        let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
+        let (body, sent) = match self.body {
+            Body::Plain(bytes) => (Ok(bytes), bytes.len()),
+            Body::Gzip(bytes) => (inflater.gunzip(bytes), bytes.len()),
+            Body::Query(query) => (pixel.body(query), 0),
+        };
+        context.metrics.body(sent);
+        // Other requests have come since the head was read.
+        keys.read(headers, uri.query(), &live.sources);
         let client_ip = live.proxies.client_ip(entry.peer, headers);
         let request = request::Request {
-            endpoint: self.endpoint,
+            endpoint: self.ingest.endpoint,
             received_at_ms: self.received_us / 1000,
-            write_key: has_key.then_some(&write_key[..]),
-            client_ip: Some(if self.client_side { ClientIp::All(client_ip) } else { ClientIp::Direct(client_ip) }),
+            write_key: keys.first(),
+            last_write_key: keys.last(),
+            client_ip: client_ip.map(if self.ingest.client_side { ClientIp::All } else { ClientIp::Direct }),
         };
-        let accepted = ingest(body, &request, &live.sources, scratch).map_err(Answer::refused)?;
-        let Some(first) = scratch.records().next() else { return Ok(None) };
-        if let Some(limiter) = &live.limiter {
-            let source = Envelope::decode(first).map_err(|_| Answer::refused(Reject::Internal))?.source();
-            let admitted = limiter.admit(source.as_bytes(), self.received_us);
-            admitted.map_err(|retry_after_s| Answer::Refused { reject: Reject::RateLimited, retry_after_s })?;
-        }
-        let room = || context.pool.reservation();
+        let accepted = body.and_then(|body| ingest(body, &request, &live.sources, scratch)).map_err(Answer::refused)?;
+        let Some(admitted) = admit_events(context, entrant, &live, scratch, accepted, headers, self.received_us)?
+        else {
+            return Ok(None);
+        };
+        let Admitted { slot, allowance, records } = admitted;
+        let room = || context.pool.reservation(slot);
         let appended = context.commits.append(scratch.records(), room).map_err(Answer::refused)?;
         context.metrics.events(accepted.events, scratch.event_rejects());
-        Ok(Some(appended))
+        Ok(Some(Entered { appended, received_us: self.received_us, allowance, records }))
     }
 }
 

@@ -5,12 +5,14 @@
 //! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
 //!    `accept` is the loop of one thread, `connection` keeps the deadlines of what it accepted, `handle` is one request.
-//! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
-//!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
+//! 2. hyper reads the head. `route` says what the path means by its words, whatever base address was typed into the SDK;
+//!    nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery. `auth` finds the
+//!    write keys of the head, and `admit` turns a source away that is in debt, or beyond its part of a busy server.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
 //!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
 //! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
-//!    aside with the reason. It is a function of its arguments; the clock is read once, before it.
+//!    aside with the reason. It is a function of its arguments; the clock is read once, before it. Now `admit` knows every
+//!    source and charges it by its tier.
 //! 5. The records go into the local buffer, all of them or none. The request now waits, in a queue of its thread, for
 //!    the buffer to say that they are durable. One message per group commit wakes a thread, not one per request.
 //! 6. `commits` hands out the [`local_buffer::Durable`] proof; `respond` takes it, and only with it can a stored
@@ -18,6 +20,9 @@
 //!
 //! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
 //! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`].
+//!
+//! Beside the events `settings` answers what SDKs of browsers and mobile apps ask for first, so that they need no other
+//! server, and `pixel` makes the body of an event from the address of a picture.
 //!
 //! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
 //! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
@@ -33,10 +38,12 @@
 //!
 //! # What is bounded
 //!
-//! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
+//! A source by its tier, in events, and where the server is busy by an equal part of it (`policy`, `share`). All together:
+//! connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
 //! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
 
 mod accept;
+mod admit;
 mod auth;
 mod body;
 mod client_ip;
@@ -50,12 +57,20 @@ mod limit;
 mod listen;
 mod live;
 mod metrics;
+mod origin;
+mod percent;
+mod pixel;
+mod policy;
+mod public_url;
 pub mod reject;
 pub mod request;
 mod respond;
 mod route;
 mod serve;
+mod settings;
+mod share;
 pub mod sources;
+mod texts;
 
 pub use config::Config;
 pub use listen::listen;

@@ -1,108 +1,213 @@
-//! Requests a second of one source: the generic cell rate algorithm, one word a source, the time passed in.
+//! How many events a source may send: a rate with a burst, by the generic cell rate algorithm, and a quota a day.
 //!
-//! The word is the time at which the source will have used up nothing: each request moves it one interval on, and a
-//! request is refused when it would lie more than one second ahead. So a source may send one second's worth at once.
+//! The rate is one word: the time at which everything that the source has sent will be paid for, one interval an event.
+//! While that lies less than the burst ahead the source may send, and a batch is charged as a whole, even beyond the
+//! burst: then the source is in debt, and waits until it is paid. So a batch larger than the burst gets through, too, and
+//! on average the rate holds. The number of events is known only behind the parser, and debt before it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::sources::Sources;
+use wire::limits::BATCH_EVENTS_MAX;
 
-/// Counters that the sources of open mode share by their hash; two of a hundred sources meet in one case of fourteen.
-const OPEN_SLOTS: usize = 65_536;
-/// What a source may have used ahead of time.
-const BURST_US: i64 = 1_000_000;
-/// A word further ahead than this was written by a clock that has since been set back.
-const STALE_US: i64 = 60_000_000;
+const NS_PER_S: i64 = 1_000_000_000;
+const US_PER_DAY: i64 = 86_400_000_000;
+/// Bits of the day's word that count events; the others are the day.
+const COUNT_BITS: u32 = 40;
+/// The longest wait between events that a clock set back may leave behind; what lies further ahead was written before.
+const CHARGES_AHEAD_MAX: i64 = 64;
 
-/// The counters of every source.
-#[derive(Debug)]
-pub(crate) struct Limiter {
-    /// Microseconds between two requests at the limit.
-    interval_us: i64,
-    slots: Slots,
+/// The most events a second that can be told apart from no limit.
+pub(crate) const EVENTS_PER_SECOND_MAX: u64 = 10_000_000;
+/// The most events of a burst and of a day.
+pub(crate) const EVENTS_MAX: u64 = 1_000_000_000;
+
+/// The limits of a tier; 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    interval_ns: i64,
+    burst: i64,
+    per_day: u64,
+    /// Whether events beyond it are refused, and not only counted.
+    pub(crate) is_enforced: bool,
 }
 
-#[derive(Debug)]
-enum Slots {
-    Open(RandomState, Box<[AtomicI64]>),
-    Configured(HashMap<Vec<u8>, AtomicI64>),
+/// What a source has used up.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// When all is paid for, nanoseconds since the Unix epoch.
+    paid_at_ns: AtomicI64,
+    /// The day since the epoch, and the events of that day.
+    day: AtomicU64,
+    charged: AtomicU64,
+    over: AtomicU64,
 }
 
-impl Limiter {
-    /// `None` where there is no limit.
-    pub(crate) fn new(per_second: u64, sources: &Sources) -> Option<Self> {
-        let interval_us = 1_000_000 / i64::try_from(per_second).ok().filter(|rate| *rate > 0)?;
-        let slots = match sources {
-            Sources::Open => Slots::Open(RandomState::new(), (0..OPEN_SLOTS).map(|_| AtomicI64::new(0)).collect()),
-            Sources::Configured(by_key) => {
-                Slots::Configured(by_key.values().map(|source| (source.clone(), AtomicI64::new(0))).collect())
-            }
-        };
-        Some(Self { interval_us: interval_us.max(1), slots })
+/// What a source may still send, as its SDK is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// Events that may be sent at once, or in a day: of the two limits the one that has less left.
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
+    /// Seconds until all of it is there again.
+    pub(crate) reset_s: u64,
+}
+
+impl Limit {
+    /// `burst` 0 is one second's worth.
+    pub(crate) fn new(per_second: u64, burst: u64, per_day: u64, is_enforced: bool) -> Self {
+        let interval_ns = if per_second == 0 { 0 } else { NS_PER_S / per_second.min(EVENTS_PER_SECOND_MAX) as i64 };
+        let burst = if burst == 0 { per_second.max(1) } else { burst };
+        Self { interval_ns, burst: burst.min(EVENTS_MAX) as i64, per_day, is_enforced }
     }
 
-    /// Counts a request of the source; where it is one too many, the whole seconds to wait (at least 1).
-    pub(crate) fn admit(&self, source: &[u8], now_us: i64) -> Result<(), u32> {
-        let slot = match &self.slots {
-            Slots::Open(hasher, slots) => &slots[hasher.hash_one(source) as usize % OPEN_SLOTS],
-            Slots::Configured(by_source) => match by_source.get(source) {
-                Some(slot) => slot,
-                None => return Ok(()),
-            },
-        };
-        let next = |used_until: i64| {
-            let used_until = if used_until > now_us + STALE_US { now_us } else { used_until.max(now_us) };
-            Some(used_until + self.interval_us).filter(|next| *next <= now_us + BURST_US)
-        };
-        match slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(_) => Ok(()),
-            Err(used_until) => {
-                let wait_us = used_until + self.interval_us - now_us - BURST_US;
-                Err((wait_us as u64).div_ceil(1_000_000).max(1) as u32)
+    /// What is left; where that is nothing an `Err`, whose `reset_s` is the time until something is.
+    pub(crate) fn allowance(&self, usage: &Usage, now_us: i64) -> Result<Allowance, Allowance> {
+        let mut tightest = Allowance { limit: 0, remaining: u64::MAX, reset_s: 0 };
+        if self.interval_ns > 0 {
+            let ahead_ns = self.ahead_ns(usage.paid_at_ns.load(Ordering::Relaxed), now_us * 1000);
+            let room_ns = self.burst * self.interval_ns - ahead_ns;
+            let limit = self.burst as u64;
+            if room_ns < self.interval_ns {
+                return Err(Allowance { limit, remaining: 0, reset_s: seconds(self.interval_ns - room_ns) });
+            }
+            let remaining = (room_ns / self.interval_ns) as u64;
+            tightest = Allowance { limit, remaining, reset_s: seconds(ahead_ns) };
+        }
+        if self.per_day > 0 {
+            let remaining = self.per_day.saturating_sub(count_of(usage.day.load(Ordering::Relaxed), now_us));
+            let reset_s = seconds((US_PER_DAY - now_us.rem_euclid(US_PER_DAY)) * 1000);
+            let of_day = Allowance { limit: self.per_day, remaining, reset_s };
+            if remaining == 0 {
+                return Err(of_day);
+            }
+            if remaining < tightest.remaining {
+                tightest = of_day;
             }
         }
+        Ok(tightest)
     }
+
+    /// Charges the events of a request where anything is left, and says what is left then; otherwise counts them as too
+    /// many. More than a batch may have are not charged.
+    pub(crate) fn charge(&self, usage: &Usage, events: usize, now_us: i64) -> Result<Allowance, Allowance> {
+        let events = events.min(BATCH_EVENTS_MAX);
+        let count = events as u64;
+        if let Err(spent) = self.allowance(usage, now_us) {
+            usage.over.fetch_add(count, Ordering::Relaxed);
+            return Err(spent);
+        }
+        usage.charged.fetch_add(count, Ordering::Relaxed);
+        if self.interval_ns > 0 {
+            let now_ns = now_us * 1000;
+            let paid = |at_ns: i64| Some(now_ns + self.ahead_ns(at_ns, now_ns) + events as i64 * self.interval_ns);
+            let _ = usage.paid_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, paid);
+        }
+        if self.per_day > 0 {
+            let add = |word| Some(day_of(now_us) << COUNT_BITS | (count_of(word, now_us) + count).min(EVENTS_MAX * 2));
+            let _ = usage.day.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
+        Ok(self.allowance(usage, now_us).unwrap_or_else(|spent| spent))
+    }
+
+    /// How far ahead of now the time is at which all is paid for.
+    fn ahead_ns(&self, paid_at_ns: i64, now_ns: i64) -> i64 {
+        let most_ns = (self.burst + CHARGES_AHEAD_MAX * BATCH_EVENTS_MAX as i64).saturating_mul(self.interval_ns);
+        let ahead_ns = paid_at_ns.saturating_sub(now_ns).max(0);
+        // A clock that has since been set back wrote it.
+        if ahead_ns > most_ns { 0 } else { ahead_ns }
+    }
+}
+
+impl Usage {
+    /// Counts a request that was refused before its events were: they are one at least.
+    pub(crate) fn refused(&self) {
+        self.over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Events within the limits, and those beyond them, since the start.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.charged.load(Ordering::Relaxed), self.over.load(Ordering::Relaxed))
+    }
+}
+
+fn day_of(now_us: i64) -> u64 {
+    (now_us / US_PER_DAY).max(0) as u64
+}
+
+fn count_of(word: u64, now_us: i64) -> u64 {
+    if word >> COUNT_BITS == day_of(now_us) { word & ((1 << COUNT_BITS) - 1) } else { 0 }
+}
+
+fn seconds(ns: i64) -> u64 {
+    (ns.max(0) as u64).div_ceil(NS_PER_S as u64).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_burst_then_the_rate() {
-        for sources in [Sources::Open, Sources::Configured(HashMap::from([(b"k".to_vec(), b"web".to_vec())]))] {
-            let limiter = Limiter::new(10, &sources).unwrap();
-            let mut now_us = 1_000_000_000;
-            assert!((0..10).all(|_| limiter.admit(b"web", now_us).is_ok()));
-            assert_eq!(limiter.admit(b"web", now_us), Err(1));
-            now_us += 100_000;
-            assert_eq!(limiter.admit(b"web", now_us), Ok(()));
-            assert_eq!(limiter.admit(b"web", now_us), Err(1));
-            now_us += 1_000_000;
-            assert_eq!((0..20).filter(|_| limiter.admit(b"web", now_us).is_ok()).count(), 10);
-        }
+    /// A second before a day ends.
+    const NOW_US: i64 = 20_000 * US_PER_DAY - 1_000_000;
+
+    fn wait_s(refused: Result<Allowance, Allowance>) -> u64 {
+        refused.expect_err("too many").reset_s
     }
 
     #[test]
-    fn sources_do_not_share_a_limit() {
-        let keys = [("a", "web"), ("b", "app")].map(|(key, id)| (key.into(), id.into()));
-        let limiter = Limiter::new(1, &Sources::Configured(HashMap::from(keys))).unwrap();
-        assert_eq!(limiter.admit(b"web", 0), Ok(()));
-        assert_eq!(limiter.admit(b"web", 0), Err(1));
-        assert_eq!(limiter.admit(b"app", 0), Ok(()));
+    fn a_burst_then_the_rate() {
+        let (limit, usage) = (Limit::new(10, 20, 0, true), Usage::default());
+        for left in (0..20).rev() {
+            assert_eq!(limit.charge(&usage, 1, NOW_US).unwrap().remaining, left);
+        }
+        assert_eq!(wait_s(limit.charge(&usage, 1, NOW_US)), 1);
+        assert_eq!(wait_s(limit.charge(&usage, 1, NOW_US + 99_999)), 1);
+        assert_eq!(limit.charge(&usage, 1, NOW_US + 100_000).unwrap().remaining, 0);
+        let later = NOW_US + 3_000_000;
+        assert_eq!((0..100).filter(|_| limit.charge(&usage, 1, later).is_ok()).count(), 20, "the burst, not more");
+        assert_eq!(usage.counts(), (41, 82));
+    }
+
+    #[test]
+    fn a_batch_is_charged_by_its_events_and_leaves_a_debt() {
+        let (limit, usage) = (Limit::new(100, 200, 0, true), Usage::default());
+        let told = limit.charge(&usage, 150, NOW_US).unwrap();
+        assert_eq!(told, Allowance { limit: 200, remaining: 50, reset_s: 2 });
+        assert_eq!(limit.charge(&usage, 650, NOW_US).unwrap().remaining, 0, "larger than all that is left");
+        assert_eq!(wait_s(limit.allowance(&usage, NOW_US)), 7, "600 events of debt and one to send");
+        assert_eq!(wait_s(limit.charge(&usage, 1, NOW_US + 6_000_000)), 1);
+        assert!(limit.charge(&usage, 1, NOW_US + 6_010_000).is_ok());
+    }
+
+    #[test]
+    fn a_days_quota_comes_back_at_midnight() {
+        let (limit, usage) = (Limit::new(0, 0, 100, true), Usage::default());
+        assert_eq!(limit.charge(&usage, 60, NOW_US), Ok(Allowance { limit: 100, remaining: 40, reset_s: 1 }));
+        assert_eq!(limit.charge(&usage, 60, NOW_US).unwrap().remaining, 0);
+        assert_eq!(wait_s(limit.charge(&usage, 1, NOW_US)), 1);
+        assert_eq!(limit.charge(&usage, 1, NOW_US + 1_000_000).unwrap().remaining, 99);
+        assert_eq!(limit.charge(&usage, 1, NOW_US + 1_000_000).unwrap().reset_s, 86_400);
+    }
+
+    #[test]
+    fn of_two_limits_the_tighter_one_is_told() {
+        let usage = Usage::default();
+        let limit = Limit::new(100, 0, 150, true);
+        assert_eq!(limit.charge(&usage, 60, NOW_US).unwrap(), Allowance { limit: 100, remaining: 40, reset_s: 1 });
+        let later = NOW_US + 900_000;
+        assert_eq!(limit.charge(&usage, 60, later).unwrap(), Allowance { limit: 150, remaining: 30, reset_s: 1 });
+    }
+
+    #[test]
+    fn more_events_than_a_batch_may_have_are_not_charged() {
+        let (limit, usage) = (Limit::new(0, 0, EVENTS_MAX, true), Usage::default());
+        let told = limit.charge(&usage, 500_000, NOW_US).unwrap();
+        assert_eq!(told.remaining, EVENTS_MAX - BATCH_EVENTS_MAX as u64);
     }
 
     #[test]
     fn a_clock_set_back_does_not_lock_a_source_out() {
-        let limiter = Limiter::new(1, &Sources::Open).unwrap();
-        assert_eq!(limiter.admit(b"web", 1_000_000_000_000), Ok(()));
-        assert_eq!(limiter.admit(b"web", 1_000_000), Ok(()));
-    }
-
-    #[test]
-    fn zero_is_no_limit() {
-        assert!(Limiter::new(0, &Sources::Open).is_none());
+        let (limit, usage) = (Limit::new(1, 0, 10, true), Usage::default());
+        assert!(limit.charge(&usage, 1, NOW_US).is_ok());
+        assert!(limit.charge(&usage, 1, NOW_US - 40 * US_PER_DAY).is_ok());
     }
 }

@@ -42,12 +42,16 @@ rejects! {
     MissingWriteKey => 401, "missing_write_key", "No write key was given.";
     /// The write key belongs to no source.
     UnknownWriteKey => 401, "unknown_write_key", "The write key is not known.";
+    /// The origin of the page is none of the source's.
+    OriginNotAllowed => 400, "origin_not_allowed", "The source does not take events from this origin.";
     /// No such path.
     NotFound => 404, "not_found", "There is no such path.";
     /// The path exists, but not for this method.
     MethodNotAllowed => 405, "method_not_allowed", "The path does not support this method.";
-    /// The source sends faster than its limit.
-    RateLimited => 429, "rate_limited", "Too many requests from this source; retry later.";
+    /// The source sends more events than its tier allows.
+    RateLimited => 429, "rate_limited", "Too many events from this source; retry later.";
+    /// The source holds more than its part of a server that is busy.
+    SourceOverloaded => 429, "source_overloaded", "The server is busy and this source has its share; retry later.";
     /// Too much is in flight in this process.
     Overloaded => 429, "overloaded", "The server is busy; retry later.";
     /// The local buffer has reached its bound or the disk is full.

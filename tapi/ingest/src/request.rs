@@ -44,8 +44,10 @@ pub struct Request<'a> {
     pub endpoint: Endpoint,
     /// The one clock read of this request, milliseconds since the Unix epoch.
     pub received_at_ms: i64,
-    /// Write key from Basic or the query, decoded; without it the body's counts.
+    /// Write key from Basic or the query, decoded; where it names no source the body's counts.
     pub write_key: Option<&'a [u8]>,
+    /// The key for what neither `write_key` nor the body names a source for: the user of a login with a password.
+    pub last_write_key: Option<&'a [u8]>,
     /// The client's address.
     pub client_ip: Option<ClientIp>,
 }

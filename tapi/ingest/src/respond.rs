@@ -7,27 +7,44 @@ use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, VARY,
 };
 use hyper::{Response, StatusCode};
 use local_buffer::Durable;
 
+use crate::limit::Allowance;
 use crate::reject::Reject;
+use crate::route::Methods;
+use crate::texts::Texts;
 
 /// The only body of success. SDKs want exactly 200 and a JSON object.
 const SUCCESS: Bytes = Bytes::from_static(br#"{"success":true}"#);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Seconds for which a browser may remember a preflight: Chromium's maximum. Without it each request costs two.
 const PREFLIGHT_MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
-const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, OPTIONS");
+const METHODS: HeaderValue = HeaderValue::from_static("POST, GET, HEAD, OPTIONS");
+const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// The headers of ours that a script may read: without them the browser SDK cannot wait as it is told to.
-const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, X-RateLimit-Reset");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset");
+/// A transparent picture of one dot.
+const GIF: Bytes = Bytes::from_static(
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;",
+);
+const IMAGE: HeaderValue = HeaderValue::from_static("image/gif");
+/// Each view of a picture is an event, so nobody may keep it.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Settings repeat how they were asked for, so no proxy may keep them for others.
+const SETTINGS_CACHE: HeaderValue = HeaderValue::from_static("private, max-age=300");
+/// What RudderStack's SDKs and load balancers ask for.
+const UP: Bytes = Bytes::from_static(br#"{"success":true,"server":"UP"}"#);
 const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static("Origin, Access-Control-Request-Headers");
 
 /// The longest wait that is asked for, seconds; the shortest is 1, because some SDKs take 0 for "none given".
-pub(crate) const RETRY_AFTER_S_MAX: u32 = 60;
+pub(crate) const RETRY_AFTER_S_MAX: u64 = 60;
 
 /// What a request is told.
 #[derive(Debug)]
@@ -36,14 +53,24 @@ pub(crate) enum Answer {
     Stored(#[expect(dead_code, reason = "having it is all that it is for")] Durable),
     /// It had nothing to store: an SDK's telemetry.
     NothingToStore,
+    /// The picture that was asked for, whatever became of its event.
+    Picture(Option<Reject>),
+    /// The settings of an SDK.
+    Settings(Bytes),
+    /// There is a server.
+    Up,
     /// A browser may post.
     Preflight,
+    /// The source has sent too much, and this is when something is left again.
+    Limited(Allowance),
     /// No, and why.
     Refused {
         /// Why.
         reject: Reject,
         /// When to come back, seconds, where coming back makes sense.
-        retry_after_s: u32,
+        retry_after_s: u64,
+        /// The methods of the path.
+        methods: Methods,
     },
 }
 
@@ -55,13 +82,24 @@ impl Answer {
             Reject::BufferFailed => 30,
             _ => 1,
         };
-        Self::Refused { reject, retry_after_s }
+        Self::Refused { reject, retry_after_s, methods: Methods::Post }
+    }
+
+    /// Why it is none of what the client wanted.
+    pub(crate) fn reject(&self) -> Option<Reject> {
+        match self {
+            Self::Refused { reject, .. } => Some(*reject),
+            Self::Limited(_) => Some(Reject::RateLimited),
+            Self::Picture(reject) => *reject,
+            _ => None,
+        }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Stored(_) | Self::NothingToStore => StatusCode::OK,
+            Self::Stored(_) | Self::NothingToStore | Self::Picture(_) | Self::Settings(_) | Self::Up => StatusCode::OK,
             Self::Preflight => StatusCode::NO_CONTENT,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Refused { reject, .. } => StatusCode::from_u16(reject.status()).unwrap_or(StatusCode::BAD_REQUEST),
         }
     }
@@ -96,6 +134,13 @@ impl Headers {
         Self(headers)
     }
 
+    /// Says what a source may still send. A refusal has its own time to come back.
+    pub(crate) fn allow(&mut self, allowance: &Allowance, texts: &mut Texts) {
+        self.0.insert(RATE_LIMIT_LIMIT, texts.number(allowance.limit));
+        self.0.insert(RATE_LIMIT_REMAINING, texts.number(allowance.remaining));
+        self.0.insert(RATE_LIMIT_RESET, texts.number(allowance.reset_s));
+    }
+
     /// The answer. `close` ends the connection after it.
     pub(crate) fn respond(self, answer: &Answer, close: bool) -> Response<Full<Bytes>> {
         let Self(mut headers) = self;
@@ -111,8 +156,29 @@ impl Headers {
                 headers.insert(ALLOW, METHODS);
                 Bytes::new()
             }
-            Answer::Refused { reject, retry_after_s } => {
+            Answer::Picture(_) => {
+                headers.insert(CONTENT_TYPE, IMAGE);
+                headers.insert(CACHE_CONTROL, NO_STORE);
+                GIF
+            }
+            Answer::Settings(text) => {
                 headers.insert(CONTENT_TYPE, JSON);
+                headers.insert(CACHE_CONTROL, SETTINGS_CACHE);
+                text.clone()
+            }
+            Answer::Up => {
+                headers.insert(CONTENT_TYPE, JSON);
+                UP
+            }
+            Answer::Limited(spent) => {
+                headers.insert(CONTENT_TYPE, JSON);
+                refuse(&mut headers, Reject::RateLimited, spent.reset_s)
+            }
+            Answer::Refused { reject, retry_after_s, methods } => {
+                headers.insert(CONTENT_TYPE, JSON);
+                if *reject == Reject::MethodNotAllowed {
+                    headers.insert(ALLOW, allowed(*methods));
+                }
                 refuse(&mut headers, *reject, *retry_after_s)
             }
         };
@@ -123,7 +189,14 @@ impl Headers {
     }
 }
 
-fn refuse(headers: &mut HeaderMap, reject: Reject, retry_after_s: u32) -> Bytes {
+fn allowed(methods: Methods) -> HeaderValue {
+    HeaderValue::from_static(match methods {
+        Methods::Post => "POST, OPTIONS",
+        Methods::Get => "GET, HEAD, OPTIONS",
+    })
+}
+
+fn refuse(headers: &mut HeaderMap, reject: Reject, retry_after_s: u64) -> Bytes {
     static SECONDS: LazyLock<Vec<HeaderValue>> =
         LazyLock::new(|| (0..=RETRY_AFTER_S_MAX).map(HeaderValue::from).collect());
     static BODIES: LazyLock<Vec<Bytes>> = LazyLock::new(|| Reject::ALL.iter().map(|reject| body(*reject)).collect());
@@ -134,9 +207,6 @@ fn refuse(headers: &mut HeaderMap, reject: Reject, retry_after_s: u32) -> Bytes 
         if reject.status() == 429 {
             headers.insert(RATE_LIMIT_RESET, seconds.clone());
         }
-    }
-    if reject == Reject::MethodNotAllowed {
-        headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     }
     BODIES[reject as usize].clone()
 }
@@ -157,8 +227,9 @@ fn copy(value: &HeaderValue) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn refused(reject: Reject, retry_after_s: u32) -> Response<Full<Bytes>> {
-        Headers::new(HeaderMap::new(), false).respond(&Answer::Refused { reject, retry_after_s }, false)
+    fn refused(reject: Reject, retry_after_s: u64) -> Response<Full<Bytes>> {
+        Headers::new(HeaderMap::new(), false)
+            .respond(&Answer::Refused { reject, retry_after_s, methods: Methods::Get }, false)
     }
 
     #[test]
@@ -186,6 +257,19 @@ mod tests {
         let long = refused(Reject::RateLimited, 3600);
         assert_eq!(long.headers()["retry-after"], "60");
         assert_eq!(long.headers()["x-ratelimit-reset"], "60");
+    }
+
+    #[test]
+    fn what_may_still_be_sent_is_said_and_a_refusal_has_its_own_time() {
+        let allowance = Allowance { limit: 100, remaining: 0, reset_s: 86_400 };
+        for (answer, reset) in [(Answer::NothingToStore, "86400"), (Answer::Limited(allowance), "60")] {
+            let mut headers = Headers::new(HeaderMap::new(), false);
+            headers.allow(&allowance, &mut Texts::new());
+            let answer = headers.respond(&answer, false);
+            let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+            let said = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(header);
+            assert_eq!(said, ["100", "0", reset]);
+        }
     }
 
     #[test]

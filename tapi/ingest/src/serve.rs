@@ -23,6 +23,7 @@ use crate::connection::Connections;
 use crate::handle::{Context, Tools};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::share::{Shared, Slots};
 use crate::sources::Sources;
 
 /// Serves until `stop` is given, and returns when what was begun until then is answered. The listeners are those of one
@@ -48,7 +49,10 @@ pub fn serve(
     }
     let in_flight = Arc::new(InFlight::new(limits.body_bytes_in_flight_max));
     metrics.watch_in_flight(&in_flight);
-    let connections_max = limits.connections_max.div_ceil(listeners.len().max(1));
+    metrics.watch_live(live);
+    let slots = Slots::default();
+    let thread_count = listeners.len().max(1);
+    let connections_max = limits.connections_max.div_ceil(thread_count);
     let not_started = |error: io::Error| {
         let says = format!("cannot start the server's threads: {error}");
         io::Error::new(error.kind(), says)
@@ -65,6 +69,9 @@ pub fn serve(
             connections: Connections::new(),
             metrics: metrics.thread(),
             tools: RefCell::new(Tools::new()),
+            slots: slots.clone(),
+            requests: Shared::hard(connections_max, 1),
+            records: Shared::soft(appender.pending_bytes_max() / thread_count, 1),
         });
         LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, live, stop))
     };

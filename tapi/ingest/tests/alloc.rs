@@ -83,6 +83,7 @@ fn allocations(body: &str, endpoint: Endpoint, expected: Accepted, mut then: imp
             endpoint,
             received_at_ms: 1_795_235_136_126 + index as i64,
             write_key: Some(b"key"),
+            last_write_key: None,
             client_ip: Some(ClientIp::All(IpAddr::from([10, 0, 0, 1]))),
         };
         let accepted = ingest(black_box(body.as_bytes()), &request, &sources, &mut scratch);
@@ -155,7 +156,13 @@ fn nothing_is_allocated_on_the_way_into_the_local_buffer() {
 #[test]
 fn the_buffers_have_a_bound_and_are_given_back() {
     let sources = Sources::Open;
-    let request = |endpoint| Request { endpoint, received_at_ms: 0, write_key: Some(b"key"), client_ip: None };
+    let request = |endpoint| Request {
+        endpoint,
+        received_at_ms: 0,
+        write_key: Some(b"key"),
+        last_write_key: None,
+        client_ip: None,
+    };
     let good = format!("{},", event(1, ""));
     let context = format!("{{\"context\":{{\"a\":\"{}\"}},\"batch\":[", "x".repeat(30_000));
     let mut scratch = Scratch::new();

@@ -64,6 +64,8 @@ impl Settings for Config {
 mod tests {
     use std::path::Path;
 
+    use ingest::config::{SourceConfig, Tier};
+
     use super::*;
 
     fn example() -> service::Loaded<Config> {
@@ -76,7 +78,7 @@ mod tests {
         let example = example();
         assert_eq!(example.value, Config::default());
         let unsaid: Vec<_> = example.keys().into_iter().filter(|key| example.origin(key).is_default()).collect();
-        assert_eq!(unsaid, ["sources"], "sources stands in the example as a comment");
+        assert_eq!(unsaid, ["sources", "tiers"], "they stand in the example as comments");
     }
 
     #[test]
@@ -87,17 +89,31 @@ mod tests {
     }
 
     #[test]
-    fn the_sources_of_the_example_can_be_used() {
+    fn the_tiers_and_sources_of_the_example_can_be_used() {
         let text = include_str!("../../tapi.toml");
-        let sources: String = text
-            .lines()
-            .skip_while(|line| !line.starts_with("# [[sources]]"))
-            .map_while(|line| line.strip_prefix("# "))
-            .fold(String::new(), |all, line| all + line + "\n");
+        let table = |header: &str| {
+            let lines = text.lines().skip_while(|line| *line != header);
+            lines.map_while(|line| line.strip_prefix("# ")).fold(String::new(), |all, line| all + line + "\n")
+        };
+        let sources = table("# [[tiers]]") + &table("# [[sources]]");
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, sources.as_bytes()).unwrap();
         let loaded = service::config::load::<Config>(Some(file.path()), []).unwrap();
-        assert!(!loaded.value.ingest.sources.is_empty());
+        let tier = Tier {
+            id: "default".into(),
+            events_per_second: 1_000,
+            burst_events: 5_000,
+            events_per_day: 10_000_000,
+            ..Tier::default()
+        };
+        assert_eq!(loaded.value.ingest.tiers, [tier]);
+        let web = SourceConfig {
+            id: "web".into(),
+            write_keys: vec!["the-key-in-use".into(), "the-next-key".into()],
+            tier: "default".into(),
+            origins: vec!["https://shop.example".into(), "https://*.shop.example".into()],
+        };
+        assert_eq!(loaded.value.ingest.sources, [web]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::request::{ClientIp, Request};
 use crate::sources::Sources;
 
 /// The source of set-aside events that no write key gave a source. Nothing is deduplicated by it.
-pub(super) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
+pub(crate) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
 
 /// What holds for all events of a request.
 pub(super) struct Receipt<'a> {
@@ -37,6 +37,8 @@ pub(super) struct Receipt<'a> {
     direct_only: bool,
     /// Whether request or envelope named the source; otherwise each event does.
     has_source: bool,
+    /// The source of events that name none.
+    last_source: Option<SourceId<'a>>,
 }
 
 /// Where an event is.
@@ -69,6 +71,10 @@ pub(super) struct Intake {
     rejected: [usize; Reject::ALL.len()],
     /// Whether any write key of the request named a source.
     had_source: bool,
+    /// Whether head or envelope had one that names none.
+    has_unknown_key: bool,
+    /// Whether head or envelope named the source of all events.
+    pub(super) has_common_source: bool,
 }
 
 impl Intake {
@@ -83,6 +89,8 @@ impl Intake {
             accepted: 0,
             rejected: [0; Reject::ALL.len()],
             had_source: false,
+            has_unknown_key: false,
+            has_common_source: false,
         }
     }
 
@@ -93,13 +101,12 @@ impl Intake {
         self.accepted = 0;
         self.rejected = [0; Reject::ALL.len()];
         self.had_source = false;
+        self.has_unknown_key = false;
+        self.has_common_source = false;
     }
 
     /// Begins a request.
-    ///
-    /// # Errors
-    /// [`Reject::UnknownWriteKey`] where it has a write key and that names no source. No key at all is no error yet.
-    pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Result<Receipt<'a>, Reject> {
+    pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Receipt<'a> {
         let (client_ip, direct_only) = match request.client_ip {
             None => (None, false),
             Some(ClientIp::All(ip)) => (ipv4(ip), false),
@@ -112,22 +119,36 @@ impl Intake {
             client_ip,
             direct_only,
             has_source: false,
+            last_source: request.last_write_key.and_then(|key| sources.resolve(key)),
         };
-        self.name_source(&mut receipt, request.write_key.unwrap_or_default())?;
-        Ok(receipt)
+        self.name_source(&mut receipt, request.write_key.unwrap_or_default());
+        receipt
     }
 
-    /// Lets `key`, if there is one, name the source of all events, unless something else already has.
-    ///
-    /// # Errors
-    /// [`Reject::UnknownWriteKey`] where it names none.
-    pub(super) fn name_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) -> Result<(), Reject> {
-        if !receipt.has_source && !key.is_empty() {
-            self.source.set(resolve(receipt.sources, key)?);
+    /// Lets `key` name the source of all events, unless something else already has. A key that names none does not end
+    /// the search.
+    pub(super) fn name_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) {
+        let key = key.trim_ascii();
+        if receipt.has_source || key.is_empty() {
+            return;
+        }
+        if let Some(source) = receipt.sources.resolve(key) {
+            self.source.set(source);
             receipt.has_source = true;
             self.had_source = true;
+            self.has_common_source = true;
+        } else {
+            self.has_unknown_key = true;
         }
-        Ok(())
+    }
+
+    /// Before an event is looked at, its source is that of the request, if it has one.
+    fn begin_source(&mut self, receipt: &Receipt<'_>) {
+        self.source.is_known = receipt.has_source;
+        if let Some(source) = receipt.last_source.filter(|_| !receipt.has_source) {
+            self.source.set(source);
+            self.had_source = true;
+        }
     }
 
     /// What the request is answered.
@@ -135,13 +156,9 @@ impl Intake {
     /// # Errors
     /// Where no write key of the request named a source, the reason.
     pub(super) fn outcome(&self) -> Result<Accepted, Reject> {
-        let count = |reject: Reject| self.rejected[reject as usize];
         if !self.had_source {
-            return Err(if count(Reject::UnknownWriteKey) > 0 {
-                Reject::UnknownWriteKey
-            } else {
-                Reject::MissingWriteKey
-            });
+            let is_unknown = self.has_unknown_key || self.rejected[Reject::UnknownWriteKey as usize] > 0;
+            return Err(if is_unknown { Reject::UnknownWriteKey } else { Reject::MissingWriteKey });
         }
         Ok(Accepted { events: self.accepted, rejected: self.rejected.iter().sum() })
     }
@@ -175,7 +192,7 @@ impl Intake {
         envelope: &mut BatchEnvelope,
     ) -> Result<(), Reject> {
         let Origin { document, value, grown, .. } = origin;
-        self.source.is_known = receipt.has_source;
+        self.begin_source(receipt);
         if document.kind(value) != Kind::Object {
             return Err(Reject::EventNotObject);
         }
@@ -188,9 +205,14 @@ impl Intake {
         let event = self.members.read(document, value, &mut self.decoder);
         if !receipt.has_source {
             let key = event.present(Name::WriteKey).filter(|&key| event.kind(key) == Kind::String);
-            let key = key.map_or(&b""[..], |key| self.decoder.decode(document.string(key)));
-            self.source.set(resolve(receipt.sources, key)?);
-            self.had_source = true;
+            let key = key.map_or(&b""[..], |key| self.decoder.decode(document.string(key)).trim_ascii());
+            if let Some(source) = receipt.sources.resolve(key) {
+                self.source.set(source);
+                self.had_source = true;
+            } else if !self.source.is_known {
+                let is_unknown = self.has_unknown_key || !key.is_empty();
+                return Err(if is_unknown { Reject::UnknownWriteKey } else { Reject::MissingWriteKey });
+            }
         }
         let type_name = event.present(Name::Type).filter(|&value| event.kind(value) == Kind::String);
         let type_name = type_name.map(|value| self.decoder.decode(document.string(value)));
@@ -246,7 +268,7 @@ impl Intake {
 
     /// Sets aside what was not even looked at as an event.
     pub(super) fn set_aside_unread(&mut self, reject: Reject, client: &[u8], events: usize, receipt: &Receipt<'_>) {
-        self.source.is_known = receipt.has_source;
+        self.begin_source(receipt);
         self.set_aside(reject, None, client, events, receipt);
     }
 
@@ -316,15 +338,6 @@ impl CurrentSource {
     fn id(&self) -> SourceId<'_> {
         SourceId::try_new(&self.id).expect("set from a source's id")
     }
-}
-
-/// The source behind a write key. Its id goes into the output as text, so it has to be one.
-fn resolve<'a>(sources: &'a Sources, key: &'a [u8]) -> Result<SourceId<'a>, Reject> {
-    if key.is_empty() {
-        return Err(Reject::MissingWriteKey);
-    }
-    let source = sources.resolve(key).ok_or(Reject::UnknownWriteKey)?;
-    std::str::from_utf8(source.as_bytes()).map_or(Err(Reject::UnknownWriteKey), |_| Ok(source))
 }
 
 fn value_bytes(value: Value) -> usize {

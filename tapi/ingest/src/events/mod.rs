@@ -57,11 +57,13 @@ use wire::limits::{BATCH_EVENTS_MAX, REQUEST_BYTES_MAX};
 
 use self::document::Document;
 use self::envelope::BatchEnvelope;
+pub(crate) use self::intake::SOURCE_UNKNOWN;
 use self::intake::{Intake, Origin, Receipt};
 use self::outline::{Beyond, Outline};
 use self::parser::Parser;
 use self::repair::Repair;
 pub use self::text::Decoder;
+pub(crate) use self::text::write_string;
 use crate::reject::Reject;
 use crate::request::{Endpoint, Request};
 use crate::sources::Sources;
@@ -105,6 +107,11 @@ impl Scratch {
     /// The records of the last request, events and set-aside ones in the order of the batch; none if it was refused.
     pub fn records(&self) -> impl ExactSizeIterator<Item = &[u8]> + Clone {
         self.intake.records.iter()
+    }
+
+    /// Whether all records of the last request are of one source.
+    pub(crate) fn has_common_source(&self) -> bool {
+        self.intake.has_common_source
     }
 
     /// How many events of the last request were set aside for which reason; reasons without any are left out.
@@ -160,8 +167,7 @@ impl Scratch {
         if body.trim_ascii_start().is_empty() {
             return Err(Reject::BodyEmpty);
         }
-        // Before the body is looked at: who has no key gets no work done.
-        let mut receipt = self.intake.open(request, sources)?;
+        let mut receipt = self.intake.open(request, sources);
         match (self.parser.parse(body), request.endpoint) {
             (Some(document), Endpoint::Single(_)) => {
                 self.intake.take(Origin::whole(document, body, 0), &receipt, &mut self.envelope)
@@ -185,7 +191,7 @@ impl Scratch {
         if outline.events.is_empty() {
             return Err(Reject::BatchEmpty);
         }
-        intake.name_source(receipt, &envelope.write_key)?;
+        intake.name_source(receipt, &envelope.write_key);
         for &(start, end) in &outline.events {
             let client = &body[start as usize..end as usize];
             match repaired(client, parser, repair) {
@@ -211,7 +217,7 @@ fn batch(
     if document.is_empty_array(batch) {
         return Err(Reject::BatchEmpty);
     }
-    intake.name_source(receipt, &envelope.write_key)?;
+    intake.name_source(receipt, &envelope.write_key);
     let mut events = document.elements(batch);
     for value in events.by_ref().take(BATCH_EVENTS_MAX) {
         let origin = Origin { document, value, client: document.raw(value), grown: 0 };

@@ -93,7 +93,7 @@ const fn escape_bytes(byte: u8) -> usize {
 }
 
 /// Appends `text`, which is UTF-8, as a JSON string with its quotes.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     let mut written = 0;
     for (index, &byte) in text.iter().enumerate() {

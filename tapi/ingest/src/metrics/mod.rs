@@ -14,8 +14,10 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use service::Section;
 use service::metrics::Encoder;
+use tokio::sync::watch;
 
 use crate::body::InFlight;
+use crate::live::Live;
 use crate::reject::Reject;
 use crate::route::Label;
 
@@ -26,6 +28,7 @@ use thread::{STATUSES, STORED_BUCKETS_S};
 pub struct Metrics {
     monitor: Monitor,
     in_flight: OnceLock<Arc<InFlight>>,
+    live: OnceLock<watch::Receiver<Arc<Live>>>,
     threads: Mutex<Vec<Arc<ThreadMetrics>>>,
 }
 
@@ -48,7 +51,7 @@ pub fn about(listen: SocketAddr, is_open: bool) -> Section {
 impl Metrics {
     /// For the buffer behind this monitor and the server that will append to it.
     pub fn new(monitor: Monitor) -> Arc<Self> {
-        Arc::new(Self { monitor, in_flight: OnceLock::new(), threads: Mutex::default() })
+        Arc::new(Self { monitor, in_flight: OnceLock::new(), live: OnceLock::new(), threads: Mutex::default() })
     }
 
     /// The cells of one more thread.
@@ -60,6 +63,10 @@ impl Metrics {
 
     pub(crate) fn watch_in_flight(&self, in_flight: &Arc<InFlight>) {
         let _ = self.in_flight.set(Arc::clone(in_flight));
+    }
+
+    pub(crate) fn watch_live(&self, live: &watch::Receiver<Arc<Live>>) {
+        let _ = self.live.set(live.clone());
     }
 
     /// Why this process should get no events now.
@@ -107,6 +114,7 @@ impl Collector for Metrics {
                 rows.some([("code", reject.code())], self.sum(|thread| thread.set_aside.of(*reject)))
             })
         })?;
+        self.encode_limits(&mut out)?;
         let body_bytes = self.sum(|thread| thread.body_bytes.get());
         out.counter("tapi_request_bytes", "Bytes of request bodies, as they came.", body_bytes)?;
         out.gauge("tapi_connections", "Open connections.", self.sum(|thread| thread.connections.get()))?;
@@ -118,6 +126,18 @@ impl Collector for Metrics {
 }
 
 impl Metrics {
+    /// The labels are ids of configured sources.
+    fn encode_limits(&self, out: &mut Encoder<'_>) -> fmt::Result {
+        let Some(live) = self.live.get().map(|live| Arc::clone(&live.borrow())) else { return Ok(()) };
+        out.counters("tapi_limited_events", "Events of sources with a tier, within its limits.", |rows| {
+            live.policies.counts().try_for_each(|(source, (charged, _))| rows.row([("source", source)], charged))
+        })?;
+        let help = "Events beyond the limits of their tier: refused where it enforces, taken where it observes.";
+        out.counters("tapi_limited_events_over", help, |rows| {
+            live.policies.counts().try_for_each(|(source, (_, over))| rows.row([("source", source)], over))
+        })
+    }
+
     fn encode_stored(&self, out: &mut Encoder<'_>) -> fmt::Result {
         let count = |index: usize| self.sum(|thread| thread.stored_buckets[index].get());
         let buckets = STORED_BUCKETS_S.into_iter().enumerate().map(|(index, bound)| (bound, count(index)));

@@ -75,8 +75,8 @@ impl ThreadMetrics {
         if let Some(index) = STATUSES.iter().position(|(known, _)| *known == status) {
             self.requests[label as usize][index].add(1);
         }
-        if let Answer::Refused { reject, .. } = answer {
-            self.refused.add(*reject, 1);
+        if let Some(reject) = answer.reject() {
+            self.refused.add(reject, 1);
         }
     }
 

@@ -1,15 +1,19 @@
 //! What a browser needs: preflights, and its origin on every answer.
 
+use ingest::config::{Mode, SourceConfig, Tier};
+
 use crate::client::{AUTH, Answer, batch};
 use crate::harness::Harness;
 
 const ORIGIN: &str = "Origin: https://shop.example\r\n";
 
+const EXPOSED: &str = "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset";
+
 #[track_caller]
 fn assert_readable(answer: &Answer) {
     assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example", "{answer:?}");
     assert_eq!(answer.header("access-control-allow-credentials"), "true");
-    assert_eq!(answer.header("access-control-expose-headers"), "Retry-After, X-RateLimit-Reset");
+    assert_eq!(answer.header("access-control-expose-headers"), EXPOSED);
     assert_eq!(answer.header("vary"), "Origin");
 }
 
@@ -28,7 +32,7 @@ fn a_preflight_allows_what_it_is_asked() {
         assert_eq!(answer.status, 204);
         assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
         assert_eq!(answer.header("access-control-allow-headers"), asked);
-        assert_eq!(answer.header("access-control-allow-methods"), "POST, GET, OPTIONS");
+        assert_eq!(answer.header("access-control-allow-methods"), "POST, GET, HEAD, OPTIONS");
         assert_eq!(answer.header("access-control-max-age"), "7200");
         assert_eq!(answer.header("vary"), "Origin, Access-Control-Request-Headers");
     }
@@ -37,25 +41,31 @@ fn a_preflight_allows_what_it_is_asked() {
 #[test]
 fn every_answer_can_be_read_by_the_page() {
     let harness = Harness::with(|config| {
-        config.sources = vec![ingest::config::SourceConfig { id: "web".into(), write_keys: vec!["KEY".into()] }];
-        config.limits.requests_per_source_per_second = 1;
+        let write_keys = vec!["KEY".into()];
+        config.sources = vec![SourceConfig { id: "web".into(), write_keys, ..SourceConfig::default() }];
+        config.tiers = vec![Tier { id: "default".into(), events_per_day: 1, mode: Mode::Enforce, ..Tier::default() }];
     });
     let mut client = harness.client();
     let headers = format!("{AUTH}{ORIGIN}");
     for (line, headers, body, status) in [
-        ("POST /v1/batch", &*headers, &*batch(&["a"]), 200),
+        ("POST /v1/batch", &*headers, "{", 400),
+        ("POST /v1/batch", &headers, &*batch(&["a"]), 200),
         ("POST /v1/batch", &headers, &batch(&["b"]), 429),
-        ("POST /v1/batch", &headers, "{", 400),
         ("POST /v1/batch", ORIGIN, &batch(&["c"]), 401),
         ("POST /nowhere", &headers, "", 404),
         ("PUT /v1/batch", &headers, "", 405),
         ("POST /v1/m", ORIGIN, "{}", 200),
+        ("GET /v1/projects/KEY/settings", ORIGIN, "", 200),
+        ("GET /v1/projects/OTHER/settings", ORIGIN, "", 401),
+        ("GET /sourceConfig?writeKey=KEY", ORIGIN, "", 200),
+        ("GET /v1/pixel/track?userId=u", ORIGIN, "", 200),
+        ("GET /health", ORIGIN, "", 200),
     ] {
         let answer = client.request(line, headers, body.as_bytes());
         assert_eq!(answer.status, status, "{line}");
         assert_readable(&answer);
     }
-    let answer = client.request("POST /v1/batch", &headers, &vec![b'x'; 2 << 20]);
+    let answer = client.request("POST /v1/batch", ORIGIN, &vec![b'x'; 2 << 20]);
     assert_eq!(answer.status, 400);
     assert_readable(&answer);
 }

@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+    /// The body as it came; in `body` what is no text is replaced.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -64,6 +66,16 @@ impl Client {
 
     /// The next answer.
     pub(crate) fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let length = answer.headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        answer.bytes = vec![0; if answer.status < 200 { 0 } else { length }];
+        self.stream.read_exact(&mut answer.bytes).unwrap();
+        answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
+        answer
+    }
+
+    /// The next answer, where it has no body although it says how long that would be.
+    pub(crate) fn head(&mut self) -> Answer {
         let status_line = self.line();
         let status = status_line.split(' ').nth(1).unwrap_or_else(|| panic!("{status_line:?}")).parse().unwrap();
         let mut headers = BTreeMap::new();
@@ -72,10 +84,7 @@ impl Client {
             let Some((name, value)) = line.split_once(": ") else { break };
             headers.insert(name.to_lowercase(), value.to_owned());
         }
-        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; if status < 200 { 0 } else { length }];
-        self.stream.read_exact(&mut body).unwrap();
-        Answer { status, headers, body: String::from_utf8(body).unwrap() }
+        Answer { status, headers, body: String::new(), bytes: Vec::new() }
     }
 
     fn line(&mut self) -> String {

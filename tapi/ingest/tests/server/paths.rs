@@ -88,6 +88,48 @@ fn an_unknown_path_is_a_404_and_the_connection_lives() {
     }
     let answer = client.request("GET /v1/track", "", b"");
     assert_eq!((answer.status, &*answer.code(), answer.header("allow")), (405, "method_not_allowed", "POST, OPTIONS"));
+    let answer = client.request("POST /v1/pixel/track", "", b"");
+    assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, OPTIONS"));
     client.request("POST /v1/track", AUTH, event("after").as_bytes()).assert_stored();
     assert_eq!(harness.stored_ids(), ["after"]);
+}
+
+#[test]
+fn a_base_address_is_taken_as_people_type_it() {
+    let mut harness = Harness::new();
+    let mut client = harness.client();
+    for path in [
+        "//v1/batch",
+        "/v1//batch",
+        "/v1/v1/batch",
+        "/V1/batch/",
+        "/v1%20/batch",
+        "/v1/batch/v1/batch",
+        "/segment/v1/batch",
+        "/import/",
+        "/b",
+    ] {
+        client.request(&format!("POST {path}"), AUTH, batch(&["a", "b"]).as_bytes()).assert_stored();
+        assert_eq!(harness.stored_ids(), ["a", "b"], "{path}");
+    }
+    for path in ["/track", "//track", "/t/", "/v1/v1/t", "/v1/batch/t", "/collect/v1/track", "/track/v1/track"] {
+        client.request(&format!("POST {path}"), AUTH, event("a").as_bytes()).assert_stored();
+        assert_eq!(harness.stored_ids(), ["a"], "{path}");
+    }
+}
+
+#[test]
+fn an_address_that_the_proxy_does_not_know_is_none() {
+    let mut harness = Harness::with(|config| {
+        config.client_ip_header = "forwarded".into();
+        config.trusted_proxies = vec!["127.0.0.0/8".into()];
+    });
+    for (forwarded, expected) in [
+        ("for=1.1.1.1, for=\"203.0.113.9:4711\";proto=https", serde_json::json!("203.0.113.9")),
+        ("for=unknown", serde_json::Value::Null),
+    ] {
+        let headers = format!("{AUTH}Forwarded: {forwarded}\r\n");
+        harness.ask("POST /v1/t", &headers, event("m").as_bytes()).assert_stored();
+        assert_eq!(harness.stored()[0].value["context"]["ip"], expected, "{forwarded}");
+    }
 }

@@ -5,7 +5,6 @@ mod output;
 mod properties;
 mod refusals;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use wire::envelope::Envelope;
@@ -32,11 +31,18 @@ struct Record {
 struct Post<'a> {
     endpoint: Endpoint,
     write_key: Option<&'a str>,
+    last_write_key: Option<&'a str>,
     client_ip: Option<&'a str>,
     client_side: bool,
 }
 
-const BATCH: Post<'_> = Post { endpoint: Endpoint::Batch, write_key: Some("key"), client_ip: None, client_side: true };
+const BATCH: Post<'_> = Post {
+    endpoint: Endpoint::Batch,
+    write_key: Some("key"),
+    last_write_key: None,
+    client_ip: None,
+    client_side: true,
+};
 const TRACK: Post<'_> = Post { endpoint: Endpoint::Single(EventType::Track), ..BATCH };
 
 impl Post<'_> {
@@ -48,7 +54,7 @@ impl Post<'_> {
     fn send_slowly(self, body: &[u8]) -> Result<(Accepted, Vec<Record>), Reject> {
         self.send_by(body, |body, request, sources, scratch| {
             scratch.begin();
-            let mut receipt = scratch.intake.open(request, sources)?;
+            let mut receipt = scratch.intake.open(request, sources);
             let outcome = match request.endpoint {
                 Endpoint::Single(_) => scratch.slow_single(body, &receipt),
                 Endpoint::Batch => scratch.slow_batch(body, &mut receipt),
@@ -62,12 +68,13 @@ impl Post<'_> {
         body: &[u8],
         ingest: impl Fn(&[u8], &Request<'_>, &Sources, &mut Scratch) -> Result<Accepted, Reject>,
     ) -> Result<(Accepted, Vec<Record>), Reject> {
-        let keys = [("key", "web"), ("other", "ios"), ("bad", "\u{0}\"")].map(|(key, id)| (key.into(), id.into()));
-        let sources = Sources::Configured(HashMap::from(keys));
+        let keys = [("key", "web"), ("other", "ios"), ("bad", "\u{0}\"")];
+        let sources = Sources::configured(keys.iter().map(|(key, id)| (key.as_bytes(), id.as_bytes())));
         let request = Request {
             endpoint: self.endpoint,
             received_at_ms: RECEIVED_AT_MS,
             write_key: self.write_key.map(str::as_bytes),
+            last_write_key: self.last_write_key.map(str::as_bytes),
             client_ip: self.client_ip.map(|ip| {
                 let ip = ip.parse::<IpAddr>().unwrap();
                 if self.client_side { ClientIp::All(ip) } else { ClientIp::Direct(ip) }

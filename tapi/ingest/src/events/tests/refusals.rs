@@ -173,20 +173,63 @@ fn bodies_have_a_bound() {
 }
 
 #[test]
-fn a_key_that_names_no_source_refuses_all_that_depends_on_it() {
+fn a_key_that_names_no_source_does_not_end_the_search() {
+    let keyed = |key: &str| GOOD.replace('}', &format!(r#","writeKey":{key}}}"#));
+    let enveloped = |key: &str, event: &str| format!(r#"{{"writeKey":"{key}","batch":[{event}]}}"#);
+    let source = |post: Post<'_>, body: &str| post.one(body).source;
+    let single = |post: Post<'_>, body: &str| Post { endpoint: TRACK.endpoint, ..post }.one(body).source;
+    let none = Post { write_key: None, ..BATCH };
+    let unknown = Post { write_key: Some("nobody"), ..BATCH };
+    let login = Post { write_key: None, last_write_key: Some("other"), ..BATCH };
+    let spaced = keyed(r#"" key\t""#);
+    for (post, event, expected) in [
+        (unknown, &*keyed("\"key\""), "web"),
+        (none, &spaced, "web"),
+        (Post { write_key: Some("\tkey "), ..BATCH }, GOOD, "web"),
+        (BATCH, &keyed("\"other\""), "web"),
+        (login, &keyed("\"key\""), "web"),
+        (login, &keyed("\"nobody\""), "ios"),
+        (login, GOOD, "ios"),
+        (Post { write_key: Some("nobody"), ..login }, GOOD, "ios"),
+        (Post { last_write_key: Some("other"), ..BATCH }, GOOD, "web"),
+    ] {
+        assert_eq!(source(post, &batch_of(&[event])), expected, "{event}");
+        assert_eq!(single(post, event), expected, "{event}");
+    }
+    for (post, envelope, event, expected) in [
+        (unknown, "key", GOOD, "web"),
+        (none, " key ", GOOD, "web"),
+        (none, "nobody", &*keyed("\"key\""), "web"),
+        (none, "key", &keyed("\"other\""), "web"),
+        (login, "key", GOOD, "web"),
+        (login, "nobody", GOOD, "ios"),
+    ] {
+        assert_eq!(source(post, &enveloped(envelope, event)), expected, "{envelope} {event}");
+    }
+    // What is refused before its key is read belongs to the login, too.
+    let (accepted, records) = login.send(batch_of(&["1"])).unwrap();
+    assert_eq!((accepted.rejected, &*records[0].source), (1, "ios"));
+}
+
+#[test]
+fn without_a_key_that_names_a_source_all_is_refused() {
     let keyed = |key: &str| GOOD.replace('}', &format!(r#","writeKey":{key}}}"#));
     let none = Post { write_key: None, ..BATCH };
     let unknown = Post { write_key: Some("nobody"), ..BATCH };
-    assert_eq!(unknown.send(batch_of(&[&keyed("\"key\"")])), Err(Reject::UnknownWriteKey));
-    assert_eq!(unknown.send("not even JSON"), Err(Reject::UnknownWriteKey));
+    assert_eq!(unknown.send(batch_of(&[GOOD])), Err(Reject::UnknownWriteKey));
+    assert_eq!(unknown.send(batch_of(&["1"])), Err(Reject::UnknownWriteKey));
     assert_eq!(none.send(batch_of(&[GOOD])), Err(Reject::MissingWriteKey));
     assert_eq!(none.send(batch_of(&["1", "NaN"])), Err(Reject::MissingWriteKey));
-    assert_eq!(none.send(batch_of(&[&keyed("7"), &keyed("\"\"")])), Err(Reject::MissingWriteKey));
+    assert_eq!(none.send(batch_of(&[&keyed("7"), &keyed("\"\""), &keyed("\" \"")])), Err(Reject::MissingWriteKey));
     assert_eq!(none.send(batch_of(&[GOOD, &keyed("\"nobody\"")])), Err(Reject::UnknownWriteKey));
-    let envelope = format!(r#"{{"writeKey":"nobody","batch":[{}]}}"#, keyed("\"key\""));
+    let envelope = format!(r#"{{"writeKey":"nobody","batch":[{GOOD}]}}"#);
     assert_eq!(none.send(envelope), Err(Reject::UnknownWriteKey));
-    assert_eq!(Post { write_key: None, ..TRACK }.send(GOOD), Err(Reject::MissingWriteKey));
-    assert_eq!(Post { write_key: None, ..TRACK }.send(keyed("\"nobody\"")), Err(Reject::UnknownWriteKey));
+    let login = Post { last_write_key: Some("admin"), ..none };
+    assert_eq!(login.send(batch_of(&[GOOD])), Err(Reject::MissingWriteKey), "a site's own login is no key");
+    let single = |post: Post<'_>, body: &str| Post { endpoint: TRACK.endpoint, ..post }.send(body);
+    assert_eq!(single(none, GOOD), Err(Reject::MissingWriteKey));
+    assert_eq!(single(unknown, GOOD), Err(Reject::UnknownWriteKey));
+    assert_eq!(single(none, &keyed("\"nobody\"")), Err(Reject::UnknownWriteKey));
 
     let (accepted, records) = none.send(batch_of(&[&keyed("\"key\""), &keyed("\"nobody\""), "1"])).unwrap();
     assert_eq!(accepted, Accepted { events: 1, rejected: 2 });
@@ -201,6 +244,7 @@ fn a_source_that_is_not_text_is_unknown() {
         endpoint: Endpoint::Batch,
         received_at_ms: RECEIVED_AT_MS,
         write_key: Some(b"\xff"),
+        last_write_key: None,
         client_ip: None,
     };
     let outcome = ingest(batch_of(&[GOOD]).as_bytes(), &request, &Sources::Open, &mut Scratch::new());
@@ -246,7 +290,13 @@ fn every_event_bad_is_still_an_accepted_batch() {
 #[test]
 fn reasons_are_counted() {
     let keys = Sources::Open;
-    let request = Request { endpoint: Endpoint::Batch, received_at_ms: 0, write_key: Some(b"k"), client_ip: None };
+    let request = Request {
+        endpoint: Endpoint::Batch,
+        received_at_ms: 0,
+        write_key: Some(b"k"),
+        last_write_key: None,
+        client_ip: None,
+    };
     let mut scratch = Scratch::new();
     ingest(batch_of(&["1", "{}", GOOD, "2"]).as_bytes(), &request, &keys, &mut scratch).unwrap();
     let counts: Vec<_> = scratch.event_rejects().collect();
