@@ -15,13 +15,14 @@ use hyper::{Request, Response, Uri};
 use wire::envelope::Envelope;
 
 use crate::auth;
-use crate::body::{Pool, Source};
+use crate::body::Source;
 use crate::commits::{Appended, Commits, clock_us};
-use crate::connection::{Connections, Entry, Phase};
+use crate::connection::{Connections, Entry, Inlet, Phase};
 use crate::events::{Scratch, ingest};
 use crate::inflate::Inflater;
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
+use crate::pool::Pool;
 use crate::reject::Reject;
 use crate::request::{self, ClientIp, Endpoint};
 use crate::respond::{Answer, Headers};
@@ -33,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) commits: Commits,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) inlet: Rc<Inlet>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
@@ -64,13 +66,15 @@ pub(crate) fn handle(
     entry: Rc<Entry>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    entry.enter(Phase::Body);
+    let refusal = entry.begin_request();
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
-    let route = route(&method, uri.path());
+    let route = refusal.map_or_else(|| route(&method, uri.path()), Route::Refused);
     let head = Head { uri, headers };
     let body = Source::new(incoming);
-    async move { Ok(answer(&context, &entry, route, head, body).await) }
+    // What stands in place of a head that could not be read is the last request of its connection.
+    let is_last = refusal.is_some();
+    async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }
 }
 
 /// What is needed of the head of a request.
@@ -79,7 +83,14 @@ struct Head {
     headers: HeaderMap,
 }
 
-async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut body: Source) -> Response<Full<Bytes>> {
+async fn answer(
+    context: &Context,
+    entry: &Entry,
+    route: Route,
+    head: Head,
+    mut body: Source,
+    is_last: bool,
+) -> Response<Full<Bytes>> {
     let outcome = match route {
         Route::Ingest { endpoint, client_side } => {
             let taken = take(context, entry, &head, &mut body, endpoint, client_side).await;
@@ -94,7 +105,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         body.discard().await;
     }
     entry.enter(Phase::Work);
-    let close = !body.ended();
+    let close = is_last || !body.ended();
     if close {
         entry.linger();
     }
@@ -112,7 +123,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         Outcome::Known(answer) => answer,
     };
     context.metrics.answered(route.label(), &answer);
-    entry.enter(Phase::Idle);
+    entry.answered();
     headers.respond(&answer, close)
 }
 
@@ -126,7 +137,10 @@ async fn take(
     client_side: bool,
 ) -> Result<Outcome, Answer> {
     let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
-    let bytes = body.read(&context.pool).await.map_err(Answer::refused)?;
+    check_key(context, head).map_err(Answer::refused)?;
+    let relieve = || context.connections.relieve(entry);
+    let bytes = body.read(&context.pool, relieve).await;
+    let bytes = bytes.map_err(|reject| Answer::refused(entry.body_cut().unwrap_or(reject)))?;
     entry.enter(Phase::Work);
     let received_us = clock_us();
     let plain = Plain { head, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
@@ -148,6 +162,15 @@ async fn take(
         None => return Ok(Outcome::Known(Answer::NothingToStore)),
     };
     Ok(Outcome::Taken(pending, received_us))
+}
+
+/// Refuses a request whose head names a write key that belongs to no source, before its body is worth any work.
+fn check_key(context: &Context, head: &Head) -> Result<(), Reject> {
+    let mut tools = context.tools.borrow_mut();
+    let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let has_key = auth::write_key(authorization, head.uri.query(), &mut tools.write_key);
+    let is_known = !has_key || context.live.borrow().sources.resolve(&tools.write_key).is_some();
+    if is_known { Ok(()) } else { Err(Reject::UnknownWriteKey) }
 }
 
 /// A panic costs the request that made it, not the thread.
@@ -203,7 +226,11 @@ impl Plain<'_> {
 
 /// Whether the body is gzip; nothing else is undone. Several encodings on top of each other are nobody's practice.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Reject> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(encoding) = encodings.next() else { return Ok(false) };
+    if encodings.next().is_some() {
+        return Err(Reject::UnsupportedEncoding);
+    }
     let encoding = encoding.as_bytes().trim_ascii();
     if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
         Ok(true)
@@ -240,6 +267,11 @@ mod tests {
         assert_eq!(is_gzip(&HeaderMap::new()), Ok(false));
         assert_eq!([of("gzip"), of(" GZip "), of("x-gzip")], [Ok(true); 3]);
         assert_eq!([of("identity"), of("")], [Ok(false); 2]);
+        let mut twice = HeaderMap::new();
+        for value in ["gzip", "identity"] {
+            twice.append(CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        assert_eq!(is_gzip(&twice), Err(Reject::UnsupportedEncoding));
         assert_eq!([of("br"), of("deflate"), of("gzip, gzip")], [Err(Reject::UnsupportedEncoding); 3]);
     }
 }

@@ -4,10 +4,11 @@
 //!
 //! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
-//!    `accept` is the loop of one thread, `connection` keeps the deadlines of what it accepted, `handle` is one request.
-//! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
+//!    `accept` is the loop of one thread, `connection` what it accepted, with its deadlines, `handle` is one request.
+//! 2. The gate of a connection lets through what it understands: whole heads and the bodies that they announce. A head
+//!    that leaves a doubt becomes a refusal and the end of its connection. hyper reads what passes. `route` says what the path means; every alias that an SDK or a wrong base path produces has
 //!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
-//! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
+//! 3. A write key of the head that belongs to no source is refused. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
 //!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
 //! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
 //!    aside with the reason. It is a function of its arguments; the clock is read once, before it.
@@ -33,10 +34,14 @@
 //!
 //! # What is bounded
 //!
-//! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
-//! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
+//! Connections, all together and of one address; bytes and fields of a head; bytes of a body before and after
+//! decompression, its chunks, its gzip members and blocks; bytes of bodies and unfinished heads in flight; the time of
+//! each phase of a connection, the rate of a body, the time of a stop. [`config`] names those that can be set, with their
+//! unit and what happens at them. No request of the largest size costs more than 30 ms of a core, and no client without
+//! a key can keep memory or connections from the others: what is held longest makes room.
 
 mod accept;
+mod addresses;
 mod auth;
 mod body;
 mod client_ip;
@@ -50,6 +55,8 @@ mod limit;
 mod listen;
 mod live;
 mod metrics;
+mod open_files;
+mod pool;
 pub mod reject;
 pub mod request;
 mod respond;

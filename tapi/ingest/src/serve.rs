@@ -9,20 +9,21 @@ use std::thread;
 use std::time::Duration;
 
 use local_buffer::Appender;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use service::Shutdown;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::accept::accept;
-use crate::body::{InFlight, Pool};
+use crate::accept::{READ_BUFFER_BYTES_MAX, accept};
+use crate::addresses::Addresses;
 use crate::commits::Commits;
 use crate::config::Limits;
-use crate::connection::Connections;
+use crate::connection::{Connections, Inlet};
 use crate::handle::{Context, Tools};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::open_files;
+use crate::pool::{InFlight, Pool};
 use crate::sources::Sources;
 
 /// Serves until `stop` is given, and returns when what was begun until then is answered. The listeners are those of one
@@ -42,13 +43,15 @@ pub fn serve(
     metrics: &Metrics,
     stop: &Shutdown,
 ) -> io::Result<()> {
-    raise_file_limit();
     if matches!(live.borrow().sources, Sources::Open) {
         tracing::warn!("no sources are configured: any write key is accepted");
     }
     let in_flight = Arc::new(InFlight::new(limits.body_bytes_in_flight_max));
     metrics.watch_in_flight(&in_flight);
-    let connections_max = limits.connections_max.div_ceil(listeners.len().max(1));
+    let connections_max = open_files::connections(limits.connections_max);
+    metrics.set_connections_max(connections_max);
+    let connections_max = connections_max.div_ceil(listeners.len().max(1));
+    let addresses = Addresses::new(limits.connections_per_address_max);
     let not_started = |error: io::Error| {
         let says = format!("cannot start the server's threads: {error}");
         io::Error::new(error.kind(), says)
@@ -62,11 +65,12 @@ pub fn serve(
             live: RefCell::new(Arc::clone(&live.borrow_and_update())),
             commits: Commits::new(appender.clone(), Duration::from_millis(limits.append_timeout_ms)),
             pool: Rc::new(Pool::new(Arc::clone(&in_flight))),
+            inlet: Rc::new(Inlet::new(READ_BUFFER_BYTES_MAX)),
             connections: Connections::new(),
             metrics: metrics.thread(),
             tools: RefCell::new(Tools::new()),
         });
-        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, live, stop))
+        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, &addresses, live, stop))
     };
     thread::scope(|scope| {
         let start = |(index, listener)| {
@@ -89,12 +93,4 @@ impl Drop for StopAll<'_> {
     fn drop(&mut self) {
         self.0.trigger();
     }
-}
-
-/// Every connection is a file; the usual soft limit is 1,024.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it is refused, accepting pauses at the limit that stands.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
