@@ -216,6 +216,8 @@ pub(super) fn origin(head: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::time::{ClockId, clock_gettime};
+
     use super::*;
 
     fn judge(head: &[u8]) -> Result<Option<(Framing, usize)>, Reject> {
@@ -259,6 +261,45 @@ mod tests {
         let fields = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "a: b\r\n".repeat(count));
         assert!(matches!(judge(fields(FIELDS_MAX).as_bytes()), Ok(Some(_))));
         assert_eq!(judge(fields(FIELDS_MAX + 1).as_bytes()), Err(Reject::HeadTooLarge));
+    }
+
+    /// The largest heads, made of as much work as fits.
+    fn all_work() -> Vec<Vec<u8>> {
+        let filled = |start: &str, unit: &str, end: &str| {
+            let units = (HEAD_BYTES_MAX - start.len() - end.len()) / unit.len();
+            [start, &unit.repeat(units), end].concat().into_bytes()
+        };
+        let end = " HTTP/1.1\r\nHost:\r\n\r\n";
+        vec![
+            filled("GET /?", "a=b&", end),
+            filled("GET /?", "{", end),
+            filled("GET /?", "%", end),
+            filled("GET ", "/", end),
+            filled("GET / HTTP/1.1\r\nHost:\r\n", &format!("a:{}\r\n", " ".repeat(160)), "\r\n"),
+            filled("GET / HTTP/1.1\r\nHost:\r\n", &format!("{}:\r\n", "a".repeat(170)), "\r\n"),
+            filled("GET / HTTP/1.1\r\nHost:", "a", "\r\n\r\n"),
+            filled("GET / HTTP/1.1\r\nHost:[", ":", "]\r\n\r\n"),
+        ]
+    }
+
+    #[test]
+    fn the_largest_head_is_read_once_however_it_comes() {
+        let begun = clock_gettime(ClockId::ThreadCPUTime);
+        for bytes in all_work() {
+            let mut head = Head::default();
+            let mut looked_at = 0;
+            let whole = (1..=bytes.len()).find_map(|end| {
+                let before = head.seen;
+                let read = head.read(&bytes[..end]).unwrap();
+                looked_at += end - before.min(end);
+                read
+            });
+            assert_eq!(whole, Some((Framing::Length(0), bytes.len())));
+            assert_eq!(looked_at, bytes.len(), "no byte is looked at again for the end of its line");
+        }
+        let ended = clock_gettime(ClockId::ThreadCPUTime);
+        // Sixteen thousand calls each, and a line is judged once: what grows with the square takes many seconds.
+        assert!(ended.tv_sec - begun.tv_sec < 2);
     }
 
     #[test]
