@@ -15,19 +15,20 @@ use hyper::{Method, Request, Response, Uri};
 
 use crate::admit::{Admitted, Entrant, admit_events, admit_head};
 use crate::auth::HeadKeys;
-use crate::body::{Pool, Source};
+use crate::body::Source;
 use crate::commits::{Appended, Commits, clock_us};
-use crate::connection::{Connections, Entry, Phase};
+use crate::connection::{Connections, Entry, Inlet, Phase};
 use crate::events::{Scratch, ingest};
 use crate::inflate::Inflater;
 use crate::limit::Allowance;
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
 use crate::pixel::Pixel;
+use crate::pool::Pool;
 use crate::reject::Reject;
 use crate::request::{self, ClientIp, Endpoint};
 use crate::respond::{Answer, Headers};
-use crate::route::{Ingest, Route, route};
+use crate::route::{Ingest, Methods, Route, route};
 use crate::settings;
 use crate::share::{Held, Shared, Slots};
 use crate::texts::Texts;
@@ -38,6 +39,7 @@ pub(crate) struct Context {
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) commits: Commits,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) inlet: Rc<Inlet>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
@@ -97,13 +99,16 @@ pub(crate) fn handle(
     entry: Rc<Entry>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    entry.enter(Phase::Body);
+    let refusal = entry.begin_request();
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
-    let route = route(&method, uri.path());
+    let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
+    let route = refused.unwrap_or_else(|| route(&method, uri.path()));
     let head = Head { uri, headers, is_safe: method == Method::HEAD };
     let body = Source::new(incoming);
-    async move { Ok(answer(&context, &entry, route, head, body).await) }
+    // What stands in place of a head that could not be read is the last request of its connection.
+    let is_last = refusal.is_some();
+    async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }
 }
 
 /// What is needed of the head of a request.
@@ -114,7 +119,14 @@ pub(crate) struct Head {
     is_safe: bool,
 }
 
-async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut body: Source) -> Response<Full<Bytes>> {
+async fn answer(
+    context: &Context,
+    entry: &Entry,
+    route: Route,
+    head: Head,
+    mut body: Source,
+    is_last: bool,
+) -> Response<Full<Bytes>> {
     let outcome = match route {
         Route::Ingest(ingest) => take(context, entry, &head, &mut body, ingest).await.unwrap_or_else(Outcome::Known),
         Route::Pixel(_) if head.is_safe => Outcome::Known(Answer::Picture(None)),
@@ -136,7 +148,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         body.discard().await;
     }
     entry.enter(Phase::Work);
-    let mut close = !body.ended();
+    let mut close = is_last || !body.ended();
     if close {
         entry.linger();
     }
@@ -161,7 +173,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         headers.allow(&allowance, &mut context.tools.borrow_mut().texts);
     }
     context.metrics.answered(route.label(), &answer);
-    entry.enter(Phase::Idle);
+    entry.answered();
     headers.respond(&answer, close)
 }
 
@@ -175,7 +187,10 @@ async fn take<'a>(
 ) -> Result<Outcome<'a>, Answer> {
     let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
     let entrant = admit_head(context, entry.peer, head)?;
-    let bytes = body.read(&context.pool, entrant.slot).await.map_err(Answer::refused)?;
+    entry.charge_to(entrant.slot);
+    let relieve = |reject| context.connections.relieve(entry, reject);
+    let bytes = body.read(&context.pool, entrant.slot, relieve).await;
+    let bytes = bytes.map_err(|reject| Answer::refused(entry.body_cut().unwrap_or(reject)))?;
     entry.enter(Phase::Work);
     let body = if gzip { Body::Gzip(bytes.as_slice()) } else { Body::Plain(bytes.as_slice()) };
     let whole = Whole { head, body, ingest, received_us: clock_us() };
@@ -298,7 +313,7 @@ impl Whole<'_> {
             return Ok(None);
         };
         let Admitted { slot, allowance, records } = admitted;
-        let room = || context.pool.reservation(slot);
+        let room = || context.pool.reservation(Some(slot));
         let appended = context.commits.append(scratch.records(), room).map_err(Answer::refused)?;
         context.metrics.events(accepted.events, scratch.event_rejects());
         Ok(Some(Entered { appended, received_us: self.received_us, allowance, records }))
@@ -307,7 +322,11 @@ impl Whole<'_> {
 
 /// Whether the body is gzip; nothing else is undone. Several encodings on top of each other are nobody's practice.
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Reject> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(encoding) = encodings.next() else { return Ok(false) };
+    if encodings.next().is_some() {
+        return Err(Reject::UnsupportedEncoding);
+    }
     let encoding = encoding.as_bytes().trim_ascii();
     if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
         Ok(true)
@@ -344,6 +363,11 @@ mod tests {
         assert_eq!(is_gzip(&HeaderMap::new()), Ok(false));
         assert_eq!([of("gzip"), of(" GZip "), of("x-gzip")], [Ok(true); 3]);
         assert_eq!([of("identity"), of("")], [Ok(false); 2]);
+        let mut twice = HeaderMap::new();
+        for value in ["gzip", "identity"] {
+            twice.append(CONTENT_ENCODING, value.parse().unwrap());
+        }
+        assert_eq!(is_gzip(&twice), Err(Reject::UnsupportedEncoding));
         assert_eq!([of("br"), of("deflate"), of("gzip, gzip")], [Err(Reject::UnsupportedEncoding); 3]);
     }
 }

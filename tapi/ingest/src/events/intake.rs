@@ -9,6 +9,7 @@ use wire::{MessageId, SourceId};
 use super::document::{Document, Kind, Value};
 use super::envelope::BatchEnvelope;
 use super::event::{Event, MemberTable};
+use super::hide_keys::hide_keys;
 use super::names::Name;
 use super::outline::Beyond;
 use super::random_id::RandomIds;
@@ -65,6 +66,8 @@ pub(super) struct Intake {
     pub(super) decoder: Decoder,
     message_id: Decoder,
     random_ids: RandomIds,
+    /// A refused event without its write keys.
+    masked: Vec<u8>,
     source: CurrentSource,
     pub(super) records: Records,
     accepted: usize,
@@ -84,6 +87,7 @@ impl Intake {
             decoder: Decoder::default(),
             message_id: Decoder::default(),
             random_ids: RandomIds::new(),
+            masked: Vec::new(),
             source: CurrentSource::default(),
             records: Records::default(),
             accepted: 0,
@@ -289,8 +293,8 @@ impl Intake {
         let out = self.records.out();
         let text = message_id.and_then(|raw| MessageId::try_new(self.message_id.decode(raw)));
         begin_rejected(out, source, text, receipt.request.received_at_ms);
-        SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw: client }
-            .write(out);
+        let raw = hide_keys(client, &mut self.masked);
+        SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw }.write(out);
         self.records.end();
     }
 

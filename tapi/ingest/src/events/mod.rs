@@ -34,6 +34,7 @@
 mod document;
 mod envelope;
 mod event;
+mod hide_keys;
 mod intake;
 mod names;
 mod outline;

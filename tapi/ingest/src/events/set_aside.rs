@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `source` is missing where no write key named one, `messageId` where it cannot be read, `events` where it is one.
-//! The bytes are in `raw` as a JSON string, or in `rawBase64` where they are not UTF-8 or base64 is shorter.
+//! The bytes, with asterisks in place of every write key, are in `raw` as a JSON string, or in `rawBase64` where they are
+//! not UTF-8 or base64 is shorter.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

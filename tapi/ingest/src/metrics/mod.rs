@@ -7,6 +7,7 @@ mod thread;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use local_buffer::Monitor;
@@ -16,8 +17,9 @@ use service::Section;
 use service::metrics::Encoder;
 use tokio::sync::watch;
 
-use crate::body::InFlight;
+use crate::connection::Closed;
 use crate::live::Live;
+use crate::pool::InFlight;
 use crate::reject::Reject;
 use crate::route::Label;
 
@@ -29,6 +31,7 @@ pub struct Metrics {
     monitor: Monitor,
     in_flight: OnceLock<Arc<InFlight>>,
     live: OnceLock<watch::Receiver<Arc<Live>>>,
+    connections_max: AtomicUsize,
     threads: Mutex<Vec<Arc<ThreadMetrics>>>,
 }
 
@@ -51,7 +54,13 @@ pub fn about(listen: SocketAddr, is_open: bool) -> Section {
 impl Metrics {
     /// For the buffer behind this monitor and the server that will append to it.
     pub fn new(monitor: Monitor) -> Arc<Self> {
-        Arc::new(Self { monitor, in_flight: OnceLock::new(), live: OnceLock::new(), threads: Mutex::default() })
+        Arc::new(Self {
+            monitor,
+            in_flight: OnceLock::new(),
+            live: OnceLock::new(),
+            connections_max: AtomicUsize::new(0),
+            threads: Mutex::default(),
+        })
     }
 
     /// The cells of one more thread.
@@ -69,9 +78,15 @@ impl Metrics {
         let _ = self.live.set(live.clone());
     }
 
+    pub(crate) fn set_connections_max(&self, connections: usize) {
+        self.connections_max.store(connections, Ordering::Relaxed);
+    }
+
     /// Why this process should get no events now.
     pub fn not_ready(&self) -> Vec<String> {
-        buffer::not_ready(&self.monitor.stats())
+        let is_starved = self.sum(|thread| thread.starved.get()) > 0;
+        let connections = is_starved.then(|| "all connections are taken and none is idle: new ones wait".to_owned());
+        buffer::not_ready(&self.monitor.stats()).into_iter().chain(connections).collect()
     }
 
     /// The figures for a status page.
@@ -118,6 +133,18 @@ impl Collector for Metrics {
         let body_bytes = self.sum(|thread| thread.body_bytes.get());
         out.counter("tapi_request_bytes", "Bytes of request bodies, as they came.", body_bytes)?;
         out.gauge("tapi_connections", "Open connections.", self.sum(|thread| thread.connections.get()))?;
+        let connections_max = self.connections_max.load(Ordering::Relaxed) as u64;
+        out.gauge("tapi_connections_max", "Their bound.", connections_max)?;
+        let starved = self.sum(|thread| thread.starved.get());
+        let help = "Server threads whose connections are all taken while none is idle: new ones wait.";
+        out.gauge("tapi_connections_starved_threads", help, starved)?;
+        out.counters("tapi_connections_closed", "Connections that ended, by reason.", |rows| {
+            Closed::ALL.iter().try_for_each(|(closed, reason)| {
+                rows.some([("reason", reason)], self.sum(|thread| thread.closed[*closed as usize].get()))
+            })
+        })?;
+        let failed = self.sum(|thread| thread.accepts_failed.get());
+        out.counter("tapi_accepts_failed", "Connections that could not be accepted.", failed)?;
         let in_flight = self.in_flight.get().map_or(0, |in_flight| in_flight.bytes() as u64);
         out.gauge("tapi_body_in_flight_bytes", "Bytes held for requests that are not stored yet.", in_flight)?;
         self.encode_stored(&mut out)?;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::connection::Closed;
 use crate::reject::Reject;
 use crate::respond::Answer;
 use crate::route::Label;
@@ -65,6 +66,9 @@ pub(crate) struct ThreadMetrics {
     pub(super) set_aside: ByReject,
     pub(super) body_bytes: Cell,
     pub(super) connections: Cell,
+    pub(super) starved: Cell,
+    pub(super) closed: [Cell; Closed::ALL.len()],
+    pub(super) accepts_failed: Cell,
     pub(super) stored_buckets: [Cell; STORED_BUCKETS_S.len() + 1],
     pub(super) stored_us: Cell,
 }
@@ -100,6 +104,22 @@ impl ThreadMetrics {
 
     pub(crate) fn connections(&self, count: usize) {
         self.connections.set(count as u64);
+    }
+
+    /// Whether new connections wait although none is idle.
+    pub(crate) fn starved(&self, is_starved: bool) {
+        self.starved.set(u64::from(is_starved));
+    }
+
+    /// Counts a connection that ended, and gives how many ended for that before.
+    pub(crate) fn closed(&self, closed: Closed) -> u64 {
+        let cell = &self.closed[closed as usize];
+        cell.add(1);
+        cell.get() - 1
+    }
+
+    pub(crate) fn accept_failed(&self) {
+        self.accepts_failed.add(1);
     }
 
     pub(super) fn requests_all(&self) -> u64 {
