@@ -9,6 +9,7 @@ use service::Problem;
 use wire::{SourceId, limits};
 
 use crate::client_ip::Network;
+use crate::events::Unreadable;
 use crate::sources::Sources;
 
 /// More threads than any machine has cores.
@@ -29,6 +30,8 @@ pub struct Config {
     pub client_ip_header: String,
     /// Addresses and networks (`10.0.0.0/8`) of the proxies whose `client_ip_header` is believed. Default none.
     pub trusted_proxies: Vec<String>,
+    /// What becomes of an event that is JSON and that common readers of it refuse all the same. Default `set-aside`.
+    pub unreadable_events: Unreadable,
     /// Bounds of what clients may do.
     pub limits: Limits,
     /// The local buffer.

@@ -16,9 +16,10 @@ use wire::envelope::Envelope;
 
 use crate::auth;
 use crate::body::{Pool, Source};
+use crate::coding::{self, Coding, Declared};
 use crate::commits::{Appended, Commits, clock_us};
 use crate::connection::{Connections, Entry, Phase};
-use crate::events::{Scratch, ingest};
+use crate::events::{Scratch, ingest, refuse};
 use crate::inflate::Inflater;
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
@@ -125,11 +126,12 @@ async fn take(
     endpoint: Endpoint,
     client_side: bool,
 ) -> Result<Outcome, Answer> {
-    let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
+    let encoding = head.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    let declared = coding::declared(encoding).map_err(Answer::refused)?;
     let bytes = body.read(&context.pool).await.map_err(Answer::refused)?;
     entry.enter(Phase::Work);
     let received_us = clock_us();
-    let plain = Plain { head, bytes: bytes.as_slice(), gzip, endpoint, client_side, received_us };
+    let plain = Plain { head, bytes: bytes.as_slice(), declared, endpoint, client_side, received_us };
     let appended = contained(
         || plain.append(context, entry),
         || {
@@ -163,7 +165,7 @@ fn contained<T>(work: impl FnOnce() -> Result<T, Answer>, repair: impl FnOnce())
 struct Plain<'a> {
     head: &'a Head,
     bytes: &'a [u8],
-    gzip: bool,
+    declared: Declared,
     endpoint: Endpoint,
     client_side: bool,
     received_us: i64,
@@ -179,7 +181,6 @@ impl Plain<'_> {
         context.metrics.body(self.bytes.len());
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
-        let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
         let client_ip = live.proxies.client_ip(entry.peer, headers);
         let request = request::Request {
             endpoint: self.endpoint,
@@ -187,7 +188,35 @@ impl Plain<'_> {
             write_key: has_key.then_some(&write_key[..]),
             client_ip: Some(if self.client_side { ClientIp::All(client_ip) } else { ClientIp::Direct(client_ip) }),
         };
-        let accepted = ingest(body, &request, &live.sources, scratch).map_err(Answer::refused)?;
+        scratch.unreadable = live.unreadable;
+        let plain = match self.declared.of(self.bytes) {
+            Coding::Gzip => inflater.gunzip(self.bytes),
+            Coding::Plain => Ok(self.bytes),
+        };
+        let taken = match plain {
+            Ok(body) => ingest(body, &request, &live.sources, scratch),
+            Err(reject) => Err(refuse(reject, self.bytes, &request, &live.sources, scratch)),
+        };
+        let stored = self.store(context, &live, scratch);
+        match taken {
+            Ok(accepted) => {
+                let stored = stored?;
+                context.metrics.events(accepted.events, scratch.event_rejects());
+                context.metrics.unreadable_times(scratch.unreadable_times(), &live.sources);
+                Ok(stored)
+            }
+            Err(reject) => {
+                // A body that is refused is kept where there is room, and its answer promises nothing of that.
+                if matches!(stored, Ok(Some(Appended::Pending(_)))) {
+                    context.metrics.events(0, scratch.event_rejects());
+                }
+                Err(Answer::refused(reject))
+            }
+        }
+    }
+
+    /// Puts the records at hand into the buffer; `None` where there are none.
+    fn store(&self, context: &Context, live: &Live, scratch: &Scratch) -> Result<Option<Appended>, Answer> {
         let Some(first) = scratch.records().next() else { return Ok(None) };
         if let Some(limiter) = &live.limiter {
             let source = Envelope::decode(first).map_err(|_| Answer::refused(Reject::Internal))?.source();
@@ -195,22 +224,7 @@ impl Plain<'_> {
             admitted.map_err(|retry_after_s| Answer::Refused { reject: Reject::RateLimited, retry_after_s })?;
         }
         let room = || context.pool.reservation();
-        let appended = context.commits.append(scratch.records(), room).map_err(Answer::refused)?;
-        context.metrics.events(accepted.events, scratch.event_rejects());
-        Ok(Some(appended))
-    }
-}
-
-/// Whether the body is gzip; nothing else is undone. Several encodings on top of each other are nobody's practice.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Reject> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
-    let encoding = encoding.as_bytes().trim_ascii();
-    if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
-        Ok(true)
-    } else if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        Ok(false)
-    } else {
-        Err(Reject::UnsupportedEncoding)
+        context.commits.append(scratch.records(), room).map(Some).map_err(Answer::refused)
     }
 }
 
@@ -228,18 +242,5 @@ mod tests {
         let answer = contained::<()>(work, || *tools.borrow_mut() = 2).unwrap_err();
         assert!(matches!(answer, Answer::Refused { reject: Reject::Internal, .. }));
         assert_eq!((answer.status().as_u16(), tools.into_inner()), (503, 2));
-    }
-
-    #[test]
-    fn encodings_are_read_as_clients_write_them() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_ENCODING, value.parse().unwrap());
-            is_gzip(&headers)
-        };
-        assert_eq!(is_gzip(&HeaderMap::new()), Ok(false));
-        assert_eq!([of("gzip"), of(" GZip "), of("x-gzip")], [Ok(true); 3]);
-        assert_eq!([of("identity"), of("")], [Ok(false); 2]);
-        assert_eq!([of("br"), of("deflate"), of("gzip, gzip")], [Err(Reject::UnsupportedEncoding); 3]);
     }
 }

@@ -8,7 +8,8 @@
 //! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
 //!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
-//!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
+//!    gathered in a buffer from a pool. `coding` tells gzip by what the head says and, which has the last word,
+//!    by its first two bytes; `inflate` undoes it with the bound applied while inflating.
 //! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
 //!    aside with the reason. It is a function of its arguments; the clock is read once, before it.
 //! 5. The records go into the local buffer, all of them or none. The request now waits, in a queue of its thread, for
@@ -40,6 +41,7 @@ mod accept;
 mod auth;
 mod body;
 mod client_ip;
+mod coding;
 mod commits;
 pub mod config;
 mod connection;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::client_ip::Proxies;
 use crate::config::Config;
+use crate::events::Unreadable;
 use crate::limit::Limiter;
 use crate::sources::Sources;
 
@@ -16,6 +17,7 @@ pub struct Live {
     pub(crate) sources: Sources,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) proxies: Proxies,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl Live {
@@ -29,7 +31,7 @@ impl Live {
         let sources = config.sources();
         let limiter = Limiter::new(config.limits.requests_per_source_per_second, &sources);
         let proxies = Proxies::new(&config.client_ip_header, &config.trusted_proxies);
-        Self { sources, limiter, proxies }
+        Self { sources, limiter, proxies, unreadable: config.unreadable_events }
     }
 }
 

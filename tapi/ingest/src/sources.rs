@@ -14,11 +14,15 @@ pub enum Sources {
 }
 
 impl Sources {
-    /// The source behind a write key; `None` where the key is empty, too long or unknown.
+    /// The source behind a write key; `None` where the key is empty, too long or unknown. White space around it, which
+    /// comes of copying and of line ends in files, is not part of it, unless a configured key has it.
     pub fn resolve<'a>(&'a self, write_key: &'a [u8]) -> Option<SourceId<'a>> {
+        let trimmed = write_key.trim_ascii();
         match self {
-            Self::Open => SourceId::try_new(write_key),
-            Self::Configured(by_key) => by_key.get(write_key).and_then(|id| SourceId::try_new(id)),
+            Self::Open => SourceId::try_new(trimmed),
+            Self::Configured(by_key) => {
+                by_key.get(write_key).or_else(|| by_key.get(trimmed)).and_then(|id| SourceId::try_new(id))
+            }
         }
     }
 }
@@ -31,6 +35,17 @@ mod tests {
     fn open_mode_takes_any_key_but_an_empty_one() {
         assert_eq!(Sources::Open.resolve(b"key").map(SourceId::as_bytes), Some(&b"key"[..]));
         assert_eq!(Sources::Open.resolve(b""), None);
+    }
+
+    #[test]
+    fn white_space_around_a_key_is_not_part_of_it() {
+        assert_eq!(Sources::Open.resolve(b" key\r\n").map(SourceId::as_bytes), Some(&b"key"[..]));
+        assert_eq!(Sources::Open.resolve(b" \t"), None);
+        let keys = [("key", "web"), (" odd ", "ios")].map(|(key, id)| (key.into(), id.into()));
+        let sources = Sources::Configured(HashMap::from(keys));
+        assert_eq!(sources.resolve(b"\tkey ").map(SourceId::as_bytes), Some(&b"web"[..]));
+        assert_eq!(sources.resolve(b" odd ").map(SourceId::as_bytes), Some(&b"ios"[..]));
+        assert_eq!(sources.resolve(b"odd"), None);
     }
 
     #[test]

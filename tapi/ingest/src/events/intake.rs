@@ -3,20 +3,25 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use wire::envelope::{begin_event, begin_rejected};
-use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX};
+use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REQUEST_BYTES_MAX};
 use wire::{MessageId, SourceId};
 
+use super::calendar::Calendar;
+use super::current_source::{CurrentSource, resolve};
 use super::document::{Document, Kind, Value};
+use super::ending::Ending;
 use super::envelope::BatchEnvelope;
 use super::event::{Event, MemberTable};
+use super::ids::is_id;
 use super::names::Name;
 use super::outline::Beyond;
 use super::random_id::RandomIds;
+use super::readable::Unreadable;
 use super::records::Records;
 use super::set_aside::SetAside;
 use super::splice::{self, TAIL_BYTES_MAX, Tail};
-use super::text::{Decoder, write_string};
-use super::times::Times;
+use super::text::Decoder;
+use super::times::{Times, UnreadableTimes};
 use super::timestamp::{self, Text};
 use super::validate::validate;
 use super::{Accepted, RECORDS_BYTES_MAX};
@@ -31,7 +36,7 @@ pub(super) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
 pub(super) struct Receipt<'a> {
     request: &'a Request<'a>,
     sources: &'a Sources,
-    received_at: Text,
+    pub(super) received_at: Text,
     client_ip: Option<Ipv4Addr>,
     /// Whether the address is only for events with `context.direct: true`.
     direct_only: bool,
@@ -64,11 +69,15 @@ pub(super) struct Intake {
     message_id: Decoder,
     random_ids: RandomIds,
     source: CurrentSource,
+    ending: Ending,
+    calendar: Calendar,
     pub(super) records: Records,
     accepted: usize,
     rejected: [usize; Reject::ALL.len()],
     /// Whether any write key of the request named a source.
     had_source: bool,
+    pub(super) unreadable: Unreadable,
+    pub(super) unreadable_times: UnreadableTimes,
 }
 
 impl Intake {
@@ -79,20 +88,29 @@ impl Intake {
             message_id: Decoder::default(),
             random_ids: RandomIds::new(),
             source: CurrentSource::default(),
+            ending: Ending::default(),
+            calendar: Calendar::default(),
             records: Records::default(),
             accepted: 0,
             rejected: [0; Reject::ALL.len()],
             had_source: false,
+            unreadable: Unreadable::default(),
+            unreadable_times: UnreadableTimes::default(),
         }
     }
 
     /// Forgets the last request.
     pub(super) fn begin(&mut self) {
-        self.records.clear();
+        self.forget_events();
         self.records.trim();
+        self.had_source = false;
+    }
+
+    fn forget_events(&mut self) {
+        self.records.clear();
         self.accepted = 0;
         self.rejected = [0; Reject::ALL.len()];
-        self.had_source = false;
+        self.unreadable_times.clear();
     }
 
     /// Begins a request.
@@ -100,6 +118,7 @@ impl Intake {
     /// # Errors
     /// [`Reject::UnknownWriteKey`] where it has a write key and that names no source. No key at all is no error yet.
     pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Result<Receipt<'a>, Reject> {
+        self.ending.clear();
         let (client_ip, direct_only) = match request.client_ip {
             None => (None, false),
             Some(ClientIp::All(ip)) => (ipv4(ip), false),
@@ -122,12 +141,18 @@ impl Intake {
     /// # Errors
     /// [`Reject::UnknownWriteKey`] where it names none.
     pub(super) fn name_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) -> Result<(), Reject> {
-        if !receipt.has_source && !key.is_empty() {
-            self.source.set(resolve(receipt.sources, key)?);
+        if !receipt.has_source && !key.trim_ascii().is_empty() {
+            self.set_source(resolve(receipt.sources, key)?);
             receipt.has_source = true;
-            self.had_source = true;
         }
         Ok(())
+    }
+
+    fn set_source(&mut self, source: SourceId<'_>) {
+        if self.source.set(source) {
+            self.ending.clear();
+        }
+        self.had_source = true;
     }
 
     /// What the request is answered.
@@ -188,22 +213,28 @@ impl Intake {
         let event = self.members.read(document, value, &mut self.decoder);
         if !receipt.has_source {
             let key = event.present(Name::WriteKey).filter(|&key| event.kind(key) == Kind::String);
-            let key = key.map_or(&b""[..], |key| self.decoder.decode(document.string(key)));
-            self.source.set(resolve(receipt.sources, key)?);
+            let key = key.map_or(&b""[..], |key| document.decode(document.string(key), &mut self.decoder));
+            if self.source.set(resolve(receipt.sources, key)?) {
+                self.ending.clear();
+            }
             self.had_source = true;
         }
         let type_name = event.present(Name::Type).filter(|&value| event.kind(value) == Kind::String);
-        let type_name = type_name.map(|value| self.decoder.decode(document.string(value)));
+        let type_name = type_name.map(|value| document.decode(document.string(value), &mut self.decoder));
         let event_type = validate(event, receipt.request.endpoint, type_name)?;
+        self.unreadable.check(document, value, 0)?;
 
         let own_id = event.filled(Name::MessageId);
-        let (message_id, quoted_id) = match own_id.map(|value| (event.kind(value), value)) {
-            Some((Kind::String, value)) => (self.message_id.decode(document.string(value)), None),
+        let (own_id, quoted_id) = match own_id.map(|value| (event.kind(value), value)) {
+            Some((Kind::String, value)) => (document.decode(document.string(value), &mut self.message_id), None),
             Some((Kind::Number, value)) => (event.raw(value), Some(event.raw(value))),
-            _ => {
-                let id = self.random_ids.next_id();
-                (id, Some(id))
-            }
+            _ => (&b""[..], None),
+        };
+        let (message_id, quoted_id) = if is_id(own_id) {
+            (own_id, quoted_id)
+        } else {
+            let id = self.random_ids.next_id();
+            (id, Some(id))
         };
         let message_id = MessageId::try_new(message_id).ok_or(Reject::MessageIdTooLong)?;
 
@@ -222,14 +253,16 @@ impl Intake {
             event_type,
             message_id: quoted_id,
             client_ip,
-            source: &self.source.json,
-            received_at: &receipt.received_at,
-            times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.decoder),
+            ending: self.ending.of(&self.source.json, receipt, envelope),
+            times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.calendar, &mut self.decoder),
         };
+        if tail.times.is_unreadable {
+            self.unreadable_times.count(&self.source.id);
+        }
         let out = self.records.out();
         out.reserve(value_bytes_max);
         begin_event(out, self.source.id(), message_id, receipt.request.received_at_ms);
-        splice::write_event(out, event, &tail, envelope, &mut self.decoder);
+        splice::write_event(out, event, &tail, envelope, &mut self.calendar, &mut self.decoder);
         self.records.end();
         self.accepted += 1;
         Ok(())
@@ -250,6 +283,29 @@ impl Intake {
         self.set_aside(reject, None, client, events, receipt);
     }
 
+    /// Keeps the body of a request that is refused, and nothing else of it, where a write key named its source.
+    pub(super) fn set_aside_body(&mut self, reject: Reject, body: &[u8], receipt: &Receipt<'_>) {
+        self.forget_events();
+        if self.had_source && body.len() <= REQUEST_BYTES_MAX && !body.trim_ascii().is_empty() {
+            self.source.is_known = true;
+            self.set_aside(reject, None, body, 1, receipt);
+        }
+    }
+
+    /// Lets another envelope of the same body name its own source.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownWriteKey`] where its key names none; then nothing has changed.
+    pub(super) fn rename_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) -> Result<(), Reject> {
+        let named = receipt.request.write_key.is_some_and(|key| !key.trim_ascii().is_empty());
+        if !named && !key.trim_ascii().is_empty() {
+            self.set_source(resolve(receipt.sources, key)?);
+            receipt.has_source = true;
+        }
+        self.ending.clear();
+        Ok(())
+    }
+
     fn set_aside(
         &mut self,
         reject: Reject,
@@ -267,6 +323,9 @@ impl Intake {
         let out = self.records.out();
         let text = message_id.and_then(|raw| MessageId::try_new(self.message_id.decode(raw)));
         begin_rejected(out, source, text, receipt.request.received_at_ms);
+        // Half of a surrogate pair is no UTF-8, and would make the record as unreadable as the event.
+        let is_text = text.is_some_and(|text| std::str::from_utf8(text.as_bytes()).is_ok());
+        let message_id = message_id.filter(|_| is_text || self.unreadable == Unreadable::Pass);
         SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw: client }
             .write(out);
         self.records.end();
@@ -280,8 +339,7 @@ impl Intake {
             return None;
         }
         let named = document.members(value);
-        let last =
-            named.filter(|&member| Name::of(document.name(member), &mut self.decoder) == Name::MessageId).last()?;
+        let last = named.filter(|&member| document.name_of(member, &mut self.decoder) == Name::MessageId).last()?;
         let raw = match document.kind(last.value) {
             Kind::String => document.string(last.value),
             Kind::Number => document.raw(last.value),
@@ -289,42 +347,6 @@ impl Intake {
         };
         MessageId::try_new(self.message_id.decode(raw)).map(|_| raw)
     }
-}
-
-/// The source of the event at hand, kept between events and requests because it seldom changes.
-#[derive(Default)]
-struct CurrentSource {
-    id: Vec<u8>,
-    /// As a JSON string.
-    json: Vec<u8>,
-    /// Whether it is that of the event at hand.
-    is_known: bool,
-}
-
-impl CurrentSource {
-    fn set(&mut self, source: SourceId<'_>) {
-        self.is_known = true;
-        if self.id == source.as_bytes() {
-            return;
-        }
-        self.id.clear();
-        self.id.extend_from_slice(source.as_bytes());
-        self.json.clear();
-        write_string(&mut self.json, &self.id);
-    }
-
-    fn id(&self) -> SourceId<'_> {
-        SourceId::try_new(&self.id).expect("set from a source's id")
-    }
-}
-
-/// The source behind a write key. Its id goes into the output as text, so it has to be one.
-fn resolve<'a>(sources: &'a Sources, key: &'a [u8]) -> Result<SourceId<'a>, Reject> {
-    if key.is_empty() {
-        return Err(Reject::MissingWriteKey);
-    }
-    let source = sources.resolve(key).ok_or(Reject::UnknownWriteKey)?;
-    std::str::from_utf8(source.as_bytes()).map_or(Err(Reject::UnknownWriteKey), |_| Ok(source))
 }
 
 fn value_bytes(value: Value) -> usize {
@@ -335,7 +357,9 @@ fn value_bytes(value: Value) -> usize {
 fn is_direct(event: Event<'_>, decoder: &mut Decoder) -> bool {
     let context = event.get(Name::Context).filter(|&context| event.kind(context) == Kind::Object);
     let mut members = context.into_iter().flat_map(|context| event.document.members(context));
-    members.any(|member| decoder.decode(event.document.name(member)) == b"direct" && event.raw(member.value) == b"true")
+    members.any(|member| {
+        event.document.decode(event.document.name(member), decoder) == b"direct" && event.raw(member.value) == b"true"
+    })
 }
 
 /// `context.ip` is IPv4 or not there, as with Segment.
