@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use wire::envelope::{begin_event, begin_rejected};
-use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX, REQUEST_BYTES_MAX};
+use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX};
 use wire::{MessageId, SourceId};
 
 use super::calendar::Calendar;
@@ -283,10 +283,11 @@ impl Intake {
         self.set_aside(reject, None, client, events, receipt);
     }
 
-    /// Keeps the body of a request that is refused, and nothing else of it, where a write key named its source.
+    /// Keeps the body of a request that is refused, and nothing else of it, where a write key named its source. One that
+    /// is too large, packed or not, is not kept: a bomb would take more room than it is worth.
     pub(super) fn set_aside_body(&mut self, reject: Reject, body: &[u8], receipt: &Receipt<'_>) {
         self.forget_events();
-        if self.had_source && body.len() <= REQUEST_BYTES_MAX && !body.trim_ascii().is_empty() {
+        if self.had_source && reject != Reject::BodyTooLarge && !body.trim_ascii().is_empty() {
             self.source.is_known = true;
             self.set_aside(reject, None, body, 1, receipt);
         }

@@ -160,7 +160,7 @@ pub fn ingest(
 }
 
 /// Leaves the record of a body in `scratch` that is refused unread, for `reject`: set aside, if the request's write key
-/// names its source. Returns the reason to answer with, which is that of the key where the key is unknown.
+/// names its source and it is not too large. Returns the reason to answer with, which is that of the key where the key is unknown.
 pub fn refuse(reject: Reject, body: &[u8], request: &Request<'_>, sources: &Sources, scratch: &mut Scratch) -> Reject {
     scratch.begin();
     match scratch.intake.open(request, sources) {

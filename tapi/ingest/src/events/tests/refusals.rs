@@ -199,15 +199,16 @@ fn a_body_that_is_refused_unread_is_kept_too() {
     let request =
         |write_key| Request { endpoint: Endpoint::Batch, received_at_ms: RECEIVED_AT_MS, write_key, client_ip: None };
     let mut scratch = Scratch::new();
-    let mut refused = |write_key| {
-        let reject = refuse(Reject::BadGzip, b"\x1f\x8b", &request(write_key), &sources, &mut scratch);
+    let mut refused = |reject, write_key| {
+        let reject = refuse(reject, b"\x1f\x8b", &request(write_key), &sources, &mut scratch);
         (reject, scratch.records().map(record).collect::<Vec<_>>())
     };
-    let (reject, records) = refused(Some(b" key\n"));
+    let (reject, records) = refused(Reject::BadGzip, Some(b" key\n"));
     assert_eq!((reject, records.len(), &*records[0].source), (Reject::BadGzip, 1, "web"));
     assert_eq!(member(&records[0].value, "rawBase64").as_deref(), Some("H4s="));
-    assert_eq!(refused(Some(b"nobody")), (Reject::UnknownWriteKey, Vec::new()));
-    assert_eq!(refused(None), (Reject::BadGzip, Vec::new()));
+    assert_eq!(refused(Reject::BadGzip, Some(b"nobody")), (Reject::UnknownWriteKey, Vec::new()));
+    assert_eq!(refused(Reject::BadGzip, None), (Reject::BadGzip, Vec::new()));
+    assert_eq!(refused(Reject::BodyTooLarge, Some(b"key")), (Reject::BodyTooLarge, Vec::new()), "it may be a bomb");
 }
 
 #[test]
