@@ -11,6 +11,7 @@ use wire::limits;
 
 use self::sources::{check_sources, check_tiers};
 use crate::client_ip::Network;
+use crate::events::Unreadable;
 use crate::public_url::PublicUrl;
 use crate::sources::Sources;
 
@@ -38,6 +39,8 @@ pub struct Config {
     /// `https://events.example.com`. Default empty: where they asked. Set it where a proxy changes `Host`, or ends TLS
     /// without being one of `trusted_proxies` that sends `X-Forwarded-Proto`.
     pub public_url: String,
+    /// What becomes of an event that is JSON and that common readers of it refuse all the same. Default `set-aside`.
+    pub unreadable_events: Unreadable,
     /// Bounds of what clients may do.
     pub limits: Limits,
     /// The local buffer.

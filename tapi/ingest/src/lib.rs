@@ -11,7 +11,8 @@
 //!    follow a redirect with a GET and count its 200 as delivery. `auth` finds the write keys of the head, and `admit`
 //!    turns a source away that is in debt, or beyond its part of a busy server.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
-//!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
+//!    gathered in a buffer from a pool. `coding` tells gzip by what the head says and, which has the last word,
+//!    by its first two bytes; `inflate` undoes it with the bound applied while inflating.
 //! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
 //!    aside with the reason. It is a function of its arguments; the clock is read once, before it. Now `admit` knows every
 //!    source and charges it by its tier.
@@ -53,6 +54,7 @@ mod admit;
 mod auth;
 mod body;
 mod client_ip;
+mod coding;
 mod commits;
 pub mod config;
 mod connection;

@@ -107,6 +107,16 @@ rejects! {
     MessageIdTooLong => 400, "message_id_too_long", "The event's messageId is longer than 1,024 bytes.";
     /// The events of a batch beyond [`wire::limits::BATCH_EVENTS_MAX`].
     BatchTooLong => 400, "batch_too_long", "The batch has more than 2,500 events.";
+    /// A piece of a broken batch that is not a whole event: torn, or with brackets that do not match.
+    EventTorn => 400, "event_torn", "The batch is broken here: this piece is not a whole event.";
+    /// Text of a broken batch that belongs to no event: a member of the envelope that is not JSON, text behind the end.
+    StrayText => 400, "stray_text", "The batch is broken here: this text belongs to no event.";
+    /// A surrogate without its partner (`\ud800`), which no UTF-8 text can hold.
+    UnreadableText => 400, "unreadable_text", "The event has half a surrogate pair, which common JSON readers refuse.";
+    /// A number beyond what a double can hold (`1e400`).
+    UnreadableNumber => 400, "unreadable_number", "The event has a number too large for common JSON readers.";
+    /// Nested deeper than common readers go.
+    UnreadableDepth => 400, "unreadable_depth", "The event is nested deeper than common JSON readers go.";
     /// The batch's common `context` and `integrations` would blow the events up beyond what one request may take.
     ExpandsTooMuch => 400, "expands_too_much", "The batch's common members make its events too large.";
 }

@@ -1,10 +1,12 @@
 //! The only place that names metrics of taking events and of the local buffer.
 //!
-//! Each server thread counts in cells of its own; a scrape adds them up. No label has values from outside.
+//! Each server thread counts in cells of its own; a scrape adds them up. One label alone has values from outside,
+//! the source of an event, and their number is bounded.
 
 mod buffer;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,6 +103,16 @@ impl Metrics {
         vec![requests, buffer::section(&self.monitor.stats())]
     }
 
+    fn unreadable_times(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (source, count) in thread.unreadable_times.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                *all.entry(source.clone()).or_default() += count;
+            }
+        }
+        all
+    }
+
     fn sum(&self, read: impl Fn(&ThreadMetrics) -> u64) -> u64 {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|thread| read(thread)).sum()
     }
@@ -124,10 +136,14 @@ impl Collector for Metrics {
             })
         })?;
         out.counter("tapi_events", "Events stored.", self.sum(|thread| thread.events.get()))?;
-        out.counters("tapi_events_rejected", "Events set aside inside accepted batches, by code.", |rows| {
+        out.counters("tapi_events_rejected", "Events set aside, and refused bodies that are kept, by code.", |rows| {
             Reject::ALL.iter().try_for_each(|reject| {
                 rows.some([("code", reject.code())], self.sum(|thread| thread.set_aside.of(*reject)))
             })
+        })?;
+        let help = "Events stored whose timestamp or sentAt is no point in time that can be read, by source.";
+        out.counters("tapi_events_time_unreadable", help, |rows| {
+            self.unreadable_times().iter().try_for_each(|(source, count)| rows.row([("source", source)], *count))
         })?;
         self.encode_limits(&mut out)?;
         let body_bytes = self.sum(|thread| thread.body_bytes.get());

@@ -125,6 +125,11 @@ impl Harness {
         }
     }
 
+    /// The ids of the events among them, what is set aside left out.
+    pub(crate) fn event_ids(&mut self) -> Vec<String> {
+        self.stored().into_iter().filter(|stored| stored.is_event).map(|stored| stored.id).collect()
+    }
+
     pub(crate) fn admin(&self) -> Admin {
         Admin { metrics: Arc::clone(&self.metrics), address: self.address }
     }

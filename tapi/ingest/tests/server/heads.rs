@@ -346,10 +346,9 @@ fn a_body_of_odd_chunks_is_refused_and_nothing_behind_it_runs() {
 fn several_content_encodings_are_refused_and_the_connection_lives() {
     let mut harness = Harness::new();
     let mut client = harness.client();
-    for lines in [
-        "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n",
-        "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n",
-    ] {
+    for lines in
+        ["Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", "Content-Encoding: gzip\r\nContent-Encoding: br\r\n"]
+    {
         let answer = client.request("POST /v1/track", &format!("{AUTH}{lines}"), event("m").as_bytes());
         assert_eq!((answer.status, &*answer.code()), (400, "unsupported_encoding"), "{lines}");
     }

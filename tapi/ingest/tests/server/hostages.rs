@@ -110,7 +110,7 @@ fn new_connections_wait_where_none_is_idle_and_the_server_says_so() {
     second.answer().assert_stored();
     assert_eq!(harness.figure("tapi_connections_starved_threads"), 0);
     assert_eq!(harness.admin().not_ready(), [""; 0]);
-    assert_eq!(harness.stored_ids(), ["second"]);
+    assert_eq!(harness.event_ids(), ["second"]);
 }
 
 #[test]
