@@ -1,5 +1,6 @@
-//! From a body to buffer records, beside its floor: simd-json's tape over the same bytes, which is what any parser of ours
-//! needs at least. Single events of 920 bytes, and batches of 100 of them.
+//! From a body to buffer records, beside simd-json's tape over the same bytes, which is what a parser that builds values
+//! needs at least, and beside its first stage, which is what this one needs. Single events of 920 bytes, and batches of 100
+//! of them.
 
 use std::hint::black_box;
 
@@ -58,6 +59,19 @@ fn parse(criterion: &mut Criterion) {
                 let mut filled = std::mem::replace(&mut tape, Tape(Vec::new())).reset();
                 simd_json::fill_tape(&mut copy, &mut buffers, &mut filled).expect("JSON");
                 assert!(filled.0.len() > events);
+                tape = filled.reset();
+            });
+        });
+        group.bench_function(BenchmarkId::new("floor_marks", name), |bencher| {
+            // With the depth 0 the second stage ends at the first bracket.
+            let (mut buffers, mut copy) = (Buffers::with_max_depth(body.len(), 0), Vec::with_capacity(body.len()));
+            let mut tape = Tape(Vec::new());
+            bencher.iter(|| {
+                copy.clear();
+                copy.extend_from_slice(black_box(&body));
+                let mut filled = std::mem::replace(&mut tape, Tape(Vec::new())).reset();
+                simd_json::fill_tape(&mut copy, &mut buffers, &mut filled).expect_err("no depth is allowed");
+                assert!(buffers.structural_indexes().len() > events);
                 tape = filled.reset();
             });
         });

@@ -12,7 +12,7 @@ use ownership::{Budget, Spec};
 use serde::{Deserialize, Serialize};
 use service::config::{Unresolved, secret};
 use service::logging::Logging;
-use service::{Problem, Properties, Settings};
+use service::{Access, Problem, Properties, Settings};
 use wire::limits::{CHANGELOG_ENTRIES_MAX, LANES_MAX};
 use wire::topic::{EVENTS_RETENTION_MIN, Retention};
 use wire::{DigestSeed, LaneCount, Window};
@@ -58,6 +58,9 @@ pub struct Config {
     /// Directory of the indexes, used by one process at a time. Default `./data/dedup`, or `./data/dedup-2` and so on where
     /// another worker has that. Its loss costs a replay.
     pub data: PathBuf,
+    /// Who beside the owner may read what is stored, `data` and all below it. Default `group` (folders 0750, files 0640);
+    /// `owner`, or `umask` for whatever the umask of the process lets.
+    pub data_access: Access,
     /// Logs on stderr.
     pub log: Logging,
     /// What all workers have in common, whatever their hosts.
@@ -166,6 +169,7 @@ impl Default for Config {
         Self {
             admin_listen: ([127, 0, 0, 1], 9091).into(),
             data: "./data/dedup".into(),
+            data_access: Access::default(),
             log: Logging::default(),
             fleet: Fleet::default(),
             kafka: Kafka::default(),
@@ -223,6 +227,10 @@ impl Settings for Config {
     const OTHER_VARIABLES: &'static [&'static str] = &["DEDUP_CONFIG", crate::crash::VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["properties", "primary_properties", "secondary_properties", "output_properties", "seed"];
+
+    fn data_access(&self) -> Access {
+        self.data_access
+    }
 
     fn problems(&self) -> Vec<Problem> {
         let Self { kafka, batch, .. } = self;

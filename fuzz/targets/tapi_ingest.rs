@@ -1,10 +1,12 @@
 //! Bodies of requests: refused with a reason, or every record that comes out is one that the rest of the pipeline reads.
-//! The first byte chooses path and key.
+//! The first byte chooses path and key. What simd-json's tape takes is never refused as no JSON, and what it refuses is,
+//! but for what clients send all the same.
 #![cfg_attr(fuzzing, no_main)]
 
 use std::cell::RefCell;
 
-use ingest::events::{Scratch, ingest};
+use ingest::events::{Accepted, Scratch, ingest};
+use ingest::reject::Reject;
 use ingest::request::{ClientIp, Endpoint, EventType, Request};
 use ingest::sources::Sources;
 use wire::envelope::Envelope;
@@ -39,11 +41,37 @@ pub(crate) fn run(bytes: &[u8]) {
             }
             assert_eq!(events, accepted.events);
         } else {
-            assert_eq!(scratch.records().len(), 0);
+            let mut kept = scratch.records().map(|record| Envelope::decode(record).expect("it is read"));
+            assert!(kept.next().is_none_or(|kept| !kept.is_event()) && kept.next().is_none(), "the body at most");
+        }
+        if request.endpoint != Endpoint::Batch && request.write_key.is_some() {
+            beside_the_tape(body, first);
         }
         // What is left of one request changes nothing of the next.
         assert_eq!(ingest(body, &request, &Sources::Open, scratch), first);
     });
+}
+
+/// Holds what was decided of one event to what simd-json's tape says of the same text.
+fn beside_the_tape(body: &[u8], outcome: Result<Accepted, Reject>) {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut copy = body.to_vec();
+    let mut buffers = simd_json::Buffers::with_max_depth(0, 1_000);
+    let tape = simd_json::to_tape_with_buffers(&mut copy, &mut buffers).is_ok();
+    if outcome == Err(Reject::TooDeep) {
+        return;
+    }
+    let is_json = !matches!(outcome, Err(Reject::InvalidJson | Reject::InvalidUtf8 | Reject::BodyEmpty));
+    if tape {
+        assert!(is_json, "the tape takes it");
+    } else if is_json {
+        let has = |what: &[u8]| body.windows(what.len()).any(|window| window.eq_ignore_ascii_case(what));
+        let long_number = body.chunk_by(|a, b| a.is_ascii_digit() && b.is_ascii_digit()).any(|run| run.len() > 15);
+        let exponent = body.windows(2).any(|pair| pair[0].is_ascii_digit() && pair[1] | 0x20 == b'e');
+        let deep = body.iter().filter(|byte| b"[{".contains(byte)).count() > 1_000;
+        let named = [&b"nan"[..], b"infinity", b"\\ud"].into_iter().any(has);
+        assert!(long_number || exponent || deep || named, "the tape refuses it");
+    }
 }
 
 #[cfg(fuzzing)]

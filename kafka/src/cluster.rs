@@ -5,6 +5,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use service::Properties;
 
 use crate::Failure;
+use crate::failure::said;
 
 /// For every client: name, value, why.
 const COMMON: [(&str, &str, &str); 7] = [
@@ -112,7 +113,7 @@ impl Cluster {
     /// The first that it does not know or does not take.
     pub fn check(&self) -> Result<(), Failure> {
         let operation = "take the Kafka properties";
-        let fail = |error| Failure::new(operation, format!("of the {} cluster: {error}", self.name));
+        let fail = |error| Failure::new(operation, format!("of the {} cluster: {}", self.name, said(&error)));
         self.client(true).create_native_config().map(drop).map_err(fail)
     }
 
@@ -182,8 +183,8 @@ mod tests {
         assert_eq!(secret.config().get("socket.timeout.ms"), Some("7000"));
         assert!(!format!("{secret:?}").contains("hunter2"));
         assert_eq!(secret.check(), Ok(()));
-        let said = cluster(&[("no.such.property", "1")]).check().unwrap_err().to_string();
-        assert!(said.contains("no.such.property") && said.contains("primary"), "{said}");
+        let said = cluster(&[("no.such.property", "hunter2")]).check().unwrap_err().to_string();
+        assert!(said.contains("no.such.property") && said.contains("primary") && !said.contains("hunter2"), "{said}");
     }
 
     #[test]

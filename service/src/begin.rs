@@ -8,12 +8,15 @@ use crate::logging::{self, Logging};
 use crate::open_files;
 use crate::output::{remark, say};
 
-/// Reads the settings from `file` and the environment of the process.
+/// Reads the settings from `file` and the environment of the process. What the process stores from here on can be read by
+/// those alone that they name.
 ///
 /// # Errors
 /// [`Failure::Usage`] with every fault.
 pub fn settings<T: Settings>(file: Option<&Path>) -> Result<Loaded<T>, Failure> {
-    config::load(file, config::process_environment()).map_err(Failure::usage)
+    let loaded: Loaded<T> = config::load(file, config::process_environment()).map_err(Failure::usage)?;
+    loaded.value.data_access().apply();
+    Ok(loaded)
 }
 
 /// Reads the settings, starts the logs as they say, and logs what is in force and where it came from. The process may have as

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`begin`](mod@begin) | the first steps of every command, and `check-config` |
 //! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
+//! | [`Access`] | who may read what it stores |
 //! | [`DataDir`] | a data folder that one process has at a time |
 //! | [`logging`] | structured logs, text for people and JSON for machines |
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
@@ -16,6 +17,7 @@
 //!
 //! Nothing here knows of events or buffers, and of Kafka only that its clients have properties.
 
+mod access;
 pub mod admin;
 pub mod backoff;
 pub mod begin;
@@ -30,6 +32,7 @@ pub mod output;
 mod process;
 pub mod shutdown;
 
+pub use access::Access;
 pub use admin::{Admin, AdminServer, Section};
 pub use begin::{begin, check_config, settings};
 pub use config::{Loaded, Problem, Properties, Settings};

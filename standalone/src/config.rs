@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
-use service::{Problem, Settings};
+use service::{Access, Problem, Settings};
 
 use crate::pipeline::Layout;
 
@@ -29,6 +29,9 @@ pub struct Config {
     /// Directory of everything: local buffer, output, ledger, index. Default `./data`; made where it is missing, used
     /// by one process at a time.
     pub data: PathBuf,
+    /// Who beside the owner may read what is stored, `data` and all below it. Default `group` (folders 0750, files 0640);
+    /// `owner`, or `umask` for whatever the umask of the process lets.
+    pub data_access: Access,
     /// Logs on stderr.
     pub log: Logging,
     /// Everything about taking events.
@@ -64,6 +67,7 @@ impl Default for Config {
             listen: ([127, 0, 0, 1], 8080).into(),
             admin_listen: ([127, 0, 0, 1], 9090).into(),
             data: "./data".into(),
+            data_access: Access::default(),
             log: Logging::default(),
             ingest: ingest::Config::default(),
             output: OutputFiles::default(),
@@ -88,6 +92,10 @@ impl Settings for Config {
     const PREFIX: &'static str = "TURNSTILE";
     const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG"];
     const SECRETS: &'static [&'static str] = ingest::Config::SECRETS;
+
+    fn data_access(&self) -> Access {
+        self.data_access
+    }
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.ingest.problems();

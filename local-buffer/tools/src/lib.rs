@@ -30,7 +30,7 @@ use std::path::PathBuf;
 pub use arguments::BufferCommand;
 use arguments::Command;
 pub use program::Program;
-use service::Failure;
+use service::{Access, Failure};
 
 impl<P: Program> BufferCommand<P> {
     /// Does what was asked for. `of_settings` gives the directory of the program's settings; it is called where the
@@ -39,6 +39,8 @@ impl<P: Program> BufferCommand<P> {
     /// # Errors
     /// Failures of the system, damage that was found, a directory that cannot be meant, those of `of_settings`.
     pub fn run(self, of_settings: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<(), Failure> {
+        // What is mended is as private as it was, whether the settings are read or not.
+        Access::default().apply();
         match self.command {
             Command::Inspect { place, json } => inspect::run(&place.dir(of_settings)?, json.json),
             Command::Verify { place, json } => verify::run(&place.dir(of_settings)?, json.json, P::NAME),

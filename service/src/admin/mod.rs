@@ -8,12 +8,17 @@
 //! | `/` | the status page, which reloads itself |
 //! | `POST` to a path of the process | what it did, or 400 and why not; refused to browsers, so that no web page can ask for it |
 //!
+//! No client can keep the port from the others: where too many connections are open the oldest one closes, and one that
+//! does not read its answer, or sends no request, closes by itself.
+//!
 //! It runs on a thread of its own, so that it answers while the threads that work are busy, and it is not meant for the
 //! open internet: it has no login.
 
 mod ask;
 mod page;
+mod stall;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,16 +33,20 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 pub use ask::ask;
 
+use stall::Stall;
+
 use crate::{Shutdown, metrics};
 
-/// Connections served at a time; more wait to be accepted. Monitoring needs a handful.
+/// Connections served at a time; for one more the oldest closes. Monitoring needs a handful.
 const CONNECTIONS_MAX: usize = 64;
 /// A connection that sends no request for so long is closed.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that reads nothing of its answer for so long is closed.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, as it does without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -147,15 +156,20 @@ async fn serve(listener: TcpListener, admin: Arc<dyn Admin>) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin port cannot be polled"),
     };
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_RETRY).await;
             continue;
         };
         let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let connection = tokio::spawn(async move {
             let service = service_fn(|request| {
                 let response = answer(&request, &*admin);
                 async { Ok::<_, Infallible>(response) }
@@ -163,9 +177,9 @@ async fn serve(listener: TcpListener, admin: Arc<dyn Admin>) {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
             // A client that goes away in the middle is its own business.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
+            let _ = http.serve_connection(TokioIo::new(Stall::new(stream, WRITE_TIMEOUT)), service).await;
         });
+        open.push_back(connection.abort_handle());
     }
 }
 
@@ -307,6 +321,25 @@ mod tests {
             "{answer}"
         );
         assert!(send(&server, "GET /").contains("the buffer is full"));
+    }
+
+    #[test]
+    fn clients_that_do_nothing_keep_nobody_out() {
+        let server = AdminServer::start(([127, 0, 0, 1], 0).into(), Arc::new(Fake(Mutex::default()))).unwrap();
+        // Silent ones, those with half a request, and those that ask and do not read.
+        let begins = ["", "GET /healthz HTTP/1.1\r\nhost", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"];
+        let mut held: Vec<TcpStream> = (0..2 * CONNECTIONS_MAX)
+            .map(|index| {
+                let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+                let _ = stream.write_all(begins[index % begins.len()].as_bytes());
+                stream
+            })
+            .collect();
+        for _ in 0..3 {
+            assert!(send(&server, "GET /healthz").starts_with("HTTP/1.1 200 "));
+        }
+        // The oldest one was closed for it.
+        let _ = held[0].read_to_end(&mut Vec::new());
     }
 
     #[test]

@@ -25,6 +25,8 @@ use serde_json::Value;
 pub use environment::process_environment;
 pub use properties::{Properties, Unresolved, secret};
 
+use crate::Access;
+
 /// A struct of settings. Every field must have a default and be serialised; a nested struct is a table of the file.
 pub trait Settings: Serialize + DeserializeOwned + Default {
     /// First part of the variables' names, upper case, without the `_`.
@@ -33,6 +35,11 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
     const OTHER_VARIABLES: &'static [&'static str] = &[];
     /// Names of keys whose values are never printed.
     const SECRETS: &'static [&'static str] = &[];
+
+    /// Who may read what the process stores.
+    fn data_access(&self) -> Access {
+        Access::default()
+    }
 
     /// What is wrong with the values that the types alone cannot say: bounds, and what does not go together.
     fn problems(&self) -> Vec<Problem> {
@@ -224,10 +231,23 @@ impl<T: Settings> Merge<T> {
                 }
             }
         }
-        // A secret's value stands in serde's sentence.
-        let secret = tree::is_secret(key, T::SECRETS);
-        let message = complaint.filter(|_| !secret).unwrap_or_else(|| "not a value for this key".into());
+        let message = complaint.map_or_else(String::new, |said| self.without_values(key, said));
         self.fault(origin, key, message);
+    }
+
+    /// What serde said, without the value that stands in its sentence where that may be a secret, or hold one: lists and
+    /// tables are never shown.
+    fn without_values(&self, key: &str, said: String) -> String {
+        let is_plain = tree::get(&self.known, key).is_some_and(|known| !known.is_array() && !known.is_object());
+        if is_plain && !tree::is_secret(key, T::SECRETS) {
+            return said;
+        }
+        // The names of fields and what is expected of them are ours.
+        match said.rsplit_once(", expected ") {
+            Some((_, expected)) => format!("not a value for this key: expected {expected}"),
+            None if said.starts_with("missing field ") => said,
+            None => "not a value for this key".into(),
+        }
     }
 
     fn finish(mut self) -> Result<Loaded<T>, ConfigError> {

@@ -157,6 +157,40 @@ fn the_description_says_where_from_and_hides_secrets() {
 
 #[test]
 fn a_fault_never_shows_a_secret() {
-    let error = fault("[[sources]]\nid = 3\nwrite_keys = [\"hush\"]\n", &[]);
-    assert!(!error.contains("hush"), "{error}");
+    let source = "[[sources]]\nid = \"web\"\n";
+    for text in [
+        "[[sources]]\nid = 3\nwrite_keys = [\"hush\"]\n".to_owned(),
+        format!("{source}write_keys = \"hush\"\n"),
+        format!("{source}write_keys = [[\"hush\"]]\n"),
+        format!("{source}write_keys = {{ a = \"hush\" }}\n"),
+        format!("{source}write_keys = [\"a\", {{ hush = 1 }}]\n"),
+        format!("{source}write_keys = [\", expected hush\", 1]\n"),
+        format!("{source}write_key = \"hush\"\n"),
+        format!("{source}write_keys = [\"hush\"\n"),
+        format!("{source}write_keys = [hush]\n"),
+        format!("{source}write_keys = \"hush\n"),
+        "[[sources]]\nid = { a = \"hush\" }\n".to_owned(),
+        "sources = \"hush\"\n".to_owned(),
+        "sources = [\"hush\"]\n".to_owned(),
+        "[sources]\nweb = \"hush\"\n".to_owned(),
+        "write_keys = [\"hush\"]\n".to_owned(),
+        "[buffer]\nwrite_keys = [\"hush\"]\n".to_owned(),
+    ] {
+        let error = fault(&text, &[]);
+        assert!(!error.contains("hush"), "{text}: {error}");
+    }
+    for variable in [
+        "[{id = \"web\", write_keys = [\"hush\"]",
+        "[{id = \"web\", write_keys = \"hush\"}]",
+        "[{id = \"web\", write_keys = [\"a\"], hush = 1}]",
+        "hush",
+        "web:hush,app:hush",
+        "{hush}",
+    ] {
+        let error = fault("", &[("EXAMPLE_SOURCES", variable)]);
+        assert!(error.starts_with("EXAMPLE_SOURCES: sources: ") && !error.contains("hush"), "{variable}: {error}");
+    }
+    let error = fault(&format!("{source}write_keys = \"hush\"\n"), &[]);
+    assert_eq!(error, "FILE:1:3: sources: not a value for this key: expected a sequence");
+    assert!(fault(source, &[]).contains("missing field `write_keys`"));
 }

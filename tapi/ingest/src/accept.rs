@@ -14,16 +14,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
+use crate::addresses::{Addresses, Place};
 use crate::config::Limits;
-use crate::connection;
+use crate::connection::{self, Closed};
 use crate::handle::{Context, handle};
 use crate::live::Live;
 
-/// Bytes of a head, and of a body that is read in one piece. A connection's buffer grows to it only if its client sends
-/// so much at once.
-const READ_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Bytes that a connection is read by, and of a body that is read in one piece. A connection's buffer has 8 KiB and grows
+/// to this only if its client sends so much at once; a body that is larger lies in the pool, which has a bound.
+pub(crate) const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// Pause after an accept that failed, as it does without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Failures between two lines of the log about them.
+const FAILURES_PER_LOG: u64 = 100;
 
 /// Accepts and serves until `stop` is given and what was begun is finished. It runs in the thread's local set.
 pub(crate) async fn accept(
@@ -31,6 +34,7 @@ pub(crate) async fn accept(
     context: Rc<Context>,
     limits: &Limits,
     connections_max: usize,
+    addresses: &Arc<Addresses>,
     mut live: watch::Receiver<Arc<Live>>,
     stop: &Shutdown,
 ) -> io::Result<()> {
@@ -53,13 +57,13 @@ pub(crate) async fn accept(
             }
         }),
     ];
-    accept_until_stopped(&listener, &context, connections_max, stop).await;
+    accept_until_stopped(&listener, &context, connections_max, addresses, stop).await;
     // Whoever has connected already gets an answer; only then does the port close. The runtime does not know of those
     // who came since it last asked, so the kernel is asked directly.
     let listener = listener.into_std()?;
     while let Ok((stream, peer)) = listener.accept() {
         stream.set_nonblocking(true)?;
-        open(&context, TcpStream::from_std(stream)?, peer, &http());
+        open(&context, TcpStream::from_std(stream)?, peer, addresses, &http());
     }
     drop(listener);
     context.connections.finish(Duration::from_millis(limits.shutdown_timeout_ms)).await;
@@ -67,53 +71,88 @@ pub(crate) async fn accept(
     Ok(())
 }
 
-async fn accept_until_stopped(listener: &TcpListener, context: &Rc<Context>, connections_max: usize, stop: &Shutdown) {
+async fn accept_until_stopped(
+    listener: &TcpListener,
+    context: &Rc<Context>,
+    connections_max: usize,
+    addresses: &Arc<Addresses>,
+    stop: &Shutdown,
+) {
     let http = http();
     let mut stopped = pin!(stop.triggered());
+    let mut failures = 0_u64;
     loop {
-        let accepted = async {
-            // Those beyond the bound wait in the kernel's queue: a connection that is refused is lost to some SDKs.
-            context.connections.fewer_than(connections_max).await;
-            listener.accept().await
-        };
-        tokio::select! {
-            accepted = accepted => match accepted {
-                Ok((stream, peer)) => open(context, stream, peer, &http),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            },
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut stopped => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // At the bound those make room that are idle. Where none is, this one waits, and in the kernel's queue
+                // those behind it: a connection that is refused is lost to some SDKs.
+                let note = |is_starved| context.metrics.starved(is_starved);
+                tokio::select! {
+                    () = context.connections.make_room(connections_max, note) => {}
+                    () = &mut stopped => {}
+                }
+                open(context, stream, peer, addresses, &http);
+                if stop.is_triggered() {
+                    return;
+                }
+            }
+            Err(error) => {
+                if failures.is_multiple_of(FAILURES_PER_LOG) {
+                    tracing::warn!(%error, failures, "a connection could not be accepted");
+                }
+                failures += 1;
+                context.metrics.accept_failed();
+                // Perhaps files are short: one that nobody misses gives its own back.
+                context.connections.evict();
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
         }
     }
 }
 
-fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, http: &http1::Builder) {
+fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, addresses: &Arc<Addresses>, http: &http1::Builder) {
+    let Some(place) = addresses.enter(peer.ip()) else {
+        let closed = context.metrics.closed(Closed::Address);
+        if closed.is_multiple_of(FAILURES_PER_LOG) {
+            tracing::warn!(closed, "an address has all the connections that it may have; further ones are closed");
+        }
+        return;
+    };
     let entry = context.connections.open(peer.ip());
     context.metrics.connections(context.connections.count());
     let (context, http) = (Rc::clone(context), http.clone());
     spawn_local(async move {
         // Also where the connection panics.
-        let _close = Close(&context, &entry);
+        let mut close = Close { context: &context, entry: &entry, why: Closed::Panicked, _place: place };
         let service = service_fn(|request| handle(Rc::clone(&context), Rc::clone(&entry), request));
-        connection::serve(&http, stream, service, &entry).await;
+        close.why = connection::serve(&http, stream, service, &entry, &context.pool, &context.inlet).await;
     });
 }
 
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // A client may close its side after the request and still read the answer; it also spares a read for each request.
-    http.half_close(true).max_buf_size(READ_BUFFER_BYTES_MAX).ignore_invalid_headers(true);
+    http.half_close(true).max_buf_size(READ_BUFFER_BYTES_MAX);
     http
 }
 
 /// Takes a connection out of the registry when it ends.
-struct Close<'a>(&'a Context, &'a connection::Entry);
+struct Close<'a> {
+    context: &'a Context,
+    entry: &'a connection::Entry,
+    why: Closed,
+    _place: Place,
+}
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
-        self.0.connections.close(self.1);
-        self.0.metrics.connections(self.0.connections.count());
+        let Context { connections, metrics, .. } = self.context;
+        connections.close(self.entry);
+        metrics.connections(connections.count());
+        metrics.closed(self.why);
     }
 }

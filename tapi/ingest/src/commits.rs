@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use local_buffer::{AppendError, Appender, Durable, Pending, RecordId, Subscription};
 use tokio::sync::{Mutex, Notify};
 
-use crate::body::Reservation;
+use crate::pool::Reservation;
 use crate::reject::Reject;
 
 /// Pause between attempts to append where nothing becomes durable in between: the buffer may be waiting for its next file.

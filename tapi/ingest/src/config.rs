@@ -11,6 +11,7 @@ use wire::limits;
 
 use self::sources::{check_sources, check_tiers};
 use crate::client_ip::Network;
+use crate::events::Unreadable;
 use crate::public_url::PublicUrl;
 use crate::sources::Sources;
 
@@ -38,6 +39,8 @@ pub struct Config {
     /// `https://events.example.com`. Default empty: where they asked. Set it where a proxy changes `Host`, or ends TLS
     /// without being one of `trusted_proxies` that sends `X-Forwarded-Proto`.
     pub public_url: String,
+    /// What becomes of an event that is JSON and that common readers of it refuse all the same. Default `set-aside`.
+    pub unreadable_events: Unreadable,
     /// Bounds of what clients may do.
     pub limits: Limits,
     /// The local buffer.
@@ -52,17 +55,32 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Open connections of all threads together. Default 16,384; more wait in the kernel's queue until one closes. Where
-    /// half as many requests are in flight, a source gets its equal part of three quarters, and 429 beyond it.
+    /// Open connections of all threads together. Default 16,384, fewer where the process may not have so many files open,
+    /// of which 512 are kept for its own. At the bound those close for new ones that have sent nothing for 2 s, then those
+    /// that are idle longest; where there are none of either, new ones wait in the kernel's queue. Each takes 8 KiB of
+    /// memory, at most 64 KiB beside what `body_bytes_in_flight_max` bounds. Where half as many requests are in flight, a
+    /// source gets its equal part of three quarters, and 429 beyond it.
     pub connections_max: usize,
-    /// Bytes of bodies that are being gathered from several pieces, all threads together. Default 64 MiB, at least one
-    /// body of 1 MiB; a body beyond it is answered with 429. Where half of it is taken, a source gets its equal part of
-    /// three quarters, but always one body.
+    /// Open connections of one address, of IPv6 one network of 64 bits; another one closes at once. Default 0: no bound.
+    /// Behind a proxy all connections have its address, so leave it there.
+    pub connections_per_address_max: usize,
+    /// Bytes that have come of bodies and heads in several pieces, all threads together, in buffers of at most four times
+    /// as much. Default 64 MiB, at least one body of 1 MiB. Where half of it is taken, the bodies of a source get their
+    /// equal part of three quarters, but always 1 MiB. At either bound the body is given up that has held the most for the
+    /// longest time, if that is over 2 s, of that source or of all; it, or else the one that came last, is answered with
+    /// 429.
     pub body_bytes_in_flight_max: usize,
-    /// Time for the head of a request, from its first byte, milliseconds. Default 10,000; then the connection closes.
+    /// Time for the head of a request, from its first byte, milliseconds. Default 10,000; then it is answered with 503 and
+    /// the connection closes. One that sends nothing closes without an answer.
     pub header_read_timeout_ms: u64,
-    /// Time for the body of a request, milliseconds. Default 30,000; then the connection closes.
+    /// Time in which a part of a body has to come, milliseconds: `body_bytes_per_second_min` of it in each such stretch.
+    /// Default 30,000; then it is answered with 503 and the connection closes.
     pub body_read_timeout_ms: u64,
+    /// Slowest rate of a body, bytes a second on the average of each `body_read_timeout_ms`. Default 1,000, at least 1: a
+    /// batch of 475 KB takes less than a minute on the slowest phone, and hardly any client needs eight.
+    pub body_bytes_per_second_min: u64,
+    /// Time for a whole body, however steadily it comes, milliseconds. Default 600,000; then as above.
+    pub body_total_timeout_ms: u64,
     /// Time without a request after which a connection closes, milliseconds. Default 300,000: SDKs that lose a
     /// connection in the moment of reuse count it as a failed attempt, so it is long.
     pub idle_timeout_ms: u64,
@@ -77,9 +95,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            connections_per_address_max: 0,
             body_bytes_in_flight_max: 64 << 20,
             header_read_timeout_ms: 10_000,
             body_read_timeout_ms: 30_000,
+            body_bytes_per_second_min: 1_000,
+            body_total_timeout_ms: 600_000,
             idle_timeout_ms: 300_000,
             append_timeout_ms: 5_000,
             shutdown_timeout_ms: 8_000,
@@ -203,6 +224,7 @@ impl Limits {
         for (key, milliseconds) in [
             ("limits.header_read_timeout_ms", self.header_read_timeout_ms),
             ("limits.body_read_timeout_ms", self.body_read_timeout_ms),
+            ("limits.body_total_timeout_ms", self.body_total_timeout_ms),
             ("limits.idle_timeout_ms", self.idle_timeout_ms),
             ("limits.append_timeout_ms", self.append_timeout_ms),
             ("limits.shutdown_timeout_ms", self.shutdown_timeout_ms),
@@ -210,6 +232,7 @@ impl Limits {
             let valid = (1..=TIMEOUT_MS_MAX).contains(&milliseconds);
             demand(valid, key, format!("must be between 1 and {TIMEOUT_MS_MAX}"));
         }
+        demand(self.body_bytes_per_second_min > 0, "limits.body_bytes_per_second_min", "must be at least 1".into());
     }
 }
 
@@ -282,6 +305,9 @@ mod tests {
         assert_eq!(problem(|i| i.limits.connections_max = 0), ["limits.connections_max"]);
         assert_eq!(problem(|i| i.limits.body_bytes_in_flight_max = 1), ["limits.body_bytes_in_flight_max"]);
         assert_eq!(problem(|i| i.limits.body_read_timeout_ms = 0), ["limits.body_read_timeout_ms"]);
+        assert_eq!(problem(|i| i.limits.body_total_timeout_ms = 0), ["limits.body_total_timeout_ms"]);
+        let rate = "limits.body_bytes_per_second_min";
+        assert_eq!(problem(|i| i.limits.body_bytes_per_second_min = 0), [rate]);
         assert_eq!(problem(|i| i.limits.idle_timeout_ms = 3_600_001), ["limits.idle_timeout_ms"]);
         assert_eq!(problem(|i| i.public_url = "events.example.com".into()), ["public_url"]);
         assert_eq!(problem(|i| i.buffer.segment_bytes = 300_000), ["buffer.segment_bytes"]);

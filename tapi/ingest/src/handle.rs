@@ -9,25 +9,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri};
 
 use crate::admit::{Admitted, Entrant, admit_events, admit_head};
 use crate::auth::HeadKeys;
-use crate::body::{Pool, Source};
+use crate::body::Source;
+use crate::coding::{self, Coding, Declared};
 use crate::commits::{Appended, Commits, clock_us};
-use crate::connection::{Connections, Entry, Phase};
-use crate::events::{Scratch, ingest};
+use crate::connection::{Connections, Entry, Inlet, Phase};
+use crate::events::{Accepted, Scratch, ingest, refuse};
 use crate::inflate::Inflater;
 use crate::limit::Allowance;
 use crate::live::Live;
 use crate::metrics::ThreadMetrics;
 use crate::pixel::Pixel;
+use crate::pool::Pool;
 use crate::reject::Reject;
 use crate::request::{self, ClientIp, Endpoint};
 use crate::respond::{Answer, Headers};
-use crate::route::{Ingest, Route, route};
+use crate::route::{Ingest, Methods, Route, route};
 use crate::settings;
 use crate::share::{Held, Shared, Slots};
 use crate::texts::Texts;
@@ -38,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) commits: Commits,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) inlet: Rc<Inlet>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
@@ -97,13 +100,16 @@ pub(crate) fn handle(
     entry: Rc<Entry>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    entry.enter(Phase::Body);
+    let refusal = entry.begin_request();
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
-    let route = route(&method, uri.path());
+    let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
+    let route = refused.unwrap_or_else(|| route(&method, uri.path()));
     let head = Head { uri, headers, is_safe: method == Method::HEAD };
     let body = Source::new(incoming);
-    async move { Ok(answer(&context, &entry, route, head, body).await) }
+    // What stands in place of a head that could not be read is the last request of its connection.
+    let is_last = refusal.is_some();
+    async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }
 }
 
 /// What is needed of the head of a request.
@@ -114,7 +120,14 @@ pub(crate) struct Head {
     is_safe: bool,
 }
 
-async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut body: Source) -> Response<Full<Bytes>> {
+async fn answer(
+    context: &Context,
+    entry: &Entry,
+    route: Route,
+    head: Head,
+    mut body: Source,
+    is_last: bool,
+) -> Response<Full<Bytes>> {
     let outcome = match route {
         Route::Ingest(ingest) => take(context, entry, &head, &mut body, ingest).await.unwrap_or_else(Outcome::Known),
         Route::Pixel(_) if head.is_safe => Outcome::Known(Answer::Picture(None)),
@@ -136,7 +149,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         body.discard().await;
     }
     entry.enter(Phase::Work);
-    let mut close = !body.ended();
+    let mut close = is_last || !body.ended();
     if close {
         entry.linger();
     }
@@ -161,7 +174,7 @@ async fn answer(context: &Context, entry: &Entry, route: Route, head: Head, mut 
         headers.allow(&allowance, &mut context.tools.borrow_mut().texts);
     }
     context.metrics.answered(route.label(), &answer);
-    entry.enter(Phase::Idle);
+    entry.answered();
     headers.respond(&answer, close)
 }
 
@@ -173,11 +186,15 @@ async fn take<'a>(
     body: &mut Source,
     ingest: Ingest,
 ) -> Result<Outcome<'a>, Answer> {
-    let gzip = is_gzip(&head.headers).map_err(Answer::refused)?;
+    let encodings = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    let declared = coding::declared(encodings).map_err(Answer::refused)?;
     let entrant = admit_head(context, entry.peer, head)?;
-    let bytes = body.read(&context.pool, entrant.slot).await.map_err(Answer::refused)?;
+    entry.charge_to(entrant.slot);
+    let relieve = |reject| context.connections.relieve(entry, reject);
+    let bytes = body.read(&context.pool, entrant.slot, relieve).await;
+    let bytes = bytes.map_err(|reject| Answer::refused(entry.body_cut().unwrap_or(reject)))?;
     entry.enter(Phase::Work);
-    let body = if gzip { Body::Gzip(bytes.as_slice()) } else { Body::Plain(bytes.as_slice()) };
+    let body = Body::Sent(bytes.as_slice(), declared);
     let whole = Whole { head, body, ingest, received_us: clock_us() };
     let appended = whole.append_contained(context, entry, &entrant);
     drop(bytes);
@@ -236,8 +253,8 @@ struct Whole<'a> {
 
 /// Where the events are.
 enum Body<'a> {
-    Plain(&'a [u8]),
-    Gzip(&'a [u8]),
+    /// What the client sent, and what it says of its coding.
+    Sent(&'a [u8], Declared),
     Query(&'a str),
 }
 
@@ -277,11 +294,15 @@ impl Whole<'_> {
         let Head { uri, headers, .. } = self.head;
         let live = context.live.borrow();
         let (body, sent) = match self.body {
-            Body::Plain(bytes) => (Ok(bytes), bytes.len()),
-            Body::Gzip(bytes) => (inflater.gunzip(bytes), bytes.len()),
-            Body::Query(query) => (pixel.body(query), 0),
+            Body::Sent(bytes, declared) => match declared.of(bytes) {
+                Coding::Gzip => (inflater.gunzip(bytes), bytes),
+                Coding::Plain => (Ok(bytes), bytes),
+            },
+            Body::Query(query) => (pixel.body(query), query.as_bytes()),
         };
-        context.metrics.body(sent);
+        if let Body::Sent(..) = self.body {
+            context.metrics.body(sent.len());
+        }
         // Other requests have come since the head was read.
         keys.read(headers, uri.query(), &live.sources);
         let client_ip = live.proxies.client_ip(entry.peer, headers);
@@ -292,29 +313,44 @@ impl Whole<'_> {
             last_write_key: keys.last(),
             client_ip: client_ip.map(if self.ingest.client_side { ClientIp::All } else { ClientIp::Direct }),
         };
-        let accepted = body.and_then(|body| ingest(body, &request, &live.sources, scratch)).map_err(Answer::refused)?;
-        let Some(admitted) = admit_events(context, entrant, &live, scratch, accepted, headers, self.received_us)?
-        else {
-            return Ok(None);
+        scratch.unreadable = live.unreadable;
+        let taken = match body {
+            Ok(body) => ingest(body, &request, &live.sources, scratch),
+            Err(reject) => Err(refuse(reject, sent, &request, &live.sources, scratch)),
         };
-        let Admitted { slot, allowance, records } = admitted;
-        let room = || context.pool.reservation(slot);
-        let appended = context.commits.append(scratch.records(), room).map_err(Answer::refused)?;
-        context.metrics.events(accepted.events, scratch.event_rejects());
-        Ok(Some(Entered { appended, received_us: self.received_us, allowance, records }))
+        match taken {
+            Ok(accepted) => {
+                let entered = self.enter(context, entrant, &live, scratch, accepted)?;
+                context.metrics.events(accepted.events, scratch.event_rejects());
+                context.metrics.unreadable_times(scratch.unreadable_times(), &live.sources);
+                Ok(entered)
+            }
+            Err(reject) => {
+                // A body that is refused is kept where there is room, and its answer promises nothing of that. It is
+                // no event, so it costs its source none.
+                let kept = self.enter(context, entrant, &live, scratch, Accepted { events: 0, rejected: 0 });
+                if matches!(kept, Ok(Some(Entered { appended: Appended::Pending(_), .. }))) {
+                    context.metrics.events(0, scratch.event_rejects());
+                }
+                Err(Answer::refused(reject))
+            }
+        }
     }
-}
 
-/// Whether the body is gzip; nothing else is undone. Several encodings on top of each other are nobody's practice.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Reject> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
-    let encoding = encoding.as_bytes().trim_ascii();
-    if encoding.eq_ignore_ascii_case(b"gzip") || encoding.eq_ignore_ascii_case(b"x-gzip") {
-        Ok(true)
-    } else if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        Ok(false)
-    } else {
-        Err(Reject::UnsupportedEncoding)
+    /// Puts the records at hand into the buffer; `None` where there are none.
+    fn enter<'a>(
+        &self,
+        context: &'a Context,
+        entrant: &Entrant<'_>,
+        live: &Live,
+        scratch: &Scratch,
+        accepted: Accepted,
+    ) -> Result<Option<Entered<'a>>, Answer> {
+        let admitted = admit_events(context, entrant, live, scratch, accepted, &self.head.headers, self.received_us)?;
+        let Some(Admitted { slot, allowance, records }) = admitted else { return Ok(None) };
+        let room = || context.pool.reservation(Some(slot));
+        let appended = context.commits.append(scratch.records(), room).map_err(Answer::refused)?;
+        Ok(Some(Entered { appended, received_us: self.received_us, allowance, records }))
     }
 }
 
@@ -332,18 +368,5 @@ mod tests {
         let answer = contained::<()>(work, || *tools.borrow_mut() = 2).unwrap_err();
         assert!(matches!(answer, Answer::Refused { reject: Reject::Internal, .. }));
         assert_eq!((answer.status().as_u16(), tools.into_inner()), (503, 2));
-    }
-
-    #[test]
-    fn encodings_are_read_as_clients_write_them() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_ENCODING, value.parse().unwrap());
-            is_gzip(&headers)
-        };
-        assert_eq!(is_gzip(&HeaderMap::new()), Ok(false));
-        assert_eq!([of("gzip"), of(" GZip "), of("x-gzip")], [Ok(true); 3]);
-        assert_eq!([of("identity"), of("")], [Ok(false); 2]);
-        assert_eq!([of("br"), of("deflate"), of("gzip, gzip")], [Err(Reject::UnsupportedEncoding); 3]);
     }
 }

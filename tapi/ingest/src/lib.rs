@@ -4,12 +4,15 @@
 //!
 //! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
-//!    `accept` is the loop of one thread, `connection` keeps the deadlines of what it accepted, `handle` is one request.
-//! 2. hyper reads the head. `route` says what the path means by its words, whatever base address was typed into the SDK;
-//!    nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery. `auth` finds the
-//!    write keys of the head, and `admit` turns a source away that is in debt, or beyond its part of a busy server.
+//!    `accept` is the loop of one thread, `connection` what it accepted, with its deadlines, `handle` is one request.
+//! 2. The gate of a connection lets through what it understands: whole heads and the bodies that they announce. A head
+//!    that leaves a doubt becomes a refusal and the end of its connection. hyper reads what passes. `route` says what the
+//!    path means by its words, whatever base address was typed into the SDK; nothing is ever redirected, because SDKs
+//!    follow a redirect with a GET and count its 200 as delivery. `auth` finds the write keys of the head, and `admit`
+//!    turns a source away that is in debt, or beyond its part of a busy server.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
-//!    gathered in a buffer from a pool. `inflate` undoes gzip with the bound applied while inflating.
+//!    gathered in a buffer from a pool. `coding` tells gzip by what the head says and, which has the last word,
+//!    by its first two bytes; `inflate` undoes it with the bound applied while inflating.
 //! 4. [`events`] turns the body into records in the thread's scratch: events with their identity fixed, and events set
 //!    aside with the reason. It is a function of its arguments; the clock is read once, before it. Now `admit` knows every
 //!    source and charges it by its tier.
@@ -39,14 +42,19 @@
 //! # What is bounded
 //!
 //! A source by its tier, in events, and where the server is busy by an equal part of it (`policy`, `share`). All together:
-//! connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
-//! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
+//! connections, and those of one address; bytes and fields of a head; bytes of a body before and after decompression, its
+//! chunks, its gzip members and blocks; bytes of bodies and unfinished heads in flight; the time of each phase of a
+//! connection, the rate of a body, the time of a stop. [`config`] names those that can be set, with their unit and what
+//! happens at them. No request of the largest size costs more than 30 ms of a core, and no client without a key can keep
+//! memory or connections from the others: it has the part of its address, and what is held longest makes room.
 
 mod accept;
+mod addresses;
 mod admit;
 mod auth;
 mod body;
 mod client_ip;
+mod coding;
 mod commits;
 pub mod config;
 mod connection;
@@ -57,10 +65,12 @@ mod limit;
 mod listen;
 mod live;
 mod metrics;
+mod open_files;
 mod origin;
 mod percent;
 mod pixel;
 mod policy;
+mod pool;
 mod public_url;
 pub mod reject;
 pub mod request;

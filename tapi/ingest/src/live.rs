@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::client_ip::Proxies;
 use crate::config::Config;
+use crate::events::Unreadable;
 use crate::policy::Policies;
 use crate::sources::Sources;
 
@@ -18,6 +19,7 @@ pub struct Live {
     pub(crate) proxies: Proxies,
     /// Empty where SDKs are sent to where they asked.
     pub(crate) public_url: String,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl Live {
@@ -33,6 +35,7 @@ impl Live {
             policies: Policies::new(config, before.map(|before| &before.policies)),
             proxies: Proxies::new(&config.client_ip_header, &config.trusted_proxies),
             public_url: config.public_url.clone(),
+            unreadable: config.unreadable_events,
         }
     }
 }

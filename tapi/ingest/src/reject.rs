@@ -30,10 +30,14 @@ rejects! {
     BodyTooLarge => 400, "payload_too_large", "Exceed payload limit: the body is larger than 1 MiB.";
     /// `Content-Encoding: gzip`, and the body is not gzip or is cut short.
     BadGzip => 400, "invalid_gzip", "The body is not valid gzip.";
+    /// `Content-Encoding: gzip` in so many members or blocks that undoing them costs more than their content is worth.
+    GzipInPieces => 400, "gzip_in_pieces", "The gzip consists of too many members or blocks.";
     /// A `Content-Encoding` other than gzip and identity.
     UnsupportedEncoding => 400, "unsupported_encoding", "Only gzip and identity are supported as Content-Encoding.";
-    /// The HTTP message itself is malformed or ended early.
+    /// The HTTP message itself is malformed, leaves a doubt where it ends, or ended early.
     BadRequest => 400, "bad_request", "The request could not be read.";
+    /// The head of the HTTP message has more than 16 KiB or 100 fields.
+    HeadTooLarge => 400, "head_too_large", "The head of the request is larger than 16 KiB or has more than 100 fields.";
     /// The body of a batch path has no `batch` array.
     BatchMissing => 400, "missing_batch", "The body has no array named batch.";
     /// The `batch` array is empty.
@@ -62,7 +66,7 @@ rejects! {
     BufferStalled => 503, "buffer_stalled", "The server could not store the events in time; retry later.";
     /// The process is stopping.
     ShuttingDown => 503, "shutting_down", "The server is shutting down; retry later.";
-    /// The request did not arrive in time.
+    /// The head or the body of the request did not arrive in time, or too slowly.
     ReadTimeout => 503, "read_timeout", "The request did not arrive in time; retry later.";
     /// A fault of ours.
     Internal => 503, "internal", "The server failed to handle the request; retry later.";
@@ -103,6 +107,16 @@ rejects! {
     MessageIdTooLong => 400, "message_id_too_long", "The event's messageId is longer than 1,024 bytes.";
     /// The events of a batch beyond [`wire::limits::BATCH_EVENTS_MAX`].
     BatchTooLong => 400, "batch_too_long", "The batch has more than 2,500 events.";
+    /// A piece of a broken batch that is not a whole event: torn, or with brackets that do not match.
+    EventTorn => 400, "event_torn", "The batch is broken here: this piece is not a whole event.";
+    /// Text of a broken batch that belongs to no event: a member of the envelope that is not JSON, text behind the end.
+    StrayText => 400, "stray_text", "The batch is broken here: this text belongs to no event.";
+    /// A surrogate without its partner (`\ud800`), which no UTF-8 text can hold.
+    UnreadableText => 400, "unreadable_text", "The event has half a surrogate pair, which common JSON readers refuse.";
+    /// A number beyond what a double can hold (`1e400`).
+    UnreadableNumber => 400, "unreadable_number", "The event has a number too large for common JSON readers.";
+    /// Nested deeper than common readers go.
+    UnreadableDepth => 400, "unreadable_depth", "The event is nested deeper than common JSON readers go.";
     /// The batch's common `context` and `integrations` would blow the events up beyond what one request may take.
     ExpandsTooMuch => 400, "expands_too_much", "The batch's common members make its events too large.";
 }

@@ -9,20 +9,21 @@ use std::thread;
 use std::time::Duration;
 
 use local_buffer::Appender;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use service::Shutdown;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::accept::accept;
-use crate::body::{InFlight, Pool};
+use crate::accept::{READ_BUFFER_BYTES_MAX, accept};
+use crate::addresses::Addresses;
 use crate::commits::Commits;
 use crate::config::Limits;
-use crate::connection::Connections;
+use crate::connection::{Connections, Inlet};
 use crate::handle::{Context, Tools};
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::open_files;
+use crate::pool::{InFlight, Pool};
 use crate::share::{Shared, Slots};
 use crate::sources::Sources;
 
@@ -43,7 +44,6 @@ pub fn serve(
     metrics: &Metrics,
     stop: &Shutdown,
 ) -> io::Result<()> {
-    raise_file_limit();
     if matches!(live.borrow().sources, Sources::Open) {
         tracing::warn!("no sources are configured: any write key is accepted");
     }
@@ -52,7 +52,10 @@ pub fn serve(
     metrics.watch_live(live);
     let slots = Slots::default();
     let thread_count = listeners.len().max(1);
-    let connections_max = limits.connections_max.div_ceil(thread_count);
+    let connections_max = open_files::connections(limits.connections_max);
+    metrics.set_connections_max(connections_max);
+    let connections_max = connections_max.div_ceil(thread_count);
+    let addresses = Addresses::new(limits.connections_per_address_max);
     let not_started = |error: io::Error| {
         let says = format!("cannot start the server's threads: {error}");
         io::Error::new(error.kind(), says)
@@ -66,6 +69,7 @@ pub fn serve(
             live: RefCell::new(Arc::clone(&live.borrow_and_update())),
             commits: Commits::new(appender.clone(), Duration::from_millis(limits.append_timeout_ms)),
             pool: Rc::new(Pool::new(Arc::clone(&in_flight))),
+            inlet: Rc::new(Inlet::new(READ_BUFFER_BYTES_MAX)),
             connections: Connections::new(),
             metrics: metrics.thread(),
             tools: RefCell::new(Tools::new()),
@@ -73,7 +77,7 @@ pub fn serve(
             requests: Shared::hard(connections_max, 1),
             records: Shared::soft(appender.pending_bytes_max() / thread_count, 1),
         });
-        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, live, stop))
+        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, &addresses, live, stop))
     };
     thread::scope(|scope| {
         let start = |(index, listener)| {
@@ -96,12 +100,4 @@ impl Drop for StopAll<'_> {
     fn drop(&mut self) {
         self.0.trigger();
     }
-}
-
-/// Every connection is a file; the usual soft limit is 1,024.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it is refused, accepting pauses at the limit that stands.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

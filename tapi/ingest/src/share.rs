@@ -104,6 +104,24 @@ impl Shared {
         self.holders.fetch_sub(usize::from(before == amount), Ordering::Relaxed);
     }
 
+    /// Takes more for somebody who has not said yet who it is: nothing but the whole bounds it.
+    ///
+    /// # Errors
+    /// [`Reject::Overloaded`] beyond all.
+    pub(crate) fn take_unnamed(&self, amount: usize) -> Result<(), Reject> {
+        let taken = self.taken.fetch_add(amount, Ordering::Relaxed) + amount;
+        if taken > self.max {
+            self.give_unnamed(amount);
+            return Err(Reject::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Gives that back.
+    pub(crate) fn give_unnamed(&self, amount: usize) {
+        self.taken.fetch_sub(amount, Ordering::Relaxed);
+    }
+
     /// As [`take`](Self::take), and given back when dropped.
     pub(crate) fn hold(&self, slot: Slot, amount: usize) -> Result<Held<'_>, Reject> {
         self.take(slot, amount)?;

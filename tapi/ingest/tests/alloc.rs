@@ -118,7 +118,25 @@ fn nothing_is_allocated_between_body_and_records() {
         ("batch with common members", batch(20, r#","context":{"a":1}"#, context), Endpoint::Batch, taken(20)),
         ("batch of refused", batch(5, r#","type":"x""#, ""), Endpoint::Batch, Accepted { events: 0, rejected: 5 }),
         ("slow path, single", event(1, r#","x":NaN"#), single, taken(1)),
-        ("slow path, batch", batch(5, r#","x":"\ud800","y":1e400"#, context), Endpoint::Batch, taken(5)),
+        ("slow path, batch", batch(5, r#","x":"\ud83d\ude00","y":NaN"#, context), Endpoint::Batch, taken(5)),
+        (
+            "unreadable",
+            batch(5, r#","x":"\ud800","y":1e400"#, context),
+            Endpoint::Batch,
+            Accepted { events: 0, rejected: 5 },
+        ),
+        (
+            "times in numbers",
+            batch(5, r#","timestamp":1795235136126,"sentAt":"soon""#, context),
+            Endpoint::Batch,
+            taken(5),
+        ),
+        (
+            "torn",
+            batch(5, "", context).replacen("},{", r#"},{"type":"tra,{"#, 1),
+            Endpoint::Batch,
+            Accepted { events: 5, rejected: 1 },
+        ),
     ] {
         let mut bytes = 0;
         let count = allocations(&body, endpoint, expected, |scratch| {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
-use service::{Problem, Settings};
+use service::{Access, Problem, Settings};
 
 pub(crate) use drain::Kafka;
 
@@ -26,6 +26,9 @@ pub(crate) struct Config {
     pub admin_listen: SocketAddr,
     /// Directory of the local buffer. Default `./data/tapi`; made where it is missing, used by one process at a time.
     pub data: PathBuf,
+    /// Who beside the owner may read what is stored, `data` and all below it. Default `group` (folders 0750, files 0640);
+    /// `owner`, or `umask` for whatever the umask of the process lets.
+    pub data_access: Access,
     /// The drain to Kafka.
     pub kafka: Kafka,
     /// Logs on stderr.
@@ -41,6 +44,7 @@ impl Default for Config {
             listen: ([127, 0, 0, 1], 8080).into(),
             admin_listen: ([127, 0, 0, 1], 9090).into(),
             data: "./data/tapi".into(),
+            data_access: Access::default(),
             kafka: Kafka::default(),
             log: Logging::default(),
             ingest: ingest::Config::default(),
@@ -53,6 +57,10 @@ impl Settings for Config {
     const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG"];
     const SECRETS: &'static [&'static str] =
         &["write_keys", "properties", "primary_properties", "secondary_properties"];
+
+    fn data_access(&self) -> Access {
+        self.data_access
+    }
 
     fn problems(&self) -> Vec<Problem> {
         let log = self.log.problem().map(|message| Problem::new("log.filter", message));

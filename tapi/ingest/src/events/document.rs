@@ -3,15 +3,20 @@
 //! A *mark* is the offset of a token's first byte, tokens being `{ } [ ] : ,`, strings and atoms; the marks of an
 //! accepted text are all that is needed to walk it. A value ends where the next token starts, white space cut off.
 
-use super::pairs::{closes, opens};
+use super::names::Name;
+use super::readable::Odd;
+use super::text::Decoder;
+use super::walk::Walk;
 
-/// A text that simd-json accepted, and its marks.
+/// The mark of the value that is the whole text; the one before it is of a bracket that belongs to no text.
+const ROOT: usize = 1;
+
+/// A text that is JSON, and its marks.
 #[derive(Clone, Copy)]
 pub(super) struct Document<'a> {
     text: &'a [u8],
     marks: &'a [u32],
-    closes: &'a [u32],
-    levels: u32,
+    walk: &'a Walk,
 }
 
 /// One value of a document.
@@ -48,25 +53,78 @@ pub(super) enum Kind {
 }
 
 impl<'a> Document<'a> {
-    /// `closes` and `levels` are what [`super::pairs`] found.
-    pub(super) fn new(text: &'a [u8], marks: &'a [u32], closes: &'a [u32], levels: u32) -> Self {
-        Self { text, marks, closes, levels }
+    /// `walk` is the one over these marks.
+    pub(super) fn new(text: &'a [u8], marks: &'a [u32], walk: &'a Walk) -> Self {
+        Self { text, marks, walk }
     }
 
     /// Whether a value is nested deeper than `levels_max`, its own brackets being one level.
     pub(super) fn is_deeper_than(self, value: Value, levels_max: usize) -> bool {
-        self.levels as usize > levels_max && self.levels_of(value) > levels_max
+        self.levels() > levels_max && self.levels_of(value) > levels_max
+    }
+
+    /// The deepest nesting of the whole document.
+    pub(super) fn levels(self) -> usize {
+        self.walk.levels as usize
     }
 
     fn levels_of(self, value: Value) -> usize {
         let (mut depth, mut levels) = (0, 0);
-        for &mark in &self.marks[value.mark as usize..value.mark_end as usize] {
-            let byte = self.text[mark as usize];
+        for byte in self.brackets(value) {
             depth += usize::from(opens(byte));
             levels = levels.max(depth);
-            depth -= usize::from(closes(byte));
+            depth -= usize::from(!opens(byte));
         }
         levels
+    }
+
+    /// The most that is around one of a value's brackets, an array counting one and an object two.
+    pub(super) fn weight_around(self, value: Value) -> usize {
+        let (mut weight, mut most) = (0, 0);
+        for byte in self.brackets(value) {
+            let own = if byte & 0x20 == 0 { 1 } else { 2 };
+            if opens(byte) {
+                most = most.max(weight);
+                weight += own;
+            } else {
+                weight -= own;
+            }
+        }
+        most
+    }
+
+    fn brackets(self, value: Value) -> impl Iterator<Item = u8> {
+        let marks = &self.marks[value.mark as usize..value.mark_end as usize];
+        marks.iter().map(move |&mark| self.text[mark as usize]).filter(|&byte| is_bracket(byte))
+    }
+
+    /// The first thing in a value that some readers cannot take.
+    #[inline]
+    pub(super) fn odd_of(self, value: Value) -> Option<Odd> {
+        let odd = &self.walk.odd;
+        if odd.is_empty() {
+            return None;
+        }
+        let first = odd.partition_point(|odd| odd.at < value.start);
+        odd.get(first).copied().filter(|odd| odd.at < value.end)
+    }
+
+    /// Whether white space between tokens may have line ends.
+    pub(super) fn has_line_end(self) -> bool {
+        self.walk.has_line_end
+    }
+
+    /// Which name a member has.
+    #[inline]
+    pub(super) fn name_of(self, member: Member, decoder: &mut Decoder) -> Name {
+        let name = self.name(member);
+        if self.walk.has_escape { Name::of(name, decoder) } else { Name::of_plain(name) }
+    }
+
+    /// What a string says that has `raw` between its quotes.
+    #[inline]
+    pub(super) fn decode<'b>(self, raw: &'b [u8], decoder: &'b mut Decoder) -> &'b [u8] {
+        if self.walk.has_escape { decoder.decode(raw) } else { raw }
     }
 
     pub(super) fn text(self) -> &'a [u8] {
@@ -75,14 +133,14 @@ impl<'a> Document<'a> {
 
     #[cfg(test)]
     pub(super) fn marks(self) -> &'a [u32] {
-        self.marks
+        &self.marks[ROOT..]
     }
 
     /// The value that is the whole document.
     pub(super) fn root(self) -> Value {
-        let start = self.marks[0];
+        let start = self.marks[ROOT];
         let end = trimmed_end(self.text, start as usize, self.text.len()) as u32;
-        Value { start, end, mark: 0, mark_end: self.marks.len() as u32 }
+        Value { start, end, mark: ROOT as u32, mark_end: self.marks.len() as u32 }
     }
 
     /// The client's own bytes of a value.
@@ -160,9 +218,21 @@ impl<'a> Document<'a> {
             let end = self.token_end(mark, start as usize) as u32;
             return Value { start, end, mark: mark as u32, mark_end: mark as u32 + 1 };
         }
-        let close = self.closes[mark] as usize;
+        let close = self.walk.closes[mark] as usize;
         Value { start, end: self.marks[close] + 1, mark: mark as u32, mark_end: close as u32 + 1 }
     }
+}
+
+/// Whether a token that starts with `byte` is `{` or `[`, which differ in bit 5 alone; no other token is like them.
+#[inline]
+fn opens(byte: u8) -> bool {
+    byte | 0x20 == b'{'
+}
+
+/// Whether it is any of the four brackets, which differ in the bits of 0x26 alone.
+#[inline]
+fn is_bracket(byte: u8) -> bool {
+    byte | 0x26 == 0x7f
 }
 
 #[inline]
@@ -223,6 +293,7 @@ impl Iterator for Elements<'_> {
 mod tests {
     use super::super::parser::Parser;
     use super::Kind::{Array, Bool, Null, Number, Object, String};
+    use super::{is_bracket, opens};
 
     #[test]
     fn members_and_elements_have_their_exact_bytes() {
@@ -253,7 +324,7 @@ mod tests {
         let text = b"{ \"a b\" :\r\n [ 1 ,\t2 ] , \"c\" : null }";
         let document = parser.parse(text).unwrap();
         let mut out = Vec::new();
-        document.write_compact(0, document.root().mark_end, &mut out);
+        document.write_compact(document.root().mark, document.root().mark_end, &mut out);
         assert_eq!(out, b"{\"a b\":[1,2],\"c\":null}");
         assert_eq!(document.compact_bytes(document.root()), out.len());
     }
@@ -265,6 +336,24 @@ mod tests {
         assert_eq!(document.members(document.root()).count(), 0);
         let document = parser.parse(b"[ ]").unwrap();
         assert_eq!(document.elements(document.root()).count(), 0);
+    }
+
+    #[test]
+    fn only_brackets_are_brackets() {
+        let tokens = b"{}[]:,\"-0123456789tfn";
+        assert_eq!(tokens.iter().filter(|&&byte| opens(byte)).count(), 2);
+        assert_eq!(tokens.iter().filter(|&&byte| is_bracket(byte)).count(), 4);
+        assert!(opens(b'{') && opens(b'['));
+    }
+
+    #[test]
+    fn weights_are_those_of_what_is_around() {
+        let mut parser = Parser::new();
+        for (text, weight) in [("1", 0), ("{}", 0), ("[[]]", 1), (r#"{"a":[],"b":[{"c":1}]}"#, 3), ("[[[]],[[[]]]]", 3)]
+        {
+            let document = parser.parse(text.as_bytes()).unwrap();
+            assert_eq!(document.weight_around(document.root()), weight, "{text}");
+        }
     }
 
     #[test]

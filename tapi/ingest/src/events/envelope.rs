@@ -2,8 +2,10 @@
 
 use wire::limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX};
 
+use super::calendar::Calendar;
 use super::document::{Document, Kind, Value};
 use super::names::Name;
+use super::readable::Unreadable;
 use super::shared::SharedObject;
 use super::text::Decoder;
 use super::timestamp;
@@ -43,8 +45,14 @@ impl BatchEnvelope {
     /// Reads the envelope and returns its `batch`, an array.
     ///
     /// # Errors
-    /// [`Reject::BatchMissing`], [`Reject::TooDeep`], [`Reject::ExpandsTooMuch`]: the whole request is refused.
-    pub(super) fn read(&mut self, document: Document<'_>, decoder: &mut Decoder) -> Result<Value, Reject> {
+    /// [`Reject::BatchMissing`], [`Reject::TooDeep`], [`Reject::ExpandsTooMuch`], and where its common members go into
+    /// every event, the reason why nobody could read those: the whole request is refused.
+    pub(super) fn read(
+        &mut self,
+        document: Document<'_>,
+        unreadable: Unreadable,
+        decoder: &mut Decoder,
+    ) -> Result<Value, Reject> {
         self.clear();
         let root = document.root();
         if document.kind(root) != Kind::Object {
@@ -53,7 +61,7 @@ impl BatchEnvelope {
         // The last member of a name counts.
         let mut last = [None; Name::COUNT];
         for member in document.members(root) {
-            let name = Name::of(document.name(member), decoder);
+            let name = document.name_of(member, decoder);
             if name != Name::Other {
                 last[name as usize] = Some(member.value);
             }
@@ -68,6 +76,8 @@ impl BatchEnvelope {
         if common.iter().flatten().any(|&value| document.is_deeper_than(value, EVENT_DEPTH_MAX - 1)) {
             return Err(Reject::TooDeep);
         }
+        // One object is around them: the event.
+        common.iter().flatten().try_for_each(|&value| unreadable.check(document, value, 2))?;
         let [context, integrations, sent_at] = common;
         if let Some(value) = context {
             self.context.read(document, value, decoder);
@@ -77,21 +87,27 @@ impl BatchEnvelope {
         }
         if let Some(value) = sent_at {
             document.write_compact(value.mark, value.mark_end, &mut self.sent_at);
-            self.sent_at_ms = instant(document, value, decoder);
+            self.sent_at_ms = instant(document, value, &mut Calendar::default(), decoder);
         }
         if let Some(value) = get(Name::WriteKey).filter(|&value| document.kind(value) == Kind::String) {
-            self.write_key.extend_from_slice(decoder.decode(document.string(value)));
+            self.write_key.extend_from_slice(document.decode(document.string(value), decoder));
         }
         get(Name::Batch).filter(|&value| document.kind(value) == Kind::Array).ok_or(Reject::BatchMissing)
     }
 }
 
-/// The instant that a value names, in milliseconds since the Unix epoch; `None` where it is not a string or names none.
-pub(super) fn instant(document: Document<'_>, value: Value, decoder: &mut Decoder) -> Option<i64> {
-    if document.kind(value) != Kind::String {
-        return None;
+/// The instant that a value names, in milliseconds since the Unix epoch; `None` where it names none.
+pub(super) fn instant(
+    document: Document<'_>,
+    value: Value,
+    calendar: &mut Calendar,
+    decoder: &mut Decoder,
+) -> Option<i64> {
+    match document.kind(value) {
+        Kind::String => calendar.parse(document.decode(document.string(value), decoder)),
+        Kind::Number => timestamp::parse_epoch(document.raw(value)),
+        _ => None,
     }
-    timestamp::parse(decoder.decode(document.string(value)))
 }
 
 #[cfg(test)]
@@ -103,7 +119,7 @@ mod tests {
         let (mut parser, mut decoder) = (Parser::new(), Decoder::default());
         let mut envelope = BatchEnvelope::default();
         let document = parser.parse(body.as_bytes()).unwrap();
-        let batch = envelope.read(document, &mut decoder);
+        let batch = envelope.read(document, Unreadable::Pass, &mut decoder);
         (envelope, batch.map(|batch| String::from_utf8(document.raw(batch).to_vec()).unwrap()))
     }
 

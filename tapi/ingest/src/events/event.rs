@@ -30,7 +30,7 @@ impl MemberTable {
         self.members.clear();
         self.last = [ABSENT; Name::COUNT];
         for member in document.members(object) {
-            let name = Name::of(document.name(member), decoder);
+            let name = document.name_of(member, decoder);
             if name != Name::Other {
                 self.last[name as usize] = self.members.len() as u32;
             }

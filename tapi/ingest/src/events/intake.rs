@@ -6,17 +6,23 @@ use wire::envelope::{begin_event, begin_rejected};
 use wire::limits::{EVENT_BYTES_MAX, MESSAGE_ID_BYTES_MAX};
 use wire::{MessageId, SourceId};
 
+use super::calendar::Calendar;
+use super::current_source::CurrentSource;
 use super::document::{Document, Kind, Value};
+use super::ending::Ending;
 use super::envelope::BatchEnvelope;
 use super::event::{Event, MemberTable};
+use super::hide_keys::hide_keys;
+use super::ids::is_id;
 use super::names::Name;
 use super::outline::Beyond;
 use super::random_id::RandomIds;
+use super::readable::Unreadable;
 use super::records::Records;
 use super::set_aside::SetAside;
 use super::splice::{self, TAIL_BYTES_MAX, Tail};
-use super::text::{Decoder, write_string};
-use super::times::Times;
+use super::text::Decoder;
+use super::times::{Times, UnreadableTimes};
 use super::timestamp::{self, Text};
 use super::validate::validate;
 use super::{Accepted, RECORDS_BYTES_MAX};
@@ -31,12 +37,14 @@ pub(crate) const SOURCE_UNKNOWN: &[u8] = b"(unknown)";
 pub(super) struct Receipt<'a> {
     request: &'a Request<'a>,
     sources: &'a Sources,
-    received_at: Text,
+    pub(super) received_at: Text,
     client_ip: Option<Ipv4Addr>,
     /// Whether the address is only for events with `context.direct: true`.
     direct_only: bool,
     /// Whether request or envelope named the source; otherwise each event does.
     has_source: bool,
+    /// Whether it was the head, whose key comes before those of every envelope.
+    is_named_by_head: bool,
     /// The source of events that name none.
     last_source: Option<SourceId<'a>>,
 }
@@ -65,7 +73,11 @@ pub(super) struct Intake {
     pub(super) decoder: Decoder,
     message_id: Decoder,
     random_ids: RandomIds,
+    /// A refused event without its write keys.
+    masked: Vec<u8>,
     source: CurrentSource,
+    ending: Ending,
+    calendar: Calendar,
     pub(super) records: Records,
     accepted: usize,
     rejected: [usize; Reject::ALL.len()],
@@ -75,6 +87,8 @@ pub(super) struct Intake {
     has_unknown_key: bool,
     /// Whether head or envelope named the source of all events.
     pub(super) has_common_source: bool,
+    pub(super) unreadable: Unreadable,
+    pub(super) unreadable_times: UnreadableTimes,
 }
 
 impl Intake {
@@ -84,29 +98,40 @@ impl Intake {
             decoder: Decoder::default(),
             message_id: Decoder::default(),
             random_ids: RandomIds::new(),
+            masked: Vec::new(),
             source: CurrentSource::default(),
+            ending: Ending::default(),
+            calendar: Calendar::default(),
             records: Records::default(),
             accepted: 0,
             rejected: [0; Reject::ALL.len()],
             had_source: false,
             has_unknown_key: false,
             has_common_source: false,
+            unreadable: Unreadable::default(),
+            unreadable_times: UnreadableTimes::default(),
         }
     }
 
     /// Forgets the last request.
     pub(super) fn begin(&mut self) {
-        self.records.clear();
+        self.forget_events();
         self.records.trim();
-        self.accepted = 0;
-        self.rejected = [0; Reject::ALL.len()];
         self.had_source = false;
         self.has_unknown_key = false;
         self.has_common_source = false;
     }
 
+    fn forget_events(&mut self) {
+        self.records.clear();
+        self.accepted = 0;
+        self.rejected = [0; Reject::ALL.len()];
+        self.unreadable_times.clear();
+    }
+
     /// Begins a request.
     pub(super) fn open<'a>(&mut self, request: &'a Request<'a>, sources: &'a Sources) -> Receipt<'a> {
+        self.ending.clear();
         let (client_ip, direct_only) = match request.client_ip {
             None => (None, false),
             Some(ClientIp::All(ip)) => (ipv4(ip), false),
@@ -119,9 +144,11 @@ impl Intake {
             client_ip,
             direct_only,
             has_source: false,
+            is_named_by_head: false,
             last_source: request.last_write_key.and_then(|key| sources.resolve(key)),
         };
         self.name_source(&mut receipt, request.write_key.unwrap_or_default());
+        receipt.is_named_by_head = receipt.has_source;
         receipt
     }
 
@@ -133,9 +160,8 @@ impl Intake {
             return;
         }
         if let Some(source) = receipt.sources.resolve(key) {
-            self.source.set(source);
+            self.set_source(source);
             receipt.has_source = true;
-            self.had_source = true;
             self.has_common_source = true;
         } else {
             self.has_unknown_key = true;
@@ -146,9 +172,15 @@ impl Intake {
     fn begin_source(&mut self, receipt: &Receipt<'_>) {
         self.source.is_known = receipt.has_source;
         if let Some(source) = receipt.last_source.filter(|_| !receipt.has_source) {
-            self.source.set(source);
-            self.had_source = true;
+            self.set_source(source);
         }
+    }
+
+    fn set_source(&mut self, source: SourceId<'_>) {
+        if self.source.set(source) {
+            self.ending.clear();
+        }
+        self.had_source = true;
     }
 
     /// What the request is answered.
@@ -161,6 +193,11 @@ impl Intake {
             return Err(if is_unknown { Reject::UnknownWriteKey } else { Reject::MissingWriteKey });
         }
         Ok(Accepted { events: self.accepted, rejected: self.rejected.iter().sum() })
+    }
+
+    /// Whether there were write keys and none of them names a source.
+    pub(super) fn has_only_unknown_keys(&self) -> bool {
+        self.has_unknown_key && !self.had_source
     }
 
     pub(super) fn rejects(&self) -> impl Iterator<Item = (Reject, usize)> {
@@ -205,9 +242,11 @@ impl Intake {
         let event = self.members.read(document, value, &mut self.decoder);
         if !receipt.has_source {
             let key = event.present(Name::WriteKey).filter(|&key| event.kind(key) == Kind::String);
-            let key = key.map_or(&b""[..], |key| self.decoder.decode(document.string(key)).trim_ascii());
+            let key = key.map_or(&b""[..], |key| document.decode(document.string(key), &mut self.decoder).trim_ascii());
             if let Some(source) = receipt.sources.resolve(key) {
-                self.source.set(source);
+                if self.source.set(source) {
+                    self.ending.clear();
+                }
                 self.had_source = true;
             } else if !self.source.is_known {
                 let is_unknown = self.has_unknown_key || !key.is_empty();
@@ -215,17 +254,21 @@ impl Intake {
             }
         }
         let type_name = event.present(Name::Type).filter(|&value| event.kind(value) == Kind::String);
-        let type_name = type_name.map(|value| self.decoder.decode(document.string(value)));
+        let type_name = type_name.map(|value| document.decode(document.string(value), &mut self.decoder));
         let event_type = validate(event, receipt.request.endpoint, type_name)?;
+        self.unreadable.check(document, value, 0)?;
 
         let own_id = event.filled(Name::MessageId);
-        let (message_id, quoted_id) = match own_id.map(|value| (event.kind(value), value)) {
-            Some((Kind::String, value)) => (self.message_id.decode(document.string(value)), None),
+        let (own_id, quoted_id) = match own_id.map(|value| (event.kind(value), value)) {
+            Some((Kind::String, value)) => (document.decode(document.string(value), &mut self.message_id), None),
             Some((Kind::Number, value)) => (event.raw(value), Some(event.raw(value))),
-            _ => {
-                let id = self.random_ids.next_id();
-                (id, Some(id))
-            }
+            _ => (&b""[..], None),
+        };
+        let (message_id, quoted_id) = if is_id(own_id) {
+            (own_id, quoted_id)
+        } else {
+            let id = self.random_ids.next_id();
+            (id, Some(id))
         };
         let message_id = MessageId::try_new(message_id).ok_or(Reject::MessageIdTooLong)?;
 
@@ -244,14 +287,16 @@ impl Intake {
             event_type,
             message_id: quoted_id,
             client_ip,
-            source: &self.source.json,
-            received_at: &receipt.received_at,
-            times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.decoder),
+            ending: self.ending.of(&self.source.json, receipt, envelope),
+            times: Times::of(event, envelope, receipt.request.received_at_ms, &mut self.calendar, &mut self.decoder),
         };
+        if tail.times.is_unreadable {
+            self.unreadable_times.count(&self.source.id);
+        }
         let out = self.records.out();
         out.reserve(value_bytes_max);
         begin_event(out, self.source.id(), message_id, receipt.request.received_at_ms);
-        splice::write_event(out, event, &tail, envelope, &mut self.decoder);
+        splice::write_event(out, event, &tail, envelope, &mut self.calendar, &mut self.decoder);
         self.records.end();
         self.accepted += 1;
         Ok(())
@@ -272,6 +317,35 @@ impl Intake {
         self.set_aside(reject, None, client, events, receipt);
     }
 
+    /// Keeps the body of a request that is refused, and nothing else of it, where a write key named its source. One that
+    /// is too large, packed or not, is not kept: a bomb would take more room than it is worth.
+    pub(super) fn set_aside_body(&mut self, reject: Reject, body: &[u8], receipt: &Receipt<'_>) {
+        self.forget_events();
+        if !self.had_source {
+            self.begin_source(receipt);
+        }
+        if self.had_source && reject != Reject::BodyTooLarge && !body.trim_ascii().is_empty() {
+            self.source.is_known = true;
+            self.has_common_source = true;
+            self.set_aside(reject, None, body, 1, receipt);
+        }
+    }
+
+    /// Lets another envelope of the same body name its own source.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownWriteKey`] where its key names none; then nothing has changed.
+    pub(super) fn rename_source(&mut self, receipt: &mut Receipt<'_>, key: &[u8]) -> Result<(), Reject> {
+        let key = key.trim_ascii();
+        if !receipt.is_named_by_head && !key.is_empty() {
+            self.set_source(receipt.sources.resolve(key).ok_or(Reject::UnknownWriteKey)?);
+            receipt.has_source = true;
+            self.has_common_source = false;
+        }
+        self.ending.clear();
+        Ok(())
+    }
+
     fn set_aside(
         &mut self,
         reject: Reject,
@@ -289,8 +363,11 @@ impl Intake {
         let out = self.records.out();
         let text = message_id.and_then(|raw| MessageId::try_new(self.message_id.decode(raw)));
         begin_rejected(out, source, text, receipt.request.received_at_ms);
-        SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw: client }
-            .write(out);
+        // Half of a surrogate pair is no UTF-8, and would make the record as unreadable as the event.
+        let is_text = text.is_some_and(|text| std::str::from_utf8(text.as_bytes()).is_ok());
+        let message_id = message_id.filter(|_| is_text || self.unreadable == Unreadable::Pass);
+        let raw = hide_keys(client, &mut self.masked);
+        SetAside { reject, source: source_json, received_at: &receipt.received_at, message_id, events, raw }.write(out);
         self.records.end();
     }
 
@@ -302,41 +379,13 @@ impl Intake {
             return None;
         }
         let named = document.members(value);
-        let last =
-            named.filter(|&member| Name::of(document.name(member), &mut self.decoder) == Name::MessageId).last()?;
+        let last = named.filter(|&member| document.name_of(member, &mut self.decoder) == Name::MessageId).last()?;
         let raw = match document.kind(last.value) {
             Kind::String => document.string(last.value),
             Kind::Number => document.raw(last.value),
             _ => return None,
         };
         MessageId::try_new(self.message_id.decode(raw)).map(|_| raw)
-    }
-}
-
-/// The source of the event at hand, kept between events and requests because it seldom changes.
-#[derive(Default)]
-struct CurrentSource {
-    id: Vec<u8>,
-    /// As a JSON string.
-    json: Vec<u8>,
-    /// Whether it is that of the event at hand.
-    is_known: bool,
-}
-
-impl CurrentSource {
-    fn set(&mut self, source: SourceId<'_>) {
-        self.is_known = true;
-        if self.id == source.as_bytes() {
-            return;
-        }
-        self.id.clear();
-        self.id.extend_from_slice(source.as_bytes());
-        self.json.clear();
-        write_string(&mut self.json, &self.id);
-    }
-
-    fn id(&self) -> SourceId<'_> {
-        SourceId::try_new(&self.id).expect("set from a source's id")
     }
 }
 
@@ -348,7 +397,9 @@ fn value_bytes(value: Value) -> usize {
 fn is_direct(event: Event<'_>, decoder: &mut Decoder) -> bool {
     let context = event.get(Name::Context).filter(|&context| event.kind(context) == Kind::Object);
     let mut members = context.into_iter().flat_map(|context| event.document.members(context));
-    members.any(|member| decoder.decode(event.document.name(member)) == b"direct" && event.raw(member.value) == b"true")
+    members.any(|member| {
+        event.document.decode(event.document.name(member), decoder) == b"direct" && event.raw(member.value) == b"true"
+    })
 }
 
 /// `context.ip` is IPv4 or not there, as with Segment.

@@ -1,46 +1,32 @@
-//! Makes an event that simd-json refuses acceptable to it, where that loses nothing.
-//!
-//! Two texts of the same length come out, with tokens at the same places. The *repaired* one is what is spliced into
-//! the output: the client's own, with `NaN` and the infinities, which are no JSON, as `null`. The *masked* one is what
-//! simd-json sees: there, too, numbers it has no type for (2^70, 1e400) and surrogates without a partner are replaced
-//! by something harmless.
+//! Makes an event that is no JSON into JSON, where that loses nothing: `NaN` and the infinities become `null`.
 
 use wire::limits::EVENT_DEPTH_MAX;
 
 use super::outline::atom_bytes;
-use super::text::hex4;
+use super::strict::string_end;
 use crate::reject::Reject;
 
-/// The two texts of one event, or of an envelope without its events. Reused.
+/// The repaired text of one event, or of an envelope without its events. Reused.
 #[derive(Default)]
 pub(super) struct Repair {
     pub(super) repaired: Vec<u8>,
-    pub(super) masked: Vec<u8>,
 }
 
 /// An envelope has its braces around `context`, as an event has, so that one limit fits both.
 const DEPTH_MAX: usize = EVENT_DEPTH_MAX;
-/// `\ud800`
-const ESCAPE_BYTES: usize = 6;
 
 impl Repair {
-    /// Fills both texts; returns how many bytes longer than the client's they are.
+    /// Fills the text; returns how many bytes longer than the client's it is.
     ///
     /// # Errors
-    /// [`Reject::InvalidUtf8`], [`Reject::TooDeep`]. Whether the rest is JSON is for simd-json to say.
+    /// [`Reject::InvalidUtf8`], [`Reject::TooDeep`]. Whether the rest is JSON is for the parser to say.
     pub(super) fn run(&mut self, client: &[u8]) -> Result<isize, Reject> {
         self.repaired.clear();
-        self.masked.clear();
         std::str::from_utf8(client).map_err(|_| Reject::InvalidUtf8)?;
-        let mut depth = 0_usize;
-        let mut copied = 0;
-        let mut at = 0;
+        let (mut depth, mut copied, mut at) = (0_usize, 0, 0);
         while let Some(&byte) = client.get(at) {
             match byte {
-                b'"' => {
-                    at += 1;
-                    at = self.string(client, at, &mut copied);
-                }
+                b'"' => at = string_end(client, at).unwrap_or(client.len()),
                 b'{' | b'[' => {
                     depth += 1;
                     if depth > DEPTH_MAX {
@@ -54,78 +40,22 @@ impl Repair {
                 }
                 _ => {
                     let bytes = atom_bytes(&client[at..]).unwrap_or(1);
-                    self.atom(client, at, at + bytes, &mut copied);
+                    if matches!(&client[at..at + bytes], b"NaN" | b"Infinity" | b"-Infinity") {
+                        self.repaired.extend_from_slice(&client[copied..at]);
+                        self.repaired.extend_from_slice(b"null");
+                        copied = at + bytes;
+                    }
                     at += bytes;
                 }
             }
         }
-        self.copy(&client[copied..]);
+        self.repaired.extend_from_slice(&client[copied..]);
         Ok(self.repaired.len() as isize - client.len() as isize)
-    }
-
-    /// Goes through the string whose inside starts at `at`, and returns where it ends.
-    fn string(&mut self, client: &[u8], mut at: usize, copied: &mut usize) -> usize {
-        while let Some(found) = memchr::memchr2(b'"', b'\\', &client[at.min(client.len())..]) {
-            at += found;
-            if client[at] == b'"' {
-                return at + 1;
-            }
-            match surrogate(&client[at..]) {
-                Some(Surrogate::Pair) => at += 2 * ESCAPE_BYTES,
-                Some(Surrogate::Lone) => {
-                    self.copy(&client[*copied..at]);
-                    self.repaired.extend_from_slice(&client[at..at + ESCAPE_BYTES]);
-                    self.masked.extend_from_slice(b"\\ufffd");
-                    at += ESCAPE_BYTES;
-                    *copied = at;
-                }
-                None => at += 2,
-            }
-        }
-        client.len()
-    }
-
-    fn atom(&mut self, client: &[u8], start: usize, end: usize, copied: &mut usize) {
-        let atom = &client[start..end];
-        if matches!(atom, b"NaN" | b"Infinity" | b"-Infinity") {
-            self.copy(&client[*copied..start]);
-            self.copy(b"null");
-        } else if is_number(atom) {
-            self.copy(&client[*copied..start]);
-            self.repaired.extend_from_slice(atom);
-            self.masked.push(b'0');
-            self.masked.resize(self.repaired.len(), b' ');
-        } else {
-            return;
-        }
-        *copied = end;
-    }
-
-    fn copy(&mut self, bytes: &[u8]) {
-        self.repaired.extend_from_slice(bytes);
-        self.masked.extend_from_slice(bytes);
-    }
-}
-
-enum Surrogate {
-    Pair,
-    Lone,
-}
-
-/// What the escape that `text` starts with is, if it is of a surrogate.
-fn surrogate(text: &[u8]) -> Option<Surrogate> {
-    let unit = |at: usize| text.get(at..).and_then(|text| text.strip_prefix(b"\\u")).and_then(hex4);
-    match unit(0)? {
-        0xd800..0xdc00 if unit(ESCAPE_BYTES).is_some_and(|next| (0xdc00..0xe000).contains(&next)) => {
-            Some(Surrogate::Pair)
-        }
-        0xd800..0xe000 => Some(Surrogate::Lone),
-        _ => None,
     }
 }
 
 /// Whether `atom` is a number as JSON has them, of any size.
-fn is_number(atom: &[u8]) -> bool {
+pub(super) fn is_number(atom: &[u8]) -> bool {
     let mut rest = atom.strip_prefix(b"-").unwrap_or(atom);
     let digits = |from: &[u8]| from.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let whole = digits(rest);
@@ -152,33 +82,27 @@ fn is_number(atom: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn run(client: &str) -> (String, String) {
+    fn run(client: &str) -> String {
         let mut repair = Repair::default();
         let grown = repair.run(client.as_bytes()).unwrap();
-        assert_eq!(repair.repaired.len(), repair.masked.len());
         assert_eq!(repair.repaired.len() as isize - client.len() as isize, grown);
-        (String::from_utf8(repair.repaired).unwrap(), String::from_utf8(repair.masked).unwrap())
+        String::from_utf8(repair.repaired).unwrap()
     }
 
     #[test]
     fn what_is_no_number_becomes_null() {
-        let (repaired, masked) = run(r#"{"a":NaN,"b":[Infinity, -Infinity ],"NaN":"NaN"}"#);
-        assert_eq!(repaired, r#"{"a":null,"b":[null, null ],"NaN":"NaN"}"#);
-        assert_eq!(masked, repaired);
+        let repaired = run(r#"{"a":NaN,"b":[Infinity, -Infinity ],"NaN":"NaN","c":1e400}"#);
+        assert_eq!(repaired, r#"{"a":null,"b":[null, null ],"NaN":"NaN","c":1e400}"#);
     }
 
     #[test]
-    fn numbers_keep_their_text_and_are_masked() {
-        let (repaired, masked) = run("[1180591620717411303424,1e400,-0.5E-7 ,01,1.,.5,-,1e,+1,NaN1]");
-        assert_eq!(repaired, "[1180591620717411303424,1e400,-0.5E-7 ,01,1.,.5,-,1e,+1,NaN1]");
-        assert_eq!(masked, "[0                     ,0    ,0       ,01,1.,.5,-,1e,+1,NaN1]");
-    }
-
-    #[test]
-    fn lone_surrogates_keep_their_text_and_are_masked() {
-        let (repaired, masked) = run(r#"{"\ud800":"\\ud800 \uDFFF\ud83d\ude00\ud83d\ud83d\ude00\ud83d"}"#);
-        assert_eq!(repaired, r#"{"\ud800":"\\ud800 \uDFFF\ud83d\ude00\ud83d\ud83d\ude00\ud83d"}"#);
-        assert_eq!(masked, r#"{"\ufffd":"\\ud800 \ufffd\ud83d\ude00\ufffd\ud83d\ude00\ufffd"}"#);
+    fn numbers_are_those_of_json() {
+        for number in ["0", "-0", "12", "1.50", "0.1", "1180591620717411303424", "1e400", "-0.5E-7", "1E+5"] {
+            assert!(is_number(number.as_bytes()), "{number}");
+        }
+        for other in ["", "-", "01", "-01", "1.", ".5", "1e", "1e+", "+1", "1x", "1.2.3", "NaN", "1e5.5"] {
+            assert!(!is_number(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]
@@ -193,8 +117,7 @@ mod tests {
     #[test]
     fn malformed_text_passes_through() {
         for text in ["", "\"", "\"\\", "\"\\u", "\"\\ud800", "\"\\ud800\\", "{\"a", ":", "tru", "]]"] {
-            let (repaired, _) = run(text);
-            assert_eq!(repaired, text);
+            assert_eq!(run(text), text);
         }
     }
 }

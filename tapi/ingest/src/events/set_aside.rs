@@ -5,8 +5,10 @@
 //! {"code":"…","message":"…","source":"…","receivedAt":"…","messageId":"…","events":3,"raw":"…"}
 //! ```
 //!
-//! `source` is missing where no write key named one, `messageId` where it cannot be read, `events` where it is one.
-//! The bytes are in `raw` as a JSON string, or in `rawBase64` where they are not UTF-8 or base64 is shorter.
+//! `source` is missing where no write key named one, `messageId` where it cannot be read or where readers of this record
+//! could not, `events` where it is one. What is set aside is an event, a piece of a broken batch, or the whole body of a
+//! refused request. Its bytes, with asterisks in place of every write key, are in `raw` as a JSON string, or in `rawBase64`
+//! where they are not UTF-8 or base64 is shorter.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

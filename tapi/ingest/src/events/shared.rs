@@ -53,7 +53,7 @@ impl SharedObject {
         }
         for member in document.members(value) {
             let start = self.names.len();
-            self.names.extend_from_slice(decoder.decode(document.name(member)));
+            self.names.extend_from_slice(document.decode(document.name(member), decoder));
             self.members.push(SharedMember {
                 name: start..self.names.len(),
                 marks: member.mark..member.value.mark_end,
@@ -93,7 +93,7 @@ impl SharedObject {
         let mut comma = false;
         for member in own.into_iter().flat_map(|own| document.members(own)) {
             comma = true;
-            let own_name = decoder.decode(document.name(member));
+            let own_name = document.decode(document.name(member), decoder);
             has_name |= own_name == name;
             if let Some(index) = self.find(own_name)
                 && self.members[index].overridden_in != self.turn

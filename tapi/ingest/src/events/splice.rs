@@ -10,13 +10,14 @@ use std::net::Ipv4Addr;
 use memchr::memchr2;
 use wire::limits::EVENT_BYTES_MAX;
 
+use super::calendar::Calendar;
 use super::document::{Document, Kind, Member};
+use super::ending::Ends;
 use super::envelope::BatchEnvelope;
 use super::event::{Event, NamedMember};
 use super::names::Name;
 use super::text::Decoder;
 use super::times::Times;
-use super::timestamp::{self, Text};
 use crate::request::EventType;
 
 /// Bytes that the tail takes at most, without source, messageId and what the envelope adds.
@@ -29,9 +30,8 @@ pub(super) struct Tail<'a> {
     pub(super) message_id: Option<&'a [u8]>,
     /// `context.ip` for an event that has none.
     pub(super) client_ip: Option<Ipv4Addr>,
-    /// The source as a JSON string.
-    pub(super) source: &'a [u8],
-    pub(super) received_at: &'a Text,
+    /// What the value ends with.
+    pub(super) ending: Ends<'a>,
     pub(super) times: Times,
 }
 
@@ -52,12 +52,13 @@ pub(super) fn write_event(
     event: Event<'_>,
     tail: &Tail<'_>,
     envelope: &mut BatchEnvelope,
+    calendar: &mut Calendar,
     decoder: &mut Decoder,
 ) {
     let document = event.document;
     let raw = event.raw(event.object);
     // White space is kept where it does no harm: a line's end would, and so would padding beyond the size limit.
-    let compact = raw.len() > EVENT_BYTES_MAX || memchr2(b'\n', b'\r', raw).is_some();
+    let compact = raw.len() > EVENT_BYTES_MAX || (document.has_line_end() && memchr2(b'\n', b'\r', raw).is_some());
     let merges_context = merges(event, Name::Context, !envelope.context.is_empty() || tail.client_ip.is_some());
     let merges_integrations = merges(event, Name::Integrations, !envelope.integrations.is_empty());
     let actions = actions(event, tail, merges_context, merges_integrations);
@@ -118,17 +119,9 @@ pub(super) fn write_event(
         document.write_compact(value.mark, value.mark_end, out);
     }
     begin(out, b"\"timestamp\":\"");
-    out.extend_from_slice(&timestamp::format(tail.times.timestamp_ms));
+    out.extend_from_slice(&calendar.format(tail.times.timestamp_ms));
     out.push(b'"');
-    if event.filled(Name::SentAt).is_none() && !envelope.sent_at.is_empty() {
-        begin(out, b"\"sentAt\":");
-        out.extend_from_slice(&envelope.sent_at);
-    }
-    begin(out, b"\"source\":");
-    out.extend_from_slice(tail.source);
-    begin(out, b"\"receivedAt\":\"");
-    out.extend_from_slice(tail.received_at);
-    out.extend_from_slice(b"\"}");
+    out.extend_from_slice(tail.ending.text(event.filled(Name::SentAt).is_some()));
 }
 
 /// Whether there is something to merge into an object of the event's. What is neither object, `[]` nor `null` is the

@@ -3,6 +3,7 @@
 //! The client's clock may be wrong, but by the same amount in `timestamp` and `sentAt`; so the event happened
 //! `sentAt - timestamp` before it was received. What the client said stays, as `originalTimestamp` and `sentAt`.
 
+use super::calendar::Calendar;
 use super::document::Value;
 use super::envelope::{BatchEnvelope, instant};
 use super::event::Event;
@@ -16,19 +17,66 @@ pub(super) struct Times {
     pub(super) timestamp_ms: i64,
     /// When it happened by the client's, as the client wrote it, and the member that says so.
     pub(super) original: Option<(Name, Value)>,
+    /// Whether the client said something of time that cannot be read, here or in `sentAt`.
+    pub(super) is_unreadable: bool,
 }
 
 impl Times {
-    pub(super) fn of(event: Event<'_>, envelope: &BatchEnvelope, received_at_ms: i64, decoder: &mut Decoder) -> Self {
+    pub(super) fn of(
+        event: Event<'_>,
+        envelope: &BatchEnvelope,
+        received_at_ms: i64,
+        calendar: &mut Calendar,
+        decoder: &mut Decoder,
+    ) -> Self {
         let original = [Name::Timestamp, Name::OriginalTimestamp]
             .into_iter()
             .find_map(|name| event.filled(name).map(|value| (name, value)));
-        let original_ms = original.and_then(|(_, value)| instant(event.document, value, decoder));
-        let sent_at_ms = match event.filled(Name::SentAt) {
-            Some(value) => instant(event.document, value, decoder),
-            None => envelope.sent_at_ms,
+        let original_ms = original.and_then(|(_, value)| instant(event.document, value, calendar, decoder));
+        let (sent_at_ms, has_sent_at) = match event.filled(Name::SentAt) {
+            Some(value) => (instant(event.document, value, calendar, decoder), true),
+            None => (envelope.sent_at_ms, !envelope.sent_at.is_empty()),
         };
-        Self { timestamp_ms: corrected(original_ms, sent_at_ms, received_at_ms), original }
+        let is_unreadable = (original.is_some() && original_ms.is_none()) || (has_sent_at && sent_at_ms.is_none());
+        Self { timestamp_ms: corrected(original_ms, sent_at_ms, received_at_ms), original, is_unreadable }
+    }
+}
+
+/// Events of one request with an unreadable point in time, by source.
+#[derive(Default)]
+pub(super) struct UnreadableTimes {
+    /// The sources, back to back.
+    sources: Vec<u8>,
+    /// Where each of them ends, and how many events it has.
+    rows: Vec<(usize, usize)>,
+}
+
+/// Sources of one request that are told apart; the events of further ones count for the last.
+const SOURCES_MAX: usize = 16;
+
+impl UnreadableTimes {
+    pub(super) fn clear(&mut self) {
+        self.sources.clear();
+        self.rows.clear();
+    }
+
+    pub(super) fn count(&mut self, source: &[u8]) {
+        let is_last = self.iter().last().is_some_and(|(last, _)| last == source);
+        if !is_last && self.rows.len() < SOURCES_MAX {
+            self.sources.extend_from_slice(source);
+            self.rows.push((self.sources.len(), 0));
+        }
+        if let Some((_, events)) = self.rows.last_mut() {
+            *events += 1;
+        }
+    }
+
+    /// Each source and its number of events; one source may come more than once.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.rows.iter().enumerate().map(|(index, &(end, events))| {
+            let start = index.checked_sub(1).map_or(0, |before| self.rows[before].0);
+            (&self.sources[start..end], events)
+        })
     }
 }
 
@@ -53,6 +101,20 @@ mod tests {
         assert_eq!(corrected(Some(100), None, 1_000), 100);
         assert_eq!(corrected(None, Some(150), 1_000), 1_000);
         assert_eq!(corrected(None, None, 1_000), 1_000);
+    }
+
+    #[test]
+    fn unreadable_times_are_counted_by_source() {
+        let mut times = UnreadableTimes::default();
+        for source in ["web", "web", "ios", "web"] {
+            times.count(source.as_bytes());
+        }
+        assert_eq!(times.iter().collect::<Vec<_>>(), [(&b"web"[..], 2), (b"ios", 1), (b"web", 1)]);
+        (0..2 * SOURCES_MAX).for_each(|index| times.count(&[index as u8]));
+        assert_eq!(times.iter().count(), SOURCES_MAX);
+        assert_eq!(times.iter().map(|(_, events)| events).sum::<usize>(), 4 + 2 * SOURCES_MAX);
+        times.clear();
+        assert_eq!(times.iter().count(), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 /// Milliseconds of the first and last instant that [`format`] can write: years 0000 to 9999.
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_999;
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// Fraction digits looked at; those behind are cut off.
 const FRACTION_DIGITS: i32 = 3;
 
@@ -19,19 +19,23 @@ pub(super) fn is_writable(ms: i64) -> bool {
 pub(super) fn format(ms: i64) -> Text {
     let ms = ms.clamp(FIRST_MS, LAST_MS);
     let (year, month, day) = date_of(ms.div_euclid(DAY_MS));
-    let of_day = ms.rem_euclid(DAY_MS) as u32;
-    let (second, thousandth) = (of_day / 1_000, of_day % 1_000);
     let mut text = *b"0000-00-00T00:00:00.000Z";
     put2(&mut text, 0, year as u32 / 100);
     put2(&mut text, 2, year as u32 % 100);
     put2(&mut text, 5, month as u32);
     put2(&mut text, 8, day as u32);
-    put2(&mut text, 11, second / 3_600);
-    put2(&mut text, 14, second / 60 % 60);
-    put2(&mut text, 17, second % 60);
-    text[20] = b'0' + (thousandth / 100) as u8;
-    put2(&mut text, 21, thousandth % 100);
+    put_time(&mut text, ms.rem_euclid(DAY_MS) as u32);
     text
+}
+
+/// Writes the time of day, milliseconds since midnight.
+pub(super) fn put_time(text: &mut Text, of_day_ms: u32) {
+    let (second, thousandth) = (of_day_ms / 1_000, of_day_ms % 1_000);
+    put2(text, 11, second / 3_600);
+    put2(text, 14, second / 60 % 60);
+    put2(text, 17, second % 60);
+    text[20] = b'0' + (thousandth / 100) as u8;
+    put2(text, 21, thousandth % 100);
 }
 
 fn put2(text: &mut Text, at: usize, value: u32) {
@@ -39,38 +43,70 @@ fn put2(text: &mut Text, at: usize, value: u32) {
     text[at + 1] = b'0' + (value % 10) as u8;
 }
 
-/// Reads ISO 8601 as found in the wild: one or two digits of month and day, `T`, `t` or a space, seconds and a fraction
-/// of any length or none, `Z`, an offset or neither (then it is UTC), or a date alone. `None` for anything else.
+/// Reads a point in time as found in the wild. `None` for anything else.
+///
+/// * ISO 8601: one or two digits of month and day, or the basic form without separators; `T`, `t` or a space; seconds and
+///   a fraction of any length or none; 24:00:00 as the end of the day. Then `Z`, `UTC`, `GMT`, an offset or nothing,
+///   which is UTC; a blank or a colon may stand before it. Or a date alone.
+/// * Seconds or milliseconds since the Unix epoch, see [`parse_epoch`].
 pub(super) fn parse(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii();
+    iso(text).or_else(|| parse_epoch(text))
+}
+
+/// Below it a number is no point in time that a client means: eight digits are a date, and 0 is "not set".
+const EPOCH_SECONDS_MIN: i64 = 100_000_000;
+/// From here on a number is milliseconds: as seconds it would be the year 5138.
+const EPOCH_MS_MIN: i64 = 100_000_000_000;
+/// From here on it is neither: microseconds.
+const EPOCH_MS_END: i64 = 100_000_000_000_000;
+
+/// Reads seconds or milliseconds since the Unix epoch, as decimal digits with a fraction or none. Which of the two it is
+/// tells the size: 2026 has ten digits in seconds, thirteen in milliseconds.
+pub(super) fn parse_epoch(text: &[u8]) -> Option<i64> {
+    /// Digits of the last number below [`EPOCH_MS_END`].
+    const DIGITS_MAX: usize = 14;
     let mut cursor = Cursor(text);
-    let year = cursor.digits(4, 4)?;
-    cursor.expect(b"-")?;
-    let month = cursor.digits(1, 2)?;
-    cursor.expect(b"-")?;
-    let day = cursor.digits(1, 2)?;
-    if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
+    let whole = cursor.digits(1, DIGITS_MAX)?;
+    let fraction_ms = if cursor.expect(b".").is_some() { cursor.fraction_ms()? } else { 0 };
+    if !cursor.0.is_empty() {
         return None;
     }
-    let mut ms = day_number(year, month, day) * DAY_MS;
+    match whole {
+        EPOCH_SECONDS_MIN..EPOCH_MS_MIN => Some(whole * 1_000 + fraction_ms),
+        EPOCH_MS_MIN..EPOCH_MS_END => Some(whole),
+        _ => None,
+    }
+}
+
+fn iso(text: &[u8]) -> Option<i64> {
+    let mut cursor = Cursor(text);
+    let (mut ms, basic) = cursor.date_ms()?;
     if cursor.0.is_empty() {
         return Some(ms);
     }
     cursor.expect(b"Tt ")?;
-    let hour = cursor.digits(1, 2)?;
-    cursor.expect(b":")?;
-    let minute = cursor.digits(2, 2)?;
-    let mut second = 0;
-    if cursor.expect(b":").is_some() {
-        second = cursor.digits(2, 2)?;
-        if cursor.expect(b".,").is_some() {
-            ms += cursor.fraction_ms()?;
-        }
-    }
-    // Second 60 is a leap second: the first instant of the next minute.
-    if hour > 23 || minute > 59 || second > 60 {
+    let hour = cursor.digits(if basic { 2 } else { 1 }, 2)?;
+    let (mut second, mut fraction_ms) = (0, 0);
+    // The basic form has all separators or none, and both forms are met with the other's time.
+    let colon = cursor.expect(b":").is_some();
+    if !colon && !basic {
         return None;
     }
-    ms += hour * 3_600_000 + minute * 60_000 + second * 1_000;
+    let minute = cursor.digits(2, 2)?;
+    let has_second = if colon { cursor.expect_second() } else { cursor.is_digit() };
+    if has_second {
+        second = cursor.digits(2, 2)?;
+        if cursor.expect(b".,").is_some() {
+            fraction_ms = cursor.fraction_ms()?;
+        }
+    }
+    let is_end_of_day = hour == 24 && minute == 0 && second == 0 && fraction_ms == 0;
+    // Second 60 is a leap second: the first instant of the next minute.
+    if (hour > 23 && !is_end_of_day) || minute > 59 || second > 60 {
+        return None;
+    }
+    ms += hour * 3_600_000 + minute * 60_000 + second * 1_000 + fraction_ms;
     let offset_ms = cursor.offset_minutes()? * 60_000;
     cursor.0.is_empty().then_some(ms - offset_ms)
 }
@@ -78,6 +114,32 @@ pub(super) fn parse(text: &[u8]) -> Option<i64> {
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
+    /// Midnight of the date, and whether it is in the basic form.
+    fn date_ms(&mut self) -> Option<(i64, bool)> {
+        let year = self.digits(4, 4)?;
+        let basic = self.expect(b"-").is_none();
+        let month = self.digits(if basic { 2 } else { 1 }, 2)?;
+        if !basic {
+            self.expect(b"-")?;
+        }
+        let day = self.digits(if basic { 2 } else { 1 }, 2)?;
+        let is_date = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+        is_date.then(|| (day_number(year, month, day) * DAY_MS, basic))
+    }
+
+    fn is_digit(&self) -> bool {
+        self.0.first().is_some_and(u8::is_ascii_digit)
+    }
+
+    /// Whether a colon and seconds follow; a colon may also stand before an offset.
+    fn expect_second(&mut self) -> bool {
+        let follows = matches!(self.0, [b':', digit, ..] if digit.is_ascii_digit());
+        if follows {
+            self.0 = &self.0[1..];
+        }
+        follows
+    }
+
     fn expect(&mut self, any_of: &[u8]) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         any_of.contains(&first).then(|| {
@@ -118,7 +180,15 @@ impl Cursor<'_> {
     }
 
     fn offset_minutes(&mut self) -> Option<i64> {
-        if self.0.is_empty() || self.expect(b"Zz").is_some() {
+        if self.0.is_empty() {
+            return Some(0);
+        }
+        self.expect(b" :");
+        if self.0.eq_ignore_ascii_case(b"Z")
+            || self.0.eq_ignore_ascii_case(b"UTC")
+            || self.0.eq_ignore_ascii_case(b"GMT")
+        {
+            self.0 = &[];
             return Some(0);
         }
         let sign = if self.expect(b"+-")? == b'-' { -1 } else { 1 };
@@ -194,6 +264,24 @@ mod tests {
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
             ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
             ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            ("2026-11-21T04:25:36 +00:00", "2026-11-21T04:25:36.000Z"),
+            ("2026-11-21 04:25:36.126 UTC", "2026-11-21T04:25:36.126Z"),
+            ("2026-11-21T04:25:36.126GMT", "2026-11-21T04:25:36.126Z"),
+            ("2026-11-21T04:25:36.126:Z", "2026-11-21T04:25:36.126Z"),
+            ("2026-11-21T04:25:36:+0200", "2026-11-21T02:25:36.000Z"),
+            ("2026-11-21 04:25 -01:00", "2026-11-21T05:25:00.000Z"),
+            ("20261121T042536Z", "2026-11-21T04:25:36.000Z"),
+            ("20261121T042536.126+0100", "2026-11-21T03:25:36.126Z"),
+            ("20261121T0425", "2026-11-21T04:25:00.000Z"),
+            ("20261121 04:25:36", "2026-11-21T04:25:36.000Z"),
+            ("20261121", "2026-11-21T00:00:00.000Z"),
+            ("2026-11-21T24:00:00Z", "2026-11-22T00:00:00.000Z"),
+            ("2026-12-31T24:00:00.000+00:00", "2027-01-01T00:00:00.000Z"),
+            (" 2026-11-21T04:25:36Z\n", "2026-11-21T04:25:36.000Z"),
+            ("1795235136", "2026-11-21T04:25:36.000Z"),
+            ("1795235136.126", "2026-11-21T04:25:36.126Z"),
+            ("1795235136126", "2026-11-21T04:25:36.126Z"),
+            ("1795235136126.99", "2026-11-21T04:25:36.126Z"),
         ] {
             assert_eq!(normalised(text).as_deref(), Some(expected), "{text}");
         }
@@ -211,7 +299,21 @@ mod tests {
             "2026-02-29",
             "2026-04-31",
             "2026-11-21T",
-            "2026-11-21T24:00:00Z",
+            "2026-11-21T24:00:01Z",
+            "2026-11-21T25:00:00Z",
+            "2026-11-21T0425",
+            "2026112",
+            "20261321",
+            "20261121T4",
+            "2026-11-21T04:25:36  Z",
+            "2026-11-21T04:25:36 PST",
+            "0",
+            "12",
+            "99999999",
+            "-1795235136",
+            "1795235136.",
+            "1795235136126000",
+            "1.795235136e9",
             "2026-11-21T04:60:00Z",
             "2026-11-21T04:25:61Z",
             "2026-11-21T04:25:36.Z",
@@ -221,7 +323,6 @@ mod tests {
             "+58857-01-01T00:00:00Z",
             "99999-01-01T00:00:00Z",
             "-001-01-01",
-            "1700000000000",
             "2026-11-21T04:25:36+00:00:00",
         ] {
             assert_eq!(normalised(text), None, "{text}");

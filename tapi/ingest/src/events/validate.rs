@@ -71,9 +71,11 @@ fn event_type(event: Event<'_>, endpoint: Endpoint, type_name: Option<&[u8]>) ->
 }
 
 fn has_id(event: Event<'_>, name: Name) -> Result<bool, Reject> {
-    match event.filled(name).map(|value| event.kind(value)) {
+    match event.filled(name).map(|value| (event.kind(value), value)) {
         None => Ok(false),
-        Some(Kind::String | Kind::Number) => Ok(true),
+        // Blanks are what an empty field of a form becomes.
+        Some((Kind::String, value)) => Ok(!event.document.string(value).trim_ascii().is_empty()),
+        Some((Kind::Number, _)) => Ok(true),
         Some(_) => Err(Reject::IdNotString),
     }
 }

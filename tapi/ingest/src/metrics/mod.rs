@@ -1,12 +1,15 @@
 //! The only place that names metrics of taking events and of the local buffer.
 //!
-//! Each server thread counts in cells of its own; a scrape adds them up. No label has values from outside.
+//! Each server thread counts in cells of its own; a scrape adds them up. One label alone has values from outside,
+//! the source of an event, and their number is bounded.
 
 mod buffer;
 mod thread;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use local_buffer::Monitor;
@@ -16,8 +19,9 @@ use service::Section;
 use service::metrics::Encoder;
 use tokio::sync::watch;
 
-use crate::body::InFlight;
+use crate::connection::Closed;
 use crate::live::Live;
+use crate::pool::InFlight;
 use crate::reject::Reject;
 use crate::route::Label;
 
@@ -29,6 +33,7 @@ pub struct Metrics {
     monitor: Monitor,
     in_flight: OnceLock<Arc<InFlight>>,
     live: OnceLock<watch::Receiver<Arc<Live>>>,
+    connections_max: AtomicUsize,
     threads: Mutex<Vec<Arc<ThreadMetrics>>>,
 }
 
@@ -51,7 +56,13 @@ pub fn about(listen: SocketAddr, is_open: bool) -> Section {
 impl Metrics {
     /// For the buffer behind this monitor and the server that will append to it.
     pub fn new(monitor: Monitor) -> Arc<Self> {
-        Arc::new(Self { monitor, in_flight: OnceLock::new(), live: OnceLock::new(), threads: Mutex::default() })
+        Arc::new(Self {
+            monitor,
+            in_flight: OnceLock::new(),
+            live: OnceLock::new(),
+            connections_max: AtomicUsize::new(0),
+            threads: Mutex::default(),
+        })
     }
 
     /// The cells of one more thread.
@@ -69,9 +80,15 @@ impl Metrics {
         let _ = self.live.set(live.clone());
     }
 
+    pub(crate) fn set_connections_max(&self, connections: usize) {
+        self.connections_max.store(connections, Ordering::Relaxed);
+    }
+
     /// Why this process should get no events now.
     pub fn not_ready(&self) -> Vec<String> {
-        buffer::not_ready(&self.monitor.stats())
+        let is_starved = self.sum(|thread| thread.starved.get()) > 0;
+        let connections = is_starved.then(|| "all connections are taken and none is idle: new ones wait".to_owned());
+        buffer::not_ready(&self.monitor.stats()).into_iter().chain(connections).collect()
     }
 
     /// The figures for a status page.
@@ -84,6 +101,16 @@ impl Metrics {
             .row("events set aside", total(ThreadMetrics::set_aside_all))
             .row("connections", total(|thread| thread.connections.get()));
         vec![requests, buffer::section(&self.monitor.stats())]
+    }
+
+    fn unreadable_times(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for (source, count) in thread.unreadable_times.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                *all.entry(source.clone()).or_default() += count;
+            }
+        }
+        all
     }
 
     fn sum(&self, read: impl Fn(&ThreadMetrics) -> u64) -> u64 {
@@ -109,15 +136,31 @@ impl Collector for Metrics {
             })
         })?;
         out.counter("tapi_events", "Events stored.", self.sum(|thread| thread.events.get()))?;
-        out.counters("tapi_events_rejected", "Events set aside inside accepted batches, by code.", |rows| {
+        out.counters("tapi_events_rejected", "Events set aside, and refused bodies that are kept, by code.", |rows| {
             Reject::ALL.iter().try_for_each(|reject| {
                 rows.some([("code", reject.code())], self.sum(|thread| thread.set_aside.of(*reject)))
             })
+        })?;
+        let help = "Events stored whose timestamp or sentAt is no point in time that can be read, by source.";
+        out.counters("tapi_events_time_unreadable", help, |rows| {
+            self.unreadable_times().iter().try_for_each(|(source, count)| rows.row([("source", source)], *count))
         })?;
         self.encode_limits(&mut out)?;
         let body_bytes = self.sum(|thread| thread.body_bytes.get());
         out.counter("tapi_request_bytes", "Bytes of request bodies, as they came.", body_bytes)?;
         out.gauge("tapi_connections", "Open connections.", self.sum(|thread| thread.connections.get()))?;
+        let connections_max = self.connections_max.load(Ordering::Relaxed) as u64;
+        out.gauge("tapi_connections_max", "Their bound.", connections_max)?;
+        let starved = self.sum(|thread| thread.starved.get());
+        let help = "Server threads whose connections are all taken while none is idle: new ones wait.";
+        out.gauge("tapi_connections_starved_threads", help, starved)?;
+        out.counters("tapi_connections_closed", "Connections that ended, by reason.", |rows| {
+            Closed::ALL.iter().try_for_each(|(closed, reason)| {
+                rows.some([("reason", reason)], self.sum(|thread| thread.closed[*closed as usize].get()))
+            })
+        })?;
+        let failed = self.sum(|thread| thread.accepts_failed.get());
+        out.counter("tapi_accepts_failed", "Connections that could not be accepted.", failed)?;
         let in_flight = self.in_flight.get().map_or(0, |in_flight| in_flight.bytes() as u64);
         out.gauge("tapi_body_in_flight_bytes", "Bytes held for requests that are not stored yet.", in_flight)?;
         self.encode_stored(&mut out)?;

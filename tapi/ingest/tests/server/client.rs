@@ -100,6 +100,11 @@ impl Client {
         self.answer()
     }
 
+    /// Everything that the server still says, until it closes the connection.
+    pub(crate) fn drain(&mut self) {
+        let _ = self.stream.read_to_end(&mut Vec::new());
+    }
+
     /// Whether the server has closed the connection without a further byte. Waits for it.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]), Ok(0))

@@ -75,7 +75,7 @@ fn a_client_that_leaves_in_the_middle_stores_nothing() {
 }
 
 #[test]
-fn slow_clients_are_closed_without_an_answer() {
+fn slow_clients_are_told_so_and_silent_ones_closed() {
     let harness = Harness::with(|config| {
         config.limits.header_read_timeout_ms = 300;
         config.limits.body_read_timeout_ms = 300;
@@ -84,33 +84,23 @@ fn slow_clients_are_closed_without_an_answer() {
     let start = Instant::now();
     let (mut silent, mut head, mut body, mut idle) =
         (harness.client(), harness.client(), harness.client(), harness.client());
-    head.send(b"POST /v1/batch HTTP/1.1\r\nHo");
+    head.send(b"POST /v1/batch HTTP/1.1\r\nOrigin: https://a.example\r\nHo");
     body.send(format!("POST /v1/batch HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: 100\r\n\r\n{{").as_bytes());
     idle.request("POST /v1/track", AUTH, event("m").as_bytes()).assert_stored();
-    for client in [&mut silent, &mut head, &mut body, &mut idle] {
+    for client in [&mut head, &mut body] {
+        let answer = client.answer();
+        assert_eq!((answer.status, &*answer.code(), answer.header("connection")), (503, "read_timeout", "close"));
+        assert_eq!(answer.header("retry-after"), "1");
+        client.finish_sending();
+        assert!(client.is_closed());
+    }
+    for client in [&mut silent, &mut idle] {
         assert!(client.is_closed());
     }
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
-}
-
-#[test]
-fn connections_above_the_bound_wait_for_their_turn() {
-    let harness = Harness::with(|config| {
-        config.threads = 1;
-        config.limits.connections_max = 1;
-    });
-    let mut first = harness.client();
-    first.request("POST /v1/track", AUTH, event("a").as_bytes()).assert_stored();
-    let mut second = harness.client();
-    let body = event("b");
-    second.send(
-        format!("POST /v1/t HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes(),
-    );
-    first.request("POST /v1/track", AUTH, event("c").as_bytes()).assert_stored();
-    let admin = harness.admin();
-    assert!(admin.metrics().contains("\ntapi_connections 1\n"));
-    drop(first);
-    second.answer().assert_stored();
+    for reason in ["silent", "head_timeout", "body_timeout", "idle"] {
+        harness.await_figure(&format!("tapi_connections_closed_total{{reason=\"{reason}\"}}"), |count| count == 1);
+    }
 }
 
 #[test]

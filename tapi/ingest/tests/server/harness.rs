@@ -107,6 +107,29 @@ impl Harness {
         self.stored().into_iter().map(|stored| stored.id).collect()
     }
 
+    /// The value of a figure that has no labels, or of one row.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        let metrics = self.admin().metrics();
+        let row = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        row.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a figure is what it is to become. The threads count in their own time.
+    #[track_caller]
+    pub(crate) fn await_figure(&self, name: &str, is_good: impl Fn(u64) -> bool) {
+        let mut tries = 0;
+        while !is_good(self.figure(name)) {
+            tries += 1;
+            assert!(tries < 1_000_000, "{name}: {}", self.figure(name));
+            std::thread::yield_now();
+        }
+    }
+
+    /// The ids of the events among them, what is set aside left out.
+    pub(crate) fn event_ids(&mut self) -> Vec<String> {
+        self.stored().into_iter().filter(|stored| stored.is_event).map(|stored| stored.id).collect()
+    }
+
     pub(crate) fn admin(&self) -> Admin {
         Admin { metrics: Arc::clone(&self.metrics), address: self.address }
     }

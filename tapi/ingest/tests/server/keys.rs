@@ -67,6 +67,24 @@ fn a_missing_or_unknown_key_is_a_401_and_the_connection_lives() {
 }
 
 #[test]
+fn a_refused_event_is_kept_without_its_key() {
+    let mut harness = Harness::with(|config| config.sources = sources());
+    let good = String::from_utf8(event_with_key("KEY")).unwrap();
+    let bad = good.replace("\"track\"", "\"trick\"");
+    let beyond = bad.replace("KEY", "NEXT");
+    let body = format!("{{\"writeKey\":\"APP\",\"batch\":[{bad},{}{beyond}]}}", format!("{good},").repeat(2499));
+    harness.ask("POST /v1/batch", "", body.as_bytes()).assert_stored();
+    let stored = harness.stored();
+    let raws: Vec<_> = stored.iter().filter(|stored| !stored.is_event).map(|stored| &stored.value["raw"]).collect();
+    assert_eq!(raws.len(), 2);
+    for raw in raws {
+        let raw = raw.as_str().unwrap();
+        assert!(raw.contains("\"writeKey\":\"***") && !raw.contains("KEY\"") && !raw.contains("NEXT"), "{raw}");
+    }
+    assert!(stored.iter().all(|stored| stored.source == "app"));
+}
+
+#[test]
 fn keys_change_while_the_server_runs() {
     let mut harness = Harness::with(|config| config.sources = sources());
     let mut client = harness.client();

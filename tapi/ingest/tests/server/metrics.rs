@@ -19,13 +19,15 @@ fn requests_events_and_refusals_are_counted() {
     let bad = batch(&["d", "e"]).replacen("track", "tract", 1);
     client.request("POST /v1/batch", AUTH, bad.as_bytes()).assert_stored();
     client.request("POST /v1/batch", AUTH, b"{");
+    let timeless = event("f").replacen('{', r#"{"timestamp":"soon","#, 1);
+    client.request("POST /v1/track", AUTH, timeless.as_bytes()).assert_stored();
     client.request("POST /nowhere", AUTH, b"");
     client.request("OPTIONS /v1/t", "Origin: https://a.example\r\n", b"");
     let text = harness.admin().metrics();
     assert_rows(
         &text,
         &[
-            r#"tapi_requests_total{endpoint="track",status="200"} 1"#,
+            r#"tapi_requests_total{endpoint="track",status="200"} 2"#,
             r#"tapi_requests_total{endpoint="batch",status="200"} 2"#,
             r#"tapi_requests_total{endpoint="batch",status="400"} 1"#,
             r#"tapi_requests_total{endpoint="other",status="404"} 1"#,
@@ -33,16 +35,18 @@ fn requests_events_and_refusals_are_counted() {
             r#"tapi_requests_refused_total{code="invalid_json"} 1"#,
             r#"tapi_requests_refused_total{code="not_found"} 1"#,
             r#"tapi_events_rejected_total{code="invalid_type"} 1"#,
-            "tapi_events_total 4",
+            r#"tapi_events_rejected_total{code="invalid_json"} 1"#,
+            "tapi_events_total 5",
+            r#"tapi_events_time_unreadable_total{source="KEY… (3 bytes)"} 1"#,
             "tapi_connections 1",
-            "tapi_store_duration_seconds_count 3",
-            "local_buffer_backlog_records 5",
-            "local_buffer_appended_records_total 5",
+            "tapi_store_duration_seconds_count 4",
+            "local_buffer_backlog_records 7",
+            "local_buffer_appended_records_total 7",
             "local_buffer_failed 0",
         ],
     );
     assert!(text.ends_with("# EOF\n"));
-    assert_eq!(harness.stored().len(), 5);
+    assert_eq!(harness.stored().len(), 7);
     assert_rows(&harness.admin().metrics(), &["local_buffer_backlog_records 0"]);
 }
 

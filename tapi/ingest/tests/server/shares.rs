@@ -1,5 +1,7 @@
 //! A source that floods the server leaves room for the others.
 
+use ingest::config::SourceConfig;
+
 use crate::client::{AUTH, Client, batch, event};
 use crate::harness::Harness;
 
@@ -28,10 +30,22 @@ fn in_flight_bytes(harness: &Harness) -> usize {
 
 #[test]
 fn bodies_held_back_by_one_source_leave_memory_for_others() {
+    bodies_held_back_leave_memory(Vec::new());
+}
+
+#[test]
+fn bodies_held_back_by_a_client_without_a_known_key_leave_memory_for_others() {
+    // The body may have a key that is known, so it is read, on the account of the client's address.
+    let source = |key: &str| SourceConfig { id: key.into(), write_keys: vec![key.into()], ..SourceConfig::default() };
+    bodies_held_back_leave_memory(vec![source("a"), source("b")]);
+}
+
+fn bodies_held_back_leave_memory(sources: Vec<SourceConfig>) {
     const MIB: usize = 1 << 20;
     let mut harness = Harness::with(|config| {
         config.threads = 1;
         config.limits.body_bytes_in_flight_max = 8 * MIB;
+        config.sources = sources;
     });
     let flood: Vec<_> = (0..6).map(|_| begin(&harness, AUTH, MIB)).collect();
     assert!((0..1_000_000).any(|_| in_flight_bytes(&harness) == 6 * MIB), "all six are read from at last");

@@ -1,9 +1,12 @@
 //! The rules of ingest as tables: a body goes in, exact bytes come out.
 
+mod broken;
 mod hazards;
 mod output;
 mod properties;
+mod readers;
 mod refusals;
+mod tape;
 
 use std::net::IpAddr;
 
@@ -34,6 +37,7 @@ struct Post<'a> {
     last_write_key: Option<&'a str>,
     client_ip: Option<&'a str>,
     client_side: bool,
+    unreadable: Unreadable,
 }
 
 const BATCH: Post<'_> = Post {
@@ -42,7 +46,10 @@ const BATCH: Post<'_> = Post {
     last_write_key: None,
     client_ip: None,
     client_side: true,
+    unreadable: Unreadable::SetAside,
 };
+/// The same for readers that read everything.
+const PASS: Post<'_> = Post { unreadable: Unreadable::Pass, ..BATCH };
 const TRACK: Post<'_> = Post { endpoint: Endpoint::Single(EventType::Track), ..BATCH };
 
 impl Post<'_> {
@@ -81,6 +88,7 @@ impl Post<'_> {
             }),
         };
         let mut scratch = Scratch::new();
+        scratch.unreadable = self.unreadable;
         let outcome = ingest(body, &request, &sources, &mut scratch);
         let records: Vec<_> = scratch.records().map(record).collect();
         match outcome {
@@ -91,10 +99,28 @@ impl Post<'_> {
                 Ok((accepted, records))
             }
             Err(reject) => {
-                assert_eq!(records, [], "a refused request leaves no records");
+                assert!(
+                    records.len() <= 1 && records.iter().all(|record| !record.is_event),
+                    "at most the body: {records:?}"
+                );
                 Err(reject)
             }
         }
+    }
+
+    /// What is kept of a body that is refused.
+    fn kept(self, body: impl AsRef<[u8]>) -> Option<Record> {
+        let kept = std::cell::Cell::new(None);
+        let outcome = self.send_by(body.as_ref(), |body, request, sources, scratch| {
+            let outcome = ingest(body, request, sources, scratch);
+            kept.set(scratch.records().next().map(record));
+            outcome
+        });
+        let reject = outcome.unwrap_err();
+        let kept = kept.into_inner();
+        let code = kept.as_ref().and_then(|record| member(&record.value, "code"));
+        assert!(code.is_none_or(|code| code == reject.code()), "{kept:?}");
+        kept
     }
 
     /// The one record of a body that has one event.

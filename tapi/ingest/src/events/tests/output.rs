@@ -78,7 +78,7 @@ fn an_empty_array_is_an_empty_object_where_one_belongs() {
 
 #[test]
 fn message_ids_are_kept_or_made() {
-    let id = |text: &str| BATCH.one(batch_of(&[&format!(r#"{{"type":"track","event":"e","userId":"u"{text}}}"#)]));
+    let id = |text: &str| PASS.one(batch_of(&[&format!(r#"{{"type":"track","event":"e","userId":"u"{text}}}"#)]));
     for (text, expected) in [
         (r#","messageId":"m-1""#, "m-1"),
         (r#","messageId":"\u0049\n\/""#, "I\n/"),
@@ -90,7 +90,19 @@ fn message_ids_are_kept_or_made() {
     assert!(id(r#","messageId":"\u0049\/""#).value.contains(r#""messageId":"\u0049\/""#), "the client's own text");
 
     let mut made = std::collections::HashSet::new();
-    for text in ["", "null", "\"\"", "true", "{}", "[]", "\"a\",\"messageId\":null"] {
+    for text in [
+        "",
+        "null",
+        "\"\"",
+        "true",
+        "{}",
+        "[]",
+        "\"a\",\"messageId\":null",
+        "\"  \"",
+        "\"\\u0020\\n\"",
+        "\"undefined\"",
+        "\"00000000-0000-0000-0000-000000000000\"",
+    ] {
         let record = id(&if text.is_empty() { String::new() } else { format!(r#","messageId":{text}"#) });
         let id = String::from_utf8(record.message_id.unwrap()).unwrap();
         assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 4);
@@ -103,7 +115,7 @@ fn message_ids_are_kept_or_made() {
 #[test]
 fn two_lone_surrogates_are_two_identities() {
     let ids = [r"\ud800", r"\ud801", r"\ufffd"].map(|id| {
-        let record = BATCH.one(batch_of(&[&GOOD.replace(r#""m""#, &format!("\"{id}\""))]));
+        let record = PASS.one(batch_of(&[&GOOD.replace(r#""m""#, &format!("\"{id}\""))]));
         assert!(record.value.contains(&format!("\"{id}\"")));
         record.message_id.unwrap()
     });
@@ -144,8 +156,17 @@ fn times_are_corrected_and_kept() {
         ),
         (
             r#","timestamp":1700000000000"#,
-            r#","originalTimestamp":1700000000000,"timestamp":"2026-11-21T04:25:36.126Z""#,
+            r#","originalTimestamp":1700000000000,"timestamp":"2023-11-14T22:13:20.000Z""#,
         ),
+        (
+            r#","timestamp":1700000000.5,"sentAt":1700000001"#,
+            r#","sentAt":1700000001,"originalTimestamp":1700000000.5,"timestamp":"2026-11-21T04:25:35.626Z""#,
+        ),
+        (
+            r#","timestamp":"1700000000","sentAt":"1700000001000""#,
+            r#","sentAt":"1700000001000","originalTimestamp":"1700000000","timestamp":"2026-11-21T04:25:35.126Z""#,
+        ),
+        (r#","timestamp":12"#, r#","originalTimestamp":12,"timestamp":"2026-11-21T04:25:36.126Z""#),
         (r#","timestamp":"","originalTimestamp":null,"sentAt":null"#, r#","timestamp":"2026-11-21T04:25:36.126Z""#),
         (
             r#","timestamp":"0001-01-01T00:00:00Z","sentAt":"9999-12-31T00:00:00Z""#,
@@ -154,6 +175,38 @@ fn times_are_corrected_and_kept() {
     ] {
         assert_eq!(times(members), expected, "{members}");
     }
+}
+
+#[test]
+fn unreadable_times_are_counted_by_source() {
+    let event = |members: &str| format!("{{{TRACK_M}{members}}}");
+    let body = format!(
+        r#"{{"batch":[{},{},{},{}]}}"#,
+        event(r#","timestamp":"not a date""#),
+        event(r#","sentAt":"nor this""#),
+        event(r#","timestamp":"2026-11-21T04:00:00 UTC""#),
+        event("")
+    );
+    let mut scratch = Scratch::new();
+    let request = Request {
+        endpoint: Endpoint::Batch,
+        received_at_ms: 0,
+        write_key: Some(b"k"),
+        last_write_key: None,
+        client_ip: None,
+    };
+    ingest(body.as_bytes(), &request, &Sources::Open, &mut scratch).unwrap();
+    assert_eq!(scratch.unreadable_times().collect::<Vec<_>>(), [(&b"k"[..], 2)]);
+    ingest(batch_of(&[GOOD]).as_bytes(), &request, &Sources::Open, &mut scratch).unwrap();
+    assert_eq!(scratch.unreadable_times().count(), 0);
+}
+
+#[test]
+fn a_byte_order_mark_is_not_part_of_the_body() {
+    let marked = format!("\u{feff}{}", batch_of(&[GOOD]));
+    assert_eq!(BATCH.send(&marked), BATCH.send(batch_of(&[GOOD])));
+    let broken = format!("\u{feff}{}", batch_of(&[&GOOD.replace('}', ",\"x\":NaN}")]));
+    assert!(BATCH.one(&broken).is_event);
 }
 
 #[test]
@@ -243,6 +296,9 @@ fn the_request_names_the_source_then_the_envelope_then_the_event() {
     };
     assert_eq!(source(Some("key"), r#""other""#, &event("none")), "web");
     assert_eq!(source(Some(""), r#""other""#, &event("none")), "ios");
+    assert_eq!(source(Some(" key\n"), r#""other""#, &event("none")), "web");
+    assert_eq!(source(Some("  "), r#"" other\t""#, &event("none")), "ios");
+    assert_eq!(source(None, r#"" ""#, &event(" key")), "web");
     assert_eq!(source(None, r#""oth\u0065r""#, &event("none")), "ios");
     assert_eq!(source(None, "null", &event("key")), "web");
     assert_eq!(source(None, r#""""#, &event("bad")), "\u{0}\"");
