@@ -112,7 +112,7 @@ fn bare_nan_is_saved_as_null_and_lone_surrogates_keep_their_text() {
         )
     };
     let hazards = [
-        ("nan", "NaN", "{\"v\":null}"),
+        ("bare-nan", "NaN", "{\"v\":null}"),
         ("infinity", "Infinity", "{\"v\":null}"),
         ("minus-infinity", "[-Infinity]", "{\"v\":[null]}"),
         ("surrogate", "\"\\ud800\"", "{\"v\":\"\\ud800\"}"),
