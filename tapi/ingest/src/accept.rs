@@ -7,34 +7,47 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use service::Shutdown;
+use service::handover::Passed;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::config::Limits;
-use crate::connection;
+use crate::connection::{self, Accepted, Entry, Phase};
 use crate::handle::{Context, handle};
 use crate::live::Live;
+use crate::passed::State;
+use crate::serve::Signals;
 
 /// Bytes of a head, and of a body that is read in one piece. A connection's buffer grows to it only if its client sends
 /// so much at once.
 const READ_BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Time for requests in flight when the next process takes over. Everybody else waits in the kernel meanwhile.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause after an accept that failed, as it does without free file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Accepts and serves until `stop` is given and what was begun is finished. It runs in the thread's local set.
+/// What one thread begins with.
+pub(crate) struct Intake {
+    pub(crate) listener: std::net::TcpListener,
+    /// Those that the process before had.
+    pub(crate) connections: Vec<Passed>,
+}
+
+/// Accepts and serves until a stop is given and what was begun is finished, or the next process takes over: then these are
+/// the connections that are left for it. It runs in the thread's local set.
 pub(crate) async fn accept(
-    listener: std::net::TcpListener,
+    intake: Intake,
     context: Rc<Context>,
     limits: &Limits,
     connections_max: usize,
     mut live: watch::Receiver<Arc<Live>>,
-    stop: &Shutdown,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    signals: &Signals,
+) -> io::Result<Vec<Passed>> {
+    let listener = TcpListener::from_std(intake.listener)?;
     let background = [
         spawn_local({
             let context = Rc::clone(&context);
@@ -53,23 +66,55 @@ pub(crate) async fn accept(
             }
         }),
     ];
-    accept_until_stopped(&listener, &context, connections_max, stop).await;
-    // Whoever has connected already gets an answer; only then does the port close. The runtime does not know of those
-    // who came since it last asked, so the kernel is asked directly.
-    let listener = listener.into_std()?;
-    while let Ok((stream, peer)) = listener.accept() {
-        stream.set_nonblocking(true)?;
-        open(&context, TcpStream::from_std(stream)?, peer, &http());
+    for Passed { stream, state } in intake.connections {
+        // One of another form ends here, and its client connects again.
+        let Some(state) = State::parse(&state) else { continue };
+        let entry = context.connections.open(state.client);
+        if state.idle {
+            entry.enter(Phase::Idle);
+        }
+        spawn(&context, entry, Accepted { stream: TcpStream::from_std(stream)?, read: state.read }, &http());
     }
-    drop(listener);
-    context.connections.finish(Duration::from_millis(limits.shutdown_timeout_ms)).await;
+    let end = accept_until_stopped(&listener, &context, connections_max, signals).await;
+    let timeout = Duration::from_millis(limits.shutdown_timeout_ms);
+    let passed = match end {
+        // Whoever has connected and waits to be accepted is the next process's.
+        End::HandOver => {
+            drop(listener);
+            context.connections.pass(timeout.min(HAND_OVER_TIMEOUT)).await
+        }
+        End::Stop => {
+            // Whoever has connected already gets an answer; only then does the port close. The runtime does not know of
+            // those who came since it last asked, so the kernel is asked directly.
+            let listener = listener.into_std()?;
+            while let Ok((stream, peer)) = listener.accept() {
+                stream.set_nonblocking(true)?;
+                open(&context, TcpStream::from_std(stream)?, peer, &http());
+            }
+            drop(listener);
+            context.connections.finish(timeout).await;
+            Vec::new()
+        }
+    };
     background.iter().for_each(JoinHandle::abort);
-    Ok(())
+    Ok(passed)
 }
 
-async fn accept_until_stopped(listener: &TcpListener, context: &Rc<Context>, connections_max: usize, stop: &Shutdown) {
+/// Why a thread accepts no more.
+enum End {
+    Stop,
+    HandOver,
+}
+
+async fn accept_until_stopped(
+    listener: &TcpListener,
+    context: &Rc<Context>,
+    connections_max: usize,
+    signals: &Signals,
+) -> End {
     let http = http();
-    let mut stopped = pin!(stop.triggered());
+    let mut stopped = pin!(signals.stop.triggered());
+    let mut handed_over = pin!(signals.hand_over.triggered());
     loop {
         let accepted = async {
             // Those beyond the bound wait in the kernel's queue: a connection that is refused is lost to some SDKs.
@@ -77,6 +122,9 @@ async fn accept_until_stopped(listener: &TcpListener, context: &Rc<Context>, con
             listener.accept().await
         };
         tokio::select! {
+            biased;
+            () = &mut handed_over => return End::HandOver,
+            () = &mut stopped => return End::Stop,
             accepted = accepted => match accepted {
                 Ok((stream, peer)) => open(context, stream, peer, &http),
                 Err(error) => {
@@ -84,20 +132,23 @@ async fn accept_until_stopped(listener: &TcpListener, context: &Rc<Context>, con
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
-            () = &mut stopped => return,
         }
     }
 }
 
 fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, http: &http1::Builder) {
     let entry = context.connections.open(peer.ip());
+    spawn(context, entry, Accepted { stream, read: Bytes::new() }, http);
+}
+
+fn spawn(context: &Rc<Context>, entry: Rc<Entry>, accepted: Accepted, http: &http1::Builder) {
     context.metrics.connections(context.connections.count());
     let (context, http) = (Rc::clone(context), http.clone());
     spawn_local(async move {
         // Also where the connection panics.
         let _close = Close(&context, &entry);
         let service = service_fn(|request| handle(Rc::clone(&context), Rc::clone(&entry), request));
-        connection::serve(&http, stream, service, &entry).await;
+        connection::serve(&http, accepted, service, &context.connections, &entry).await;
     });
 }
 
@@ -109,7 +160,7 @@ fn http() -> http1::Builder {
 }
 
 /// Takes a connection out of the registry when it ends.
-struct Close<'a>(&'a Context, &'a connection::Entry);
+struct Close<'a>(&'a Context, &'a Entry);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {

@@ -8,20 +8,23 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
+use service::handover::Passed;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::config::Limits;
+use crate::passed::State;
 
 /// The clock of the deadlines.
 const TICK: Duration = Duration::from_millis(250);
@@ -56,6 +59,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Serve,
+    /// Pass it on to the next process as soon as no request is in flight.
+    Pass,
     /// Close as soon as no request is in flight.
     Finish,
     /// Close now.
@@ -70,6 +75,8 @@ pub(crate) struct Entry {
     since: Cell<u32>,
     now: Rc<Cell<u32>>,
     linger: Cell<bool>,
+    /// Bytes of an answer are still to be written.
+    unwritten: Cell<bool>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
     /// Where it stands in the registry.
@@ -88,6 +95,13 @@ impl Entry {
         self.linger.set(true);
     }
 
+    /// Whether nothing of a request or of its answer is on its way, but perhaps a part of a head.
+    fn waits(&self) -> bool {
+        matches!(self.phase.get(), Phase::Fresh | Phase::Head | Phase::Idle)
+            && !self.linger.get()
+            && !self.unwritten.get()
+    }
+
     fn command(&self, order: Order) {
         self.order.set(order);
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -101,14 +115,21 @@ pub(crate) struct Connections {
     entries: RefCell<Vec<Rc<Entry>>>,
     now: Rc<Cell<u32>>,
     stopping: Cell<bool>,
+    /// Those that the next process gets.
+    passed: RefCell<Vec<Passed>>,
     /// One was opened or closed.
     changed: Notify,
 }
 
 impl Connections {
     pub(crate) fn new() -> Self {
-        let entries = RefCell::default();
-        Self { entries, now: Rc::default(), stopping: Cell::new(false), changed: Notify::new() }
+        Self {
+            entries: RefCell::default(),
+            now: Rc::default(),
+            stopping: Cell::new(false),
+            passed: RefCell::default(),
+            changed: Notify::new(),
+        }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -123,6 +144,7 @@ impl Connections {
             since: Cell::new(self.now.get()),
             now: Rc::clone(&self.now),
             linger: Cell::new(false),
+            unwritten: Cell::new(false),
             order: Cell::new(Order::Serve),
             waker: RefCell::default(),
             index: Cell::new(entries.len()),
@@ -185,7 +207,28 @@ impl Connections {
     /// Lets every connection finish what it has begun, waits for that up to the timeout, and closes what is left.
     pub(crate) async fn finish(&self, timeout: Duration) {
         self.stopping.set(true);
-        self.command(Order::Finish);
+        self.end(Order::Finish, timeout).await;
+    }
+
+    /// The same for the next process, which gets those that have begun nothing.
+    pub(crate) async fn pass(&self, timeout: Duration) -> Vec<Passed> {
+        self.end(Order::Pass, timeout).await;
+        self.passed.take()
+    }
+
+    /// Keeps a connection for the next process.
+    fn keep(&self, stream: TcpStream, entry: &Entry, read: Bytes) {
+        // More of a head than can be told ends as at any stop.
+        if let Ok(stream) = stream.into_std()
+            && State::fits(read.len())
+        {
+            let state = State { client: entry.peer, idle: entry.phase.get() == Phase::Idle, read };
+            self.passed.borrow_mut().push(Passed { stream, state: state.encode() });
+        }
+    }
+
+    async fn end(&self, order: Order, timeout: Duration) {
+        self.command(order);
         if tokio::time::timeout(timeout, self.fewer_than(1)).await.is_err() {
             tracing::warn!(connections = self.count(), "closing connections that did not finish in time");
             self.command(Order::Close);
@@ -198,41 +241,70 @@ impl Connections {
     }
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve<S>(http: &http1::Builder, stream: TcpStream, service: S, entry: &Rc<Entry>)
-where
+/// A connection and what was already read of it.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) read: Bytes,
+}
+
+/// Serves a connection to its end, or until it is passed on.
+pub(crate) async fn serve<S>(
+    http: &http1::Builder,
+    accepted: Accepted,
+    service: S,
+    connections: &Connections,
+    entry: &Rc<Entry>,
+) where
     S: HttpService<
             hyper::body::Incoming,
             ResBody: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
         >,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let io = Io { stream: TokioIo::new(stream), entry: Rc::clone(entry), shut: false, thrown_away: 0 };
-    let mut connection = pin!(http.serve_connection(io, service));
+    let Accepted { stream, read } = accepted;
+    let io = Io { stream: TokioIo::new(stream), read, entry: Rc::clone(entry), shut: false, thrown_away: 0 };
+    let mut connection = http.serve_connection(io, service);
     let mut finishing = false;
-    poll_fn(|context| {
+    let is_passed = poll_fn(|context| {
         if entry.waker.borrow().is_none() {
             // The connection is all of its task, so the waker stays the same.
             entry.waker.replace(Some(context.waker().clone()));
         }
         match entry.order.get() {
-            Order::Close => return Poll::Ready(()),
+            Order::Close => return Poll::Ready(false),
+            Order::Pass if entry.waits() => return Poll::Ready(true),
+            // An answer that is being written does not say that the connection ends, so it does not.
+            Order::Pass if !finishing && matches!(entry.phase.get(), Phase::Body | Phase::Work) => {
+                finishing = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
             // A client that has just connected is about to send: it gets its answer first.
             Order::Finish if !finishing && entry.phase.get() != Phase::Fresh => {
                 finishing = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            Order::Finish | Order::Serve => {}
+            Order::Pass | Order::Finish | Order::Serve => {}
         }
         // How a connection ends is the client's business: there is nobody to tell.
-        connection.as_mut().poll(context).map(drop)
+        match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Pending if !finishing && entry.order.get() == Order::Pass && entry.waits() => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
+    if is_passed {
+        let parts = connection.into_parts();
+        let read = [parts.read_buf, parts.io.read].concat().into();
+        connections.keep(parts.io.stream.into_inner(), entry, read);
+    }
 }
 
 /// The socket, noting phases.
 struct Io {
     stream: TokioIo<TcpStream>,
+    /// What was read before.
+    read: Bytes,
     entry: Rc<Entry>,
     shut: bool,
     thrown_away: usize,
@@ -242,9 +314,15 @@ impl Read for Io {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = if self.read.is_empty() {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        } else {
+            let bytes = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read.split_to(bytes));
+            Poll::Ready(Ok(()))
+        };
         if read.is_ready() && matches!(self.entry.phase.get(), Phase::Fresh | Phase::Idle) {
             self.entry.enter(Phase::Head);
         }
@@ -254,11 +332,15 @@ impl Read for Io {
 
 impl Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.entry.unwritten.set(true);
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // hyper flushes when it has written all it has.
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.entry.unwritten.set(false);
+        Poll::Ready(Ok(()))
     }
 
     /// Closing a socket that has unread bytes resets it, and the client may lose the answer that it was sent. So after a

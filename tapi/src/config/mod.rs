@@ -50,7 +50,7 @@ impl Default for Config {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TAPI";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", crate::crash::VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["write_keys", "properties", "primary_properties", "secondary_properties"];
 

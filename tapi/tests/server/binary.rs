@@ -34,18 +34,30 @@ pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) ingest: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Program {
     pub(crate) fn start(config: &Path, data: &Path) -> Self {
-        let mut child = tapi(&["run", "--config", config.to_str().unwrap()])
+        Self::spawn(config, data, &[], &[])
+    }
+
+    /// With more arguments and variables.
+    pub(crate) fn spawn(config: &Path, data: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let child = tapi(&["run", "--config", config.to_str().unwrap()])
+            .args(arguments)
             .env("TAPI_LISTEN", "127.0.0.1:0")
             .env("TAPI_ADMIN_LISTEN", "127.0.0.1:0")
             .env("TAPI_DATA", data)
+            .envs(variables.iter().copied())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
+        Self::ready(child)
+    }
+
+    /// One that was spawned, once it serves.
+    pub(crate) fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address =
@@ -54,8 +66,19 @@ impl Program {
         Self { ingest: address("ingest="), admin: address("admin="), child }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end: the exit code, or none where it was killed.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Stops it, and all is well.
+    pub(crate) fn stop(mut self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.wait(), Some(0));
     }
 
     pub(crate) fn post(&self, key: &str, id: &str) -> u16 {
