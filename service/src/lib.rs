@@ -37,5 +37,5 @@ pub use config::{Loaded, Problem, Properties, Settings};
 pub use data_dir::DataDir;
 pub use exit::Failure;
 pub use listen_fds::listen_fds;
-pub use listeners::{Listeners, Role};
+pub use listeners::Listeners;
 pub use shutdown::Shutdown;

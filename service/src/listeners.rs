@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The work of the process.
     Work,
     /// The admin port.

@@ -66,13 +66,17 @@ fn run(address: SocketAddr, index: usize, keeps: bool, stop: &AtomicBool) -> Tol
         }
         let id = format!("{index}-{count}");
         let begun = Instant::now();
-        told.reused += usize::from(kept.is_some());
+        let reused = kept.is_some();
+        told.reused += usize::from(reused);
         match ask(address, kept.take(), &id, keeps) {
             Ok(connection) => {
                 kept = connection;
                 told.stored.push(id);
             }
-            Err(fault) => told.faults.push(format!("{id} after {:?}: {fault}", begun.elapsed())),
+            Err(fault) => {
+                let on = if reused { "a kept connection" } else { "a new connection" };
+                told.faults.push(format!("{id} on {on} after {:?}: {fault}", begun.elapsed()));
+            }
         }
         told.slowest = told.slowest.max(begun.elapsed());
         thread::sleep(PACE);

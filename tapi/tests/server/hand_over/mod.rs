@@ -1,5 +1,6 @@
 //! One process takes over from another while clients send that never try twice.
 
+mod activated;
 mod load;
 mod phases;
 mod programs;
