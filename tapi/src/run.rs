@@ -51,7 +51,7 @@ pub fn run(file: Option<PathBuf>, take_over: bool) -> Result<(), Failure> {
         None => Opening::fresh(&config, &kafka, sockets::activated(&config)?)?,
     };
     let asked = Shutdown::new();
-    let (reloaded, live) = Live::channel(&config.ingest);
+    let (reloaded, live) = Live::channel(&config.ingest)?;
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
     asked.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
     let process = Process { config, kafka, asked, live };

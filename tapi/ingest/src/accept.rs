@@ -18,8 +18,10 @@ use tokio::task::{JoinHandle, spawn_local};
 use crate::config::Limits;
 use crate::connection::{self, Accepted, Entry, Phase};
 use crate::handle::{Context, handle};
+use crate::http2;
 use crate::live::Live;
 use crate::passed::State;
+use crate::prelude::{self, Begun};
 use crate::serve::Signals;
 
 /// Bytes of a head, and of a body that is read in one piece. A connection's buffer grows to it only if its client sends
@@ -73,7 +75,8 @@ pub(crate) async fn accept(
         if state.idle {
             entry.enter(Phase::Idle);
         }
-        spawn(&context, entry, Accepted { stream: TcpStream::from_std(stream)?, read: state.read }, &http());
+        let accepted = Accepted { stream: TcpStream::from_std(stream)?, read: state.read };
+        spawn(&context, entry, First::Request(accepted), &http());
     }
     let end = accept_until_stopped(&listener, &context, connections_max, signals).await;
     let timeout = Duration::from_millis(limits.shutdown_timeout_ms);
@@ -138,17 +141,51 @@ async fn accept_until_stopped(
 
 fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, http: &http1::Builder) {
     let entry = context.connections.open(peer.ip());
-    spawn(context, entry, Accepted { stream, read: Bytes::new() }, http);
+    let live = context.live.borrow();
+    let first = if prelude::is_needed(&live, &entry) {
+        First::Prelude(Arc::clone(&live), stream)
+    } else {
+        First::Request(Accepted { stream, read: Bytes::new() })
+    };
+    drop(live);
+    spawn(context, entry, first, http);
 }
 
-fn spawn(context: &Rc<Context>, entry: Rc<Entry>, accepted: Accepted, http: &http1::Builder) {
+/// What comes first on a connection.
+enum First {
+    Request(Accepted),
+    /// Something before it, by these settings.
+    Prelude(Arc<Live>, TcpStream),
+}
+
+fn spawn(context: &Rc<Context>, entry: Rc<Entry>, first: First, http: &http1::Builder) {
     context.metrics.connections(context.connections.count());
     let (context, http) = (Rc::clone(context), http.clone());
     spawn_local(async move {
         // Also where the connection panics.
         let _close = Close(&context, &entry);
         let service = service_fn(|request| handle(Rc::clone(&context), Rc::clone(&entry), request));
-        connection::serve(&http, accepted, service, &context.connections, &entry).await;
+        let connections = &context.connections;
+        match first {
+            First::Request(accepted) => connection::serve(&http, accepted, service, connections, &entry).await,
+            // Rare beside the other, and large: it does not make every connection's task larger.
+            First::Prelude(live, stream) => {
+                Box::pin(async {
+                    match prelude::begin(live, &entry, stream).await {
+                        Err(refusal) => context.metrics.connection_refused(refusal),
+                        Ok(Begun::Plain(stream, read)) => {
+                            connection::serve(&http, Accepted { stream, read }, service, connections, &entry).await;
+                        }
+                        Ok(Begun::Tls(stream)) => {
+                            let accepted = Accepted { stream, read: Bytes::new() };
+                            connection::serve(&http, accepted, service, connections, &entry).await;
+                        }
+                        Ok(Begun::Http2(stream)) => http2::serve(*stream, &context, &entry).await,
+                    }
+                })
+                .await;
+            }
+        }
     });
 }
 

@@ -5,10 +5,10 @@
 //! few times a second. Timeouts are late by at most a tick.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -19,12 +19,14 @@ use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioIo;
 use service::handover::Passed;
-use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
 use crate::passed::State;
+use crate::prelude::Prefixed;
 
 /// The clock of the deadlines.
 const TICK: Duration = Duration::from_millis(250);
@@ -57,7 +59,8 @@ pub(crate) enum Phase {
 
 /// What the thread wants of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
+    /// Go on.
     Serve,
     /// Pass it on to the next process as soon as no request is in flight.
     Pass,
@@ -71,6 +74,8 @@ enum Order {
 pub(crate) struct Entry {
     /// The other end.
     pub(crate) peer: IpAddr,
+    /// The client: the other end, or whom the other end speaks for.
+    pub(crate) client: Cell<IpAddr>,
     phase: Cell<Phase>,
     since: Cell<u32>,
     now: Rc<Cell<u32>>,
@@ -100,6 +105,41 @@ impl Entry {
         matches!(self.phase.get(), Phase::Fresh | Phase::Head | Phase::Idle)
             && !self.linger.get()
             && !self.unwritten.get()
+    }
+
+    /// What the thread wants; the task is woken when that changes. The connection is all of its task, so the waker stays
+    /// the same.
+    pub(crate) fn order(&self, task: &Context<'_>) -> Order {
+        if self.waker.borrow().is_none() {
+            self.waker.replace(Some(task.waker().clone()));
+        }
+        self.order.get()
+    }
+
+    /// What a future gives, unless the connection has to close before.
+    pub(crate) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|task| match self.order(task) {
+            Order::Close => Poll::Ready(None),
+            _ => future.as_mut().poll(task).map(Some),
+        })
+        .await
+    }
+
+    /// One for the phases of a single request, of which the connection has several at a time. No thread sees it.
+    pub(crate) fn of_a_request(&self) -> Rc<Self> {
+        Rc::new(Self {
+            peer: self.peer,
+            client: self.client.clone(),
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(0),
+            now: Rc::clone(&self.now),
+            linger: Cell::new(false),
+            unwritten: Cell::new(false),
+            order: Cell::new(Order::Serve),
+            waker: RefCell::default(),
+            index: Cell::new(usize::MAX),
+        })
     }
 
     fn command(&self, order: Order) {
@@ -140,6 +180,7 @@ impl Connections {
         let mut entries = self.entries.borrow_mut();
         let entry = Rc::new(Entry {
             peer,
+            client: Cell::new(peer),
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(self.now.get()),
             now: Rc::clone(&self.now),
@@ -222,7 +263,7 @@ impl Connections {
         if let Ok(stream) = stream.into_std()
             && State::fits(read.len())
         {
-            let state = State { client: entry.peer, idle: entry.phase.get() == Phase::Idle, read };
+            let state = State { client: entry.client.get(), idle: entry.phase.get() == Phase::Idle, read };
             self.passed.borrow_mut().push(Passed { stream, state: state.encode() });
         }
     }
@@ -241,16 +282,42 @@ impl Connections {
     }
 }
 
+/// What a connection is served on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the next process can go on with it.
+    const PASSES: bool;
+
+    /// The connection, for the next process.
+    fn into_tcp(self) -> Option<TcpStream>;
+}
+
+impl Stream for TcpStream {
+    const PASSES: bool = true;
+
+    fn into_tcp(self) -> Option<TcpStream> {
+        Some(self)
+    }
+}
+
+/// The keys of a session stay with the process that agreed on them.
+impl Stream for Box<TlsStream<Prefixed>> {
+    const PASSES: bool = false;
+
+    fn into_tcp(self) -> Option<TcpStream> {
+        None
+    }
+}
+
 /// A connection and what was already read of it.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Accepted<T = TcpStream> {
+    pub(crate) stream: T,
     pub(crate) read: Bytes,
 }
 
 /// Serves a connection to its end, or until it is passed on.
-pub(crate) async fn serve<S>(
+pub(crate) async fn serve<T: Stream, S>(
     http: &http1::Builder,
-    accepted: Accepted,
+    accepted: Accepted<T>,
     service: S,
     connections: &Connections,
     entry: &Rc<Entry>,
@@ -266,11 +333,11 @@ pub(crate) async fn serve<S>(
     let mut connection = http.serve_connection(io, service);
     let mut finishing = false;
     let is_passed = poll_fn(|context| {
-        if entry.waker.borrow().is_none() {
-            // The connection is all of its task, so the waker stays the same.
-            entry.waker.replace(Some(context.waker().clone()));
-        }
-        match entry.order.get() {
+        let order = match entry.order(context) {
+            Order::Pass if !T::PASSES => Order::Finish,
+            order => order,
+        };
+        match order {
             Order::Close => return Poll::Ready(false),
             Order::Pass if entry.waits() => return Poll::Ready(true),
             // An answer that is being written does not say that the connection ends, so it does not.
@@ -288,7 +355,7 @@ pub(crate) async fn serve<S>(
         // How a connection ends is the client's business: there is nobody to tell.
         match Pin::new(&mut connection).poll(context) {
             Poll::Ready(_) => Poll::Ready(false),
-            Poll::Pending if !finishing && entry.order.get() == Order::Pass && entry.waits() => Poll::Ready(true),
+            Poll::Pending if !finishing && order == Order::Pass && entry.waits() => Poll::Ready(true),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -296,13 +363,15 @@ pub(crate) async fn serve<S>(
     if is_passed {
         let parts = connection.into_parts();
         let read = [parts.read_buf, parts.io.read].concat().into();
-        connections.keep(parts.io.stream.into_inner(), entry, read);
+        if let Some(stream) = parts.io.stream.into_inner().into_tcp() {
+            connections.keep(stream, entry, read);
+        }
     }
 }
 
 /// The socket, noting phases.
-struct Io {
-    stream: TokioIo<TcpStream>,
+struct Io<T> {
+    stream: TokioIo<T>,
     /// What was read before.
     read: Bytes,
     entry: Rc<Entry>,
@@ -310,7 +379,7 @@ struct Io {
     thrown_away: usize,
 }
 
-impl Read for Io {
+impl<T: Stream> Read for Io<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -330,7 +399,7 @@ impl Read for Io {
     }
 }
 
-impl Write for Io {
+impl<T: Stream> Write for Io<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.entry.unwritten.set(true);
         Pin::new(&mut self.stream).poll_write(context, bytes)

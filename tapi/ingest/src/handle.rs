@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
+    /// The time of a request that the phases of its connection do not bound: its body and the disk.
+    pub(crate) request_timeout: Duration,
 }
 
 /// The reusable buffers between a body and the local buffer.
@@ -180,7 +183,7 @@ impl Plain<'_> {
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let has_key = auth::write_key(authorization, self.head.uri.query(), write_key);
         let body = if self.gzip { inflater.gunzip(self.bytes).map_err(Answer::refused)? } else { self.bytes };
-        let client_ip = live.proxies.client_ip(entry.peer, headers);
+        let client_ip = live.proxies.client_ip(entry.client.get(), headers);
         let request = request::Request {
             endpoint: self.endpoint,
             received_at_ms: self.received_us / 1000,

@@ -5,6 +5,8 @@
 //! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
 //!    `accept` is the loop of one thread, `connection` keeps the deadlines of what it accepted, `handle` is one request.
+//!    Behind a load balancer `prelude` reads its PROXY header, and with a certificate it makes the TLS handshake, before
+//!    the first request; HTTP/2 is `http2`.
 //! 2. hyper reads the head. `route` says what the path means; every alias that an SDK or a wrong base path produces has
 //!    its row, and nothing is ever redirected, because SDKs follow a redirect with a GET and count its 200 as delivery.
 //! 3. `body` reads the body up to its bound. A body that came in one piece is used where it lies; several pieces are
@@ -45,18 +47,23 @@ pub mod config;
 mod connection;
 pub mod events;
 mod handle;
+mod http2;
 mod inflate;
 mod limit;
 mod listen;
 mod live;
 mod metrics;
 mod passed;
+mod prelude;
+mod proxy_protocol;
+mod refusal;
 pub mod reject;
 pub mod request;
 mod respond;
 mod route;
 mod serve;
 pub mod sources;
+pub mod tls;
 
 pub use config::Config;
 pub use listen::listen;

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use service::Failure;
 use tokio::sync::watch;
+use tokio_rustls::rustls::ServerConfig;
 
-use crate::client_ip::Proxies;
+use crate::client_ip::{Proxies, Senders};
 use crate::config::Config;
 use crate::limit::Limiter;
 use crate::sources::Sources;
+
+/// Both ends of what changes: one for [`reload`], one for [`serve`](crate::serve()).
+pub(crate) type Channel = (watch::Sender<Arc<Live>>, watch::Receiver<Arc<Live>>);
 
 /// What [`reload`] changes. Each thread holds the newest and looks at nothing shared to use it.
 #[derive(Debug)]
@@ -16,30 +20,38 @@ pub struct Live {
     pub(crate) sources: Sources,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) proxies: Proxies,
+    pub(crate) senders: Senders,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 impl Live {
     /// What can change of these settings: one end for [`reload`], and one for [`serve`](crate::serve()). They must have no
     /// [`Config::problems`].
-    pub fn channel(config: &Config) -> (watch::Sender<Arc<Self>>, watch::Receiver<Arc<Self>>) {
-        watch::channel(Arc::new(Self::new(config)))
+    ///
+    /// # Errors
+    /// Where the certificate or its key cannot be read.
+    pub fn channel(config: &Config) -> Result<Channel, Failure> {
+        Ok(watch::channel(Arc::new(Self::new(config)?)))
     }
 
-    fn new(config: &Config) -> Self {
+    fn new(config: &Config) -> Result<Self, Failure> {
         let sources = config.sources();
         let limiter = Limiter::new(config.limits.requests_per_source_per_second, &sources);
         let proxies = Proxies::new(&config.client_ip_header, &config.trusted_proxies);
-        Self { sources, limiter, proxies }
+        let senders = Senders::new(&config.proxy_protocol_from);
+        let tls = config.tls.load().map_err(|fault| Failure::usage(format!("{}: {}", fault.key, fault.message)))?;
+        Ok(Self { sources, limiter, proxies, senders, tls })
     }
 }
 
 /// What a process does at SIGHUP with the settings that it `read` again: sources, trusted proxies and limits per source are
-/// used from the next request on, the rest stays as it was. Wrong ones change nothing, and are logged.
+/// used from the next request on, certificates and senders of PROXY headers from the next connection on, the rest stays as
+/// it was. Wrong ones change nothing, and are logged.
 pub fn reload(live: &watch::Sender<Arc<Live>>, read: Result<Config, Failure>) {
-    match read {
-        Ok(config) => {
-            live.send_replace(Arc::new(Live::new(&config)));
-            tracing::info!("sources, trusted proxies and limits per source read again");
+    match read.and_then(|config| Live::new(&config)) {
+        Ok(new) => {
+            live.send_replace(Arc::new(new));
+            tracing::info!("sources, trusted proxies, certificates and limits per source read again");
         }
         Err(failure) => tracing::error!(%failure, "the settings were not read again; the old ones stay in force"),
     }

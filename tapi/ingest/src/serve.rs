@@ -103,6 +103,7 @@ pub fn serve_or_hand_over(
             connections: Connections::new(),
             metrics: metrics.thread(),
             tools: RefCell::new(Tools::new()),
+            request_timeout: Duration::from_millis(limits.body_read_timeout_ms + limits.append_timeout_ms),
         });
         let served = LocalSet::new().block_on(&runtime, async {
             if index == 0 {

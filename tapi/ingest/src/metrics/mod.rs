@@ -16,6 +16,7 @@ use service::Section;
 use service::metrics::Encoder;
 
 use crate::body::InFlight;
+use crate::refusal::Refusal;
 use crate::reject::Reject;
 use crate::route::Label;
 
@@ -110,6 +111,13 @@ impl Collector for Metrics {
         let body_bytes = self.sum(|thread| thread.body_bytes.get());
         out.counter("tapi_request_bytes", "Bytes of request bodies, as they came.", body_bytes)?;
         out.gauge("tapi_connections", "Open connections.", self.sum(|thread| thread.connections.get()))?;
+        let help = "Connections that ended before their first request, by reason.";
+        out.counters("tapi_connections_refused", help, |rows| {
+            Refusal::ALL.iter().try_for_each(|refusal| {
+                let count = self.sum(|thread| thread.connections_refused[*refusal as usize].get());
+                rows.some([("reason", refusal.label())], count)
+            })
+        })?;
         let in_flight = self.in_flight.get().map_or(0, |in_flight| in_flight.bytes() as u64);
         out.gauge("tapi_body_in_flight_bytes", "Bytes held for requests that are not stored yet.", in_flight)?;
         self.encode_stored(&mut out)?;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::refusal::Refusal;
 use crate::reject::Reject;
 use crate::respond::Answer;
 use crate::route::Label;
@@ -65,6 +66,7 @@ pub(crate) struct ThreadMetrics {
     pub(super) set_aside: ByReject,
     pub(super) body_bytes: Cell,
     pub(super) connections: Cell,
+    pub(super) connections_refused: [Cell; Refusal::ALL.len()],
     pub(super) stored_buckets: [Cell; STORED_BUCKETS_S.len() + 1],
     pub(super) stored_us: Cell,
 }
@@ -100,6 +102,10 @@ impl ThreadMetrics {
 
     pub(crate) fn connections(&self, count: usize) {
         self.connections.set(count as u64);
+    }
+
+    pub(crate) fn connection_refused(&self, refusal: Refusal) {
+        self.connections_refused[refusal as usize].add(1);
     }
 
     pub(super) fn requests_all(&self) -> u64 {
