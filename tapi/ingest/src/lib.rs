@@ -19,7 +19,8 @@
 //!    request be answered with a 200.
 //!
 //! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
-//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`].
+//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. Where another process takes
+//! over, [`serve_or_hand_over`] leaves it the connections that wait for a request; `passed` is what is told of each.
 //!
 //! What goes wrong on the way is a [`reject::Reject`]: one enum, one table of status, code and message. Its status is
 //! chosen by what SDKs do next: 400 makes them drop, 429 and 503 make them come back.
@@ -35,7 +36,7 @@
 //!
 //! # What is bounded
 //!
-//! Connections, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
+//! Connections, the time before their first request, the streams of HTTP/2, bytes of a head, bytes of a body before and after decompression, bytes of bodies in flight, the time of
 //! each phase of a connection, the time of a stop. [`config`] names each bound, its unit and what happens at it.
 
 mod accept;
