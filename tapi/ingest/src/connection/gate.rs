@@ -181,6 +181,11 @@ impl Gate {
         true
     }
 
+    /// What has not passed yet.
+    pub(super) fn waiting(&self) -> &[u8] {
+        self.waiting.as_deref().unwrap_or_default()
+    }
+
     /// Whether nothing more will come through.
     pub(super) fn is_shut(&self) -> bool {
         matches!(self.place, Place::Shut) && self.admitted == 0
