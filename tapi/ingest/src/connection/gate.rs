@@ -302,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_has_begun_is_all_there_for_the_next_process() {
+        let head = GOOD.find("\r\n\r\n").unwrap() + 4;
+        for cut in 1..head {
+            for piece in [1, 3, cut] {
+                let mut gate = gate(usize::MAX);
+                let all = [GOOD, CHUNKED, &GOOD[..cut]].concat();
+                assert_eq!(through(&mut gate, &all, piece), [GOOD, CHUNKED].concat());
+                assert_eq!(gate.waiting(), &GOOD.as_bytes()[..cut], "{piece}");
+            }
+        }
+    }
+
+    #[test]
     fn unfinished_heads_of_all_connections_have_a_bound_together() {
         let pool = Rc::new(Pool::new(Arc::new(InFlight::new(64 << 10))));
         let mut gates: Vec<_> = (0..100).map(|_| Gate::new(Rc::clone(&pool))).collect();
