@@ -64,7 +64,7 @@ chaos: ## the scenarios in their long form (about an hour)
 	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --test real_disks
 	@TESTS_CHAOS=1 cargo test --release --locked -p local-buffer --lib
 	@$(MAKE) --no-print-directory mutations loom
-	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios --test kafka
+	@TESTS_CHAOS=1 cargo test --workspace --release --locked --test scenarios --test kafka --test server
 
 fuzz: install ## every decoder against a fuzzer, a minute each (FUZZ_SECONDS)
 	@fuzz/run

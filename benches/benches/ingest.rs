@@ -114,7 +114,8 @@ fn tapi() {
     let appender = queue.appender();
     // It serves until this process ends.
     std::thread::spawn(move || {
-        let ((_reload, live), stop) = (ingest::Live::channel(&config), service::Shutdown::new());
+        let ((_reload, live), stop) =
+            (ingest::Live::channel(&config).expect("no certificate"), service::Shutdown::new());
         ingest::serve(listeners, &config.limits, &live, &appender, &metrics, &stop).expect("threads");
     });
     let mut drained = 0;

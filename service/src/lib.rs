@@ -6,6 +6,7 @@
 //! | [`config`] | one nested struct, filled from its defaults, a TOML file and the environment; every value knows where it came from |
 //! | [`Access`] | who may read what it stores |
 //! | [`DataDir`] | a data folder that one process has at a time |
+//! | [`Listeners`] | the sockets it listens on, its own, from systemd ([`listen_fds()`]) or from the process before it ([`handover`]) |
 //! | [`logging`] | structured logs, text for people and JSON for machines |
 //! | [`admin`] | `/metrics`, `/healthz`, `/readyz` and a status page, on a port and a thread of their own |
 //! | [`metrics`] | plain numbers as Prometheus text |
@@ -25,6 +26,9 @@ pub mod config;
 pub mod crash;
 mod data_dir;
 pub mod exit;
+pub mod handover;
+mod listen_fds;
+mod listeners;
 pub mod logging;
 pub mod metrics;
 mod open_files;
@@ -38,5 +42,7 @@ pub use begin::{begin, check_config, settings};
 pub use config::{Loaded, Problem, Properties, Settings};
 pub use data_dir::DataDir;
 pub use exit::Failure;
+pub use listen_fds::listen_fds;
+pub use listeners::Listeners;
 pub use output::{Output, announce, remark, say};
 pub use shutdown::Shutdown;

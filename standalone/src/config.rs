@@ -20,8 +20,8 @@ const OPEN_DIGESTS_MIN: usize = 65_536;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one. Put a TLS terminator before it:
-    /// several SDKs speak https only.
+    /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one; `[::]:8080` is every
+    /// address of the host, IPv6 and IPv4. Several SDKs speak https only: give it a certificate with `tls`.
     pub listen: SocketAddr,
     /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9090`; it has no
     /// login, so keep it away from the internet.

@@ -59,7 +59,7 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let drain = drain.spawn().map_err(Failure::failed)?;
 
     let stop = Shutdown::new();
-    let (reloaded, live) = Live::channel(&config.ingest);
+    let (reloaded, live) = Live::channel(&config.ingest)?;
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
     stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
     announce(format_args!("turnstile ready ingest={listen} admin={}", admin.local_addr()));

@@ -21,8 +21,13 @@
 
 mod admin;
 mod config;
+mod crash;
 mod forward;
 mod metrics;
+mod opening;
+mod process;
 mod run;
+mod sockets;
 
+pub use crash::arm as arm_crash;
 pub use run::{buffer_dir, check_config, run};

@@ -25,6 +25,7 @@ TAPI_ and the key in upper case, as TAPI_LISTEN=0.0.0.0:8080 or TAPI_BUFFER_BYTE
 
   tapi run                                 listen on 127.0.0.1:8080, keep events in ./data/tapi, drain them to Kafka
                                            on 127.0.0.1:19092, or 127.0.0.1:29092 while that one is down
+  tapi run --take-over                     the same, in place of the one that runs, without a refused connection
   tapi check-config --config tapi.toml     what is wrong, or what is in force and where it came from
   curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
 
@@ -39,7 +40,16 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 #[derive(Subcommand)]
 enum Command {
     /// Serve and drain until SIGTERM.
-    Run(Settings),
+    Run {
+        #[command(flatten)]
+        settings: Settings,
+        /// Take over from the tapi that runs on the same data, without a refused connection.
+        ///
+        /// It gives its listeners and its idle connections to this one and ends when this one serves. If this one cannot,
+        /// it goes on. Where none runs this is a start like any other.
+        #[arg(long)]
+        take_over: bool,
+    },
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),
     /// Look into a local buffer, check it, repair it, and bring back what was set aside.
@@ -69,10 +79,10 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(settings) => tapi::run(settings.config),
+    let outcome = tapi::arm_crash().and_then(|()| match Cli::parse().command {
+        Command::Run { settings, take_over } => tapi::run(settings.config, take_over),
         Command::CheckConfig(settings) => tapi::check_config(settings.config.as_deref()),
         Command::Buffer { settings, buffer } => buffer.run(|| tapi::buffer_dir(settings.config.as_deref())),
-    };
+    });
     service::exit::report("tapi", outcome)
 }

@@ -108,7 +108,22 @@ impl AdminServer {
     /// # Errors
     /// With the address and what to do where it cannot be listened on.
     pub fn start(listen: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Self> {
-        let listener = TcpListener::bind(listen).map_err(|error| bind_error("admin_listen", listen, &error))?;
+        Self::on(Self::bind(listen)?, admin)
+    }
+
+    /// Listens, and answers nobody yet.
+    ///
+    /// # Errors
+    /// With the address and what to do where it cannot be listened on.
+    pub fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::bind(listen).map_err(|error| bind_error("admin_listen", listen, &error))
+    }
+
+    /// Answers on a listener from a thread of its own.
+    ///
+    /// # Errors
+    /// Where the operating system refuses a thread or a poller.
+    pub fn on(listener: TcpListener, admin: Arc<dyn Admin>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;

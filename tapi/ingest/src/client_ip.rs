@@ -40,6 +40,22 @@ impl Network {
     }
 }
 
+/// Who begins each connection with a PROXY header.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Senders(Vec<Network>);
+
+impl Senders {
+    /// From settings that were checked; what does not parse is left out.
+    pub(crate) fn new(networks: &[String]) -> Self {
+        Self(networks.iter().filter_map(|network| network.parse().ok()).collect())
+    }
+
+    /// Whether this address has to, and is believed.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
 /// Which proxies are believed, and in which header.
 ///
 /// It is one header: a proxy that writes one of them passes on what the client wrote into the others.

@@ -14,6 +14,7 @@ use crate::client_ip::Network;
 use crate::events::Unreadable;
 use crate::public_url::PublicUrl;
 use crate::sources::Sources;
+use crate::tls::Tls;
 
 pub(crate) use self::sources::TIER_DEFAULT;
 pub use self::sources::{Mode, SourceConfig, Tier};
@@ -41,6 +42,12 @@ pub struct Config {
     pub public_url: String,
     /// What becomes of an event that is JSON and that common readers of it refuse all the same. Default `set-aside`.
     pub unreadable_events: Unreadable,
+    /// Addresses and networks of the load balancers that begin each connection with a PROXY header, version 1 or 2. Default
+    /// none. From these it must come, else the connection closes, and the client's address is the one in it; from anybody
+    /// else it is no HTTP.
+    pub proxy_protocol_from: Vec<String>,
+    /// TLS on the port for events.
+    pub tls: Tls,
     /// Bounds of what clients may do.
     pub limits: Limits,
     /// The local buffer.
@@ -174,9 +181,16 @@ impl Config {
             "client_ip_header",
             "is not the name of a header".into(),
         );
-        for network in &self.trusted_proxies {
-            let parsed = network.parse::<Network>();
-            demand(parsed.is_ok(), "trusted_proxies", format!("{network:?} is not an address or a network"));
+        for (key, networks) in
+            [("trusted_proxies", &self.trusted_proxies), ("proxy_protocol_from", &self.proxy_protocol_from)]
+        {
+            for network in networks {
+                let parsed = network.parse::<Network>();
+                demand(parsed.is_ok(), key, format!("{network:?} is not an address or a network"));
+            }
+        }
+        if let Err(fault) = self.tls.load() {
+            demand(false, fault.key, fault.message);
         }
         demand(
             self.client_ip_header.is_empty() || !self.trusted_proxies.is_empty(),
@@ -302,6 +316,8 @@ mod tests {
         assert_eq!(problem(|i| i.client_ip_header = "a b".into()), ["client_ip_header", "client_ip_header"]);
         assert_eq!(problem(|i| i.client_ip_header = "x-real-ip".into()), ["client_ip_header"]);
         assert_eq!(problem(|i| i.trusted_proxies = vec!["10.0.0.0/40".into()]), ["trusted_proxies"]);
+        assert_eq!(problem(|i| i.proxy_protocol_from = vec!["x".into()]), ["proxy_protocol_from"]);
+        assert_eq!(problem(|i| i.tls.key = "/nowhere".into()), ["tls.certificate"]);
         assert_eq!(problem(|i| i.limits.connections_max = 0), ["limits.connections_max"]);
         assert_eq!(problem(|i| i.limits.body_bytes_in_flight_max = 1), ["limits.body_bytes_in_flight_max"]);
         assert_eq!(problem(|i| i.limits.body_read_timeout_ms = 0), ["limits.body_read_timeout_ms"]);

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -50,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) requests: Shared,
     /// Bytes of records that are not durable yet.
     pub(crate) records: Shared,
+    /// The time of a request that the phases of its connection do not bound: its body and the disk.
+    pub(crate) request_timeout: Duration,
 }
 
 /// The reusable buffers between a body and the local buffer.
@@ -136,7 +139,8 @@ async fn answer(
             take_query(context, entry, &head, ingest).await.unwrap_or_else(Outcome::Known)
         }
         Route::Settings | Route::SourceConfig => {
-            let answer = settings::answer(&context.live.borrow(), &mut context.tools.borrow_mut(), &head, entry.peer);
+            let answer =
+                settings::answer(&context.live.borrow(), &mut context.tools.borrow_mut(), &head, entry.client.get());
             Outcome::Known(answer.unwrap_or_else(|refused| refused))
         }
         Route::Health => Outcome::Known(Answer::Up),
@@ -188,7 +192,7 @@ async fn take<'a>(
 ) -> Result<Outcome<'a>, Answer> {
     let encodings = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     let declared = coding::declared(encodings).map_err(Answer::refused)?;
-    let entrant = admit_head(context, entry.peer, head)?;
+    let entrant = admit_head(context, entry.client.get(), head)?;
     entry.charge_to(entrant.slot);
     let relieve = |reject| context.connections.relieve(entry, reject);
     let bytes = body.read(&context.pool, entrant.slot, relieve).await;
@@ -208,7 +212,7 @@ async fn take_query<'a>(
     head: &Head,
     ingest: Ingest,
 ) -> Result<Outcome<'a>, Answer> {
-    let entrant = admit_head(context, entry.peer, head)?;
+    let entrant = admit_head(context, entry.client.get(), head)?;
     let body = Body::Query(head.uri.query().unwrap_or(""));
     let whole = Whole { head, body, ingest, received_us: clock_us() };
     let appended = whole.append_contained(context, entry, &entrant);
@@ -305,7 +309,7 @@ impl Whole<'_> {
         }
         // Other requests have come since the head was read.
         keys.read(headers, uri.query(), &live.sources);
-        let client_ip = live.proxies.client_ip(entry.peer, headers);
+        let client_ip = live.proxies.client_ip(entry.client.get(), headers);
         let request = request::Request {
             endpoint: self.ingest.endpoint,
             received_at_ms: self.received_us / 1000,

@@ -5,6 +5,8 @@
 //! 1. [`listen()`] takes the port with a listener for each core (`SO_REUSEPORT`). [`serve()`] gives each a thread with a
 //!    single-threaded runtime and its own reusable buffers: nothing on the path of a request is shared but the buffer.
 //!    `accept` is the loop of one thread, `connection` what it accepted, with its deadlines, `handle` is one request.
+//!    Behind a load balancer `prelude` reads its PROXY header, and with a certificate it makes the TLS handshake, before
+//!    the first request; HTTP/2 is `http2`.
 //! 2. The gate of a connection lets through what it understands: whole heads and the bodies that they announce. A head
 //!    that leaves a doubt becomes a refusal and the end of its connection. hyper reads what passes. `route` says what the
 //!    path means by its words, whatever base address was typed into the SDK; nothing is ever redirected, because SDKs
@@ -22,7 +24,8 @@
 //!    request be answered with a 200.
 //!
 //! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
-//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`].
+//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. Where another process takes
+//! over, [`serve_or_hand_over`] leaves it the connections that wait for a request; `passed` is what is told of each.
 //!
 //! Beside the events `settings` answers what SDKs of browsers and mobile apps ask for first, so that they need no other
 //! server, and `pixel` makes the body of an event from the address of a picture.
@@ -42,11 +45,12 @@
 //! # What is bounded
 //!
 //! A source by its tier, in events, and where the server is busy by an equal part of it (`policy`, `share`). All together:
-//! connections, and those of one address; bytes and fields of a head; bytes of a body before and after decompression, its
-//! chunks, its gzip members and blocks; bytes of bodies and unfinished heads in flight; the time of each phase of a
-//! connection, the rate of a body, the time of a stop. [`config`] names those that can be set, with their unit and what
-//! happens at them. No request of the largest size costs more than 30 ms of a core, and no client without a key can keep
-//! memory or connections from the others: it has the part of its address, and what is held longest makes room.
+//! connections, those of one address, the time before their first request, the streams of HTTP/2; bytes and fields of a
+//! head; bytes of a body before and after decompression, its chunks, its gzip members and blocks; bytes of bodies and
+//! unfinished heads in flight; the time of each phase of a connection, the rate of a body, the time of a stop. [`config`]
+//! names those that can be set, with their unit and what happens at them. No request of the largest size costs more than
+//! 30 ms of a core, and no client without a key can keep memory or connections from the others: it has the part of its
+//! address, and what is held longest makes room.
 
 mod accept;
 mod addresses;
@@ -60,6 +64,7 @@ pub mod config;
 mod connection;
 pub mod events;
 mod handle;
+mod http2;
 mod inflate;
 mod limit;
 mod listen;
@@ -67,11 +72,15 @@ mod live;
 mod metrics;
 mod open_files;
 mod origin;
+mod passed;
 mod percent;
 mod pixel;
 mod policy;
 mod pool;
+mod prelude;
+mod proxy_protocol;
 mod public_url;
+mod refusal;
 pub mod reject;
 pub mod request;
 mod respond;
@@ -81,9 +90,10 @@ mod settings;
 mod share;
 pub mod sources;
 mod texts;
+pub mod tls;
 
 pub use config::Config;
 pub use listen::listen;
 pub use live::{Live, reload};
 pub use metrics::{Metrics, about};
-pub use serve::serve;
+pub use serve::{Signals, Sockets, serve, serve_or_hand_over};

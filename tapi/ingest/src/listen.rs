@@ -1,7 +1,7 @@
 //! The port, shared by as many listeners as there are threads to serve it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
 use service::admin::bind_error;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,7 +32,12 @@ fn bind_all(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Tc
 }
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let is_every_address = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if is_every_address {
+        // IPv4 as well, whatever the host's default is.
+        socket.set_only_v6(false)?;
+    }
     // Connections of the last run that still wait for their end do not keep the port.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

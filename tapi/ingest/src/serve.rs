@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use local_buffer::Appender;
 use service::Shutdown;
+use service::handover::Passed;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 
-use crate::accept::{READ_BUFFER_BYTES_MAX, accept};
+use crate::accept::{Intake, READ_BUFFER_BYTES_MAX, accept};
 use crate::addresses::Addresses;
 use crate::commits::Commits;
 use crate::config::Limits;
@@ -44,14 +45,51 @@ pub fn serve(
     metrics: &Metrics,
     stop: &Shutdown,
 ) -> io::Result<()> {
+    let signals = Signals { stop: stop.clone(), hand_over: Shutdown::new() };
+    let sockets = Sockets { listeners, connections: Vec::new() };
+    serve_or_hand_over(sockets, limits, live, appender, metrics, &signals).map(drop)
+}
+
+/// What ends [`serve_or_hand_over`].
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// A stop.
+    pub stop: Shutdown,
+    /// The next process takes over.
+    pub hand_over: Shutdown,
+}
+
+/// What is served.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// A thread each.
+    pub listeners: Vec<TcpListener>,
+    /// Connections that another process had, by [`serve_or_hand_over`].
+    pub connections: Vec<Passed>,
+}
+
+/// The same, and until the next process takes over: then it accepts no more and closes no port, what was begun is
+/// answered, within half a second, and these are the connections that wait for a request, for the next process to serve.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_or_hand_over(
+    sockets: Sockets,
+    limits: &Limits,
+    live: &watch::Receiver<Arc<Live>>,
+    appender: &Appender,
+    metrics: &Metrics,
+    signals: &Signals,
+) -> io::Result<Vec<Passed>> {
     if matches!(live.borrow().sources, Sources::Open) {
         tracing::warn!("no sources are configured: any write key is accepted");
     }
+    let stop = &signals.stop;
     let in_flight = Arc::new(InFlight::new(limits.body_bytes_in_flight_max));
     metrics.watch_in_flight(&in_flight);
     metrics.watch_live(live);
     let slots = Slots::default();
-    let thread_count = listeners.len().max(1);
+    let thread_count = sockets.listeners.len().max(1);
     let connections_max = open_files::connections(limits.connections_max);
     metrics.set_connections_max(connections_max);
     let connections_max = connections_max.div_ceil(thread_count);
@@ -60,9 +98,9 @@ pub fn serve(
         let says = format!("cannot start the server's threads: {error}");
         io::Error::new(error.kind(), says)
     };
-    let serve_one = |listener| {
+    let serve_one = |index, intake| {
         // A thread that ends by itself would leave a part of the connections without an answer for ever.
-        let _stop_all = StopAll(stop);
+        let stop_all = StopAll(stop);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(not_started)?;
         let mut live = live.clone();
         let context = Rc::new(Context {
@@ -76,21 +114,53 @@ pub fn serve(
             slots: slots.clone(),
             requests: Shared::hard(connections_max, 1),
             records: Shared::soft(appender.pending_bytes_max() / thread_count, 1),
+            request_timeout: Duration::from_millis(limits.body_read_timeout_ms + limits.append_timeout_ms),
         });
-        LocalSet::new().block_on(&runtime, accept(listener, context, limits, connections_max, &addresses, live, stop))
+        let served = LocalSet::new().block_on(&runtime, async {
+            if index == 0 {
+                spawn_local(say_stop(stop.clone()));
+            }
+            accept(intake, context, limits, connections_max, &addresses, live, signals).await
+        });
+        if signals.hand_over.is_triggered() && served.is_ok() {
+            // The others hand over as well: a stop would close connections that the next process is to have.
+            std::mem::forget(stop_all);
+        }
+        served
     };
     thread::scope(|scope| {
-        let start = |(index, listener)| {
+        let start = |(index, intake)| {
             let named = thread::Builder::new().name(format!("http-{index}"));
-            named.spawn_scoped(scope, || serve_one(listener)).inspect_err(|_| stop.trigger()).map_err(not_started)
+            named
+                .spawn_scoped(scope, move || serve_one(index, intake))
+                .inspect_err(|_| stop.trigger())
+                .map_err(not_started)
         };
-        let threads: Vec<_> = listeners.into_iter().enumerate().map(start).collect();
-        stop.wait();
-        tracing::info!("stopping: answering what was begun, then draining the local buffer");
+        let threads: Vec<_> = sockets.intakes().into_iter().enumerate().map(start).collect();
         let panicked = |_| Err(io::Error::other("a server thread panicked"));
         let outcomes: Vec<_> = threads.into_iter().map(|thread| thread?.join().unwrap_or_else(panicked)).collect();
-        outcomes.into_iter().collect()
+        outcomes.into_iter().collect::<io::Result<Vec<_>>>().map(|passed| passed.into_iter().flatten().collect())
     })
+}
+
+async fn say_stop(stop: Shutdown) {
+    stop.triggered().await;
+    tracing::info!("stopping: answering what was begun, then draining the local buffer");
+}
+
+impl Sockets {
+    /// One for each listener; each gets its share of the connections.
+    fn intakes(self) -> Vec<Intake> {
+        let begin = |listener| Intake { listener, connections: Vec::new() };
+        let mut intakes: Vec<_> = self.listeners.into_iter().map(begin).collect();
+        let count = intakes.len().max(1);
+        for (index, passed) in self.connections.into_iter().enumerate() {
+            if let Some(intake) = intakes.get_mut(index % count) {
+                intake.connections.push(passed);
+            }
+        }
+        intakes
+    }
 }
 
 /// Gives the stop when dropped.

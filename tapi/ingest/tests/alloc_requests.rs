@@ -19,9 +19,11 @@ mod client;
 mod harness;
 
 /// Requests that are counted, and as many before.
-const REQUESTS: u64 = 1_000;
+const REQUESTS: u64 = 500;
+/// How often they are counted.
+const ROUNDS: usize = 3;
 /// Texts of answers are kept in pieces of memory that hold hundreds, and now and then one more is needed.
-const SPARE: u64 = REQUESTS / 50;
+const SPARE: u64 = REQUESTS / 25;
 
 struct Counting;
 
@@ -60,7 +62,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of the server for [`REQUESTS`] requests.
+/// Allocations of the server for [`REQUESTS`] requests, the least of [`ROUNDS`].
 fn allocations(harness: &Harness, line: &str, headers: &str, body: &[u8]) -> u64 {
     let mut client = harness.client();
     let mut run = || {
@@ -69,9 +71,13 @@ fn allocations(harness: &Harness, line: &str, headers: &str, body: &[u8]) -> u64
         }
     };
     run();
-    let before = ALL.load(Ordering::Relaxed) - OWN.get();
-    run();
-    ALL.load(Ordering::Relaxed) - OWN.get() - before
+    // Threads that have nothing to do with a request allocate in their own time: the least of a few rounds is without.
+    let mut round = || {
+        let before = ALL.load(Ordering::Relaxed) - OWN.get();
+        run();
+        ALL.load(Ordering::Relaxed) - OWN.get() - before
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or(0)
 }
 
 #[test]

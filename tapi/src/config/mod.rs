@@ -18,8 +18,8 @@ pub(crate) use drain::Kafka;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
-    /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one. Put a TLS terminator before it:
-    /// several SDKs speak https only.
+    /// Address and port for events. Default `127.0.0.1:8080`; port 0 takes a free one; `[::]:8080` is every
+    /// address of the host, IPv6 and IPv4. Several SDKs speak https only: give it a certificate with `tls`.
     pub listen: SocketAddr,
     /// Address and port for `/metrics`, `/healthz`, `/readyz` and the status page. Default `127.0.0.1:9090`; it has no
     /// login, so keep it away from the internet.
@@ -54,7 +54,7 @@ impl Default for Config {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TAPI";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", crate::crash::VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["write_keys", "properties", "primary_properties", "secondary_properties"];
 
@@ -131,6 +131,7 @@ mod tests {
         let loaded = service::config::load::<Config>(None, environment).unwrap();
         assert_eq!(loaded.value.listen, ([0, 0, 0, 0], 80).into());
         assert_eq!(loaded.value.ingest.buffer.bytes_max, 1 << 30);
+        assert_eq!(loaded.value.ingest.tls, ingest::tls::Tls::default(), "no certificate, no TLS");
         assert_eq!(loaded.warnings, [""; 0]);
     }
 }

@@ -36,6 +36,15 @@ pub(crate) use standing::Standing;
 /// wrong does, and is found within this time.
 const FIRST_LOOK: Duration = Duration::from_secs(4);
 
+/// How a start waits for the clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// [Until both have been seen](FIRST_LOOK), so that one that is wrong is found before anything begins.
+    FirstLook,
+    /// Not at all: clients wait, and both were looked at before.
+    None,
+}
+
 /// What is known of the two clusters.
 #[derive(Debug)]
 pub(crate) struct Clusters {
@@ -50,17 +59,29 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// Begins to look at the clusters and judges what is seen of them, within [a few seconds](FIRST_LOOK). `dir` is
+    /// Begins to look at the clusters and judges what is seen of them, within what `patience` says. `dir` is
     /// where the number of lanes is remembered.
     ///
     /// # Errors
     /// Where a cluster answers and must not be used, librdkafka does not take a setting, or the memory cannot be read
     /// or written. Clusters that do not answer are no error.
-    pub(crate) fn start(plan: &Plan, dir: &Path) -> Result<Self, DrainError> {
+    pub(crate) fn start(plan: &Plan, dir: &Path, patience: Patience) -> Result<Self, DrainError> {
         let memory = Memory::open(dir)?;
         let contacts = Contacts::start(&plan.clusters)?;
-        contacts.board().wait_for_both(FIRST_LOOK);
+        if patience == Patience::FirstLook {
+            contacts.board().wait_for_both(FIRST_LOOK);
+        }
         Self::judged_first(contacts, memory, plan.lanes, plan.retention)
+    }
+
+    /// Another process has drained since the start: what it remembered counts, by the next judgement.
+    ///
+    /// # Errors
+    /// Where the memory cannot be read.
+    pub(crate) fn remember_again(&mut self, dir: &Path) -> Result<(), DrainError> {
+        self.memory = Memory::open(dir)?;
+        self.judged = None;
+        Ok(())
     }
 
     /// As they stand before anything is drained.

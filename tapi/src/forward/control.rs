@@ -18,13 +18,14 @@ pub(super) enum Wish {
 pub(super) struct Control {
     wish: Mutex<Option<Wish>>,
     finish: Shutdown,
+    hand_over: Shutdown,
     waker: ReaderWaker,
 }
 
 impl Control {
     /// Of a drain that this wakes.
     pub(super) fn new(waker: ReaderWaker) -> Self {
-        Self { wish: Mutex::default(), finish: Shutdown::new(), waker }
+        Self { wish: Mutex::default(), finish: Shutdown::new(), hand_over: Shutdown::new(), waker }
     }
 
     /// Sends everything to one cluster whatever happens, or, with `None`, to the better one again. Takes effect within
@@ -43,6 +44,17 @@ impl Control {
     pub(super) fn finish(&self) {
         self.finish.trigger();
         self.waker.wake();
+    }
+
+    /// Another process is about to drain the buffer: the drain is to take no more of it and to end.
+    pub(super) fn hand_over(&self) {
+        self.hand_over.trigger();
+        self.finish();
+    }
+
+    /// Whether it is to leave the rest to another process.
+    pub(super) fn is_handing_over(&self) -> bool {
+        self.hand_over.is_triggered()
     }
 
     /// Whether it is to end.

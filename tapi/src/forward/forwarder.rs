@@ -31,6 +31,9 @@ const GATHER: Duration = Duration::from_millis(1);
 const WAITING: Duration = Duration::from_millis(5);
 /// A pause while there is nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
+/// Time for what a cluster has not acknowledged when another process takes over. What it acknowledges later goes out again
+/// by that process; meanwhile this one takes events as before.
+const HAND_OVER: Duration = Duration::from_secs(1);
 /// Between two publications of the figures.
 const PUBLISH: Duration = Duration::from_millis(100);
 
@@ -44,6 +47,7 @@ pub(super) struct Forwarder {
     bounds: Bounds,
     control: Arc<Control>,
     deadline: Deadline,
+    hand_over: Deadline,
     figures: Arc<Figures>,
     publish_at: Instant,
     /// The number of lanes could not be remembered.
@@ -70,6 +74,7 @@ impl Forwarder {
             bounds: plan.bounds,
             control,
             deadline: Deadline::new(plan.finish_within),
+            hand_over: Deadline::new(HAND_OVER),
             figures: Arc::default(),
             publish_at: now,
             forgetful: false,
@@ -94,8 +99,10 @@ impl Forwarder {
             self.tick(now);
             if self.remembers() {
                 self.in_flight.move_floor();
-                self.in_flight.fill();
-                self.hand_over(now);
+                if !self.control.is_handing_over() {
+                    self.in_flight.fill();
+                    self.hand_over(now);
+                }
             }
             if now >= self.publish_at {
                 self.publish(now);
@@ -294,6 +301,9 @@ impl Forwarder {
 
     /// Whether everything is drained, or waiting any longer is in vain.
     fn is_finished(&mut self, now: Instant) -> bool {
+        if self.control.is_handing_over() {
+            return self.outlets.fullest().is_none() || self.hand_over.is_over(now);
+        }
         let is_over = self.deadline.is_over(now);
         if self.in_flight.is_drained() {
             return true;

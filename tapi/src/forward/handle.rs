@@ -1,13 +1,13 @@
 //! Starting and ending the drain, and what the rest of the process may ask of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use local_buffer::Reader;
 use tracing::info;
 
-use super::clusters::Clusters;
+use super::clusters::{Clusters, Patience};
 use super::control::Control;
 use super::error::DrainError;
 use super::figures::{Figures, Snapshot};
@@ -52,17 +52,36 @@ pub(crate) struct Forward {
     thread: JoinHandle<()>,
 }
 
-impl Forward {
-    /// Looks at the clusters and begins to drain. `dir` is where the number of lanes is remembered.
+/// The drain as far as it can begin without the buffer.
+pub(crate) struct Prepared {
+    plan: Plan,
+    dir: PathBuf,
+    clusters: Clusters,
+}
+
+impl Prepared {
+    /// Looks at the clusters. `dir` is where the number of lanes is remembered.
     ///
     /// # Errors
-    /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read or written.
-    /// Clusters that do not answer are no error.
-    pub(crate) fn start(plan: &Plan, dir: &Path, reader: Reader) -> Result<Self, DrainError> {
+    /// Where a cluster answers and must not be used, a setting is not taken, or the memory cannot be read. Clusters that
+    /// do not answer are no error.
+    pub(crate) fn new(plan: Plan, dir: &Path, patience: Patience) -> Result<Self, DrainError> {
+        let clusters = Clusters::start(&plan, dir, patience)?;
+        Ok(Self { plan, dir: dir.into(), clusters })
+    }
+}
+
+impl Forward {
+    /// Begins to drain.
+    ///
+    /// # Errors
+    /// Where a setting is not taken, or the memory cannot be read or written.
+    pub(crate) fn start(prepared: Prepared, reader: Reader) -> Result<Self, DrainError> {
+        let Prepared { plan, dir, mut clusters } = prepared;
+        clusters.remember_again(&dir)?;
         let control = Arc::new(Control::new(reader.waker()));
         let has_secondary = plan.cluster(Cluster::Secondary).is_configured();
-        let clusters = Clusters::start(plan, dir)?;
-        let forwarder = Forwarder::new(plan, clusters, reader, Arc::clone(&control))?;
+        let forwarder = Forwarder::new(&plan, clusters, reader, Arc::clone(&control))?;
         let figures = forwarder.figures();
         let remote = Remote { figures: Arc::clone(&figures), control, has_secondary };
         let thread = thread::Builder::new().name("forward".into()).spawn(move || {
@@ -77,9 +96,19 @@ impl Forward {
         self.remote.clone()
     }
 
+    /// Another process is about to take over: takes no more from the buffer, waits a little for what is on its way, and ends.
+    pub(crate) fn hand_over(self) {
+        self.remote.control.hand_over();
+        self.join();
+    }
+
     /// Nothing more comes in: drains what is there, within the time that the settings give it, and ends.
     pub(crate) fn finish(self) {
         self.remote.control.finish();
+        self.join();
+    }
+
+    fn join(self) {
         if self.thread.join().is_ok() {
             info!("the drain has ended");
         }

@@ -79,8 +79,9 @@ mod router;
 mod send;
 mod way;
 
+pub(crate) use clusters::Patience;
 pub(crate) use fault::Fault;
 pub(crate) use figures::Snapshot;
-pub(crate) use handle::{Forward, Remote};
+pub(crate) use handle::{Forward, Prepared, Remote};
 pub(crate) use plan::{Bounds, Plan};
 pub(crate) use router::Cluster;

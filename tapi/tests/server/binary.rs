@@ -35,22 +35,33 @@ pub(crate) fn output(command: &mut Command) -> (i32, String, String) {
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) ingest: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Program {
     pub(crate) fn start(config: &Path, data: &Path) -> Self {
-        Self::spawn(&mut tapi(&["run", "--config", config.to_str().unwrap()]), data)
+        Self::spawn(config, data, &[], &[])
     }
 
-    fn spawn(command: &mut Command, data: &Path) -> Self {
-        let mut child = command
+    /// With more arguments and variables.
+    pub(crate) fn spawn(config: &Path, data: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = tapi(&["run", "--config", config.to_str().unwrap()]);
+        Self::run(command.args(arguments).envs(variables.iter().copied()), data)
+    }
+
+    fn run(command: &mut Command, data: &Path) -> Self {
+        let child = command
             .env("TAPI_LISTEN", "127.0.0.1:0")
             .env("TAPI_ADMIN_LISTEN", "127.0.0.1:0")
             .env("TAPI_DATA", data)
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
+        Self::ready(child)
+    }
+
+    /// One that was spawned, once it serves.
+    pub(crate) fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address =
@@ -59,8 +70,19 @@ impl Program {
         Self { ingest: address("ingest="), admin: address("admin="), child }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end: the exit code, or none where it was killed.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Stops it, and all is well.
+    pub(crate) fn stop(mut self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.wait(), Some(0));
     }
 
     pub(crate) fn post(&self, key: &str, id: &str) -> u16 {
@@ -131,7 +153,7 @@ fn clients_take_no_file_that_the_buffer_needs_and_others_read_none() {
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", "umask 0; ulimit -n 600; exec \"$0\" run", env!("CARGO_BIN_EXE_tapi")]);
     limited.env_clear().envs(NO_KAFKA).stdin(Stdio::null()).stdout(Stdio::piped());
-    let program = Program::spawn(limited.env("TAPI_BUFFER_SEGMENT_BYTES", "262144"), &data);
+    let program = Program::run(limited.env("TAPI_BUFFER_SEGMENT_BYTES", "262144"), &data);
     let clients: Vec<_> = (0..700)
         .map(|_| {
             let mut client = Client::connect(program.ingest);

@@ -5,3 +5,4 @@ mod buffer;
 #[expect(dead_code, reason = "the tests of ingest need more of it")]
 #[path = "../../ingest/tests/server/client.rs"]
 mod client;
+mod hand_over;

@@ -38,6 +38,8 @@ reasons! {
     Address => "address";
     /// The library could not read what came.
     Protocol => "protocol";
+    /// The next process goes on with it.
+    Passed => "passed";
     /// The process stopped.
     Stopped => "stopped";
     /// It was open when its thread panicked in it.

@@ -1,9 +1,11 @@
 //! What a thread knows of one connection: its phase, and what is wanted of it.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use super::closed::Closed;
 use super::gate::Refusal;
@@ -31,8 +33,11 @@ pub(crate) enum Phase {
 
 /// What the thread wants of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
+    /// Go on.
     Serve,
+    /// Pass it on to the next process as soon as no request is in flight.
+    Pass,
     /// Close as soon as no request is in flight.
     Finish,
     /// Close now.
@@ -43,6 +48,8 @@ pub(super) enum Order {
 pub(crate) struct Entry {
     /// The other end.
     pub(crate) peer: IpAddr,
+    /// The client: the other end, or whom the other end speaks for.
+    pub(crate) client: Cell<IpAddr>,
     pub(super) phase: Cell<Phase>,
     /// When the phase began, or the stretch of a body that is being timed.
     pub(super) since: Cell<u32>,
@@ -57,6 +64,8 @@ pub(crate) struct Entry {
     pub(super) slot: Cell<Option<Slot>>,
     now: Rc<Cell<u32>>,
     linger: Cell<bool>,
+    /// Bytes of an answer are still to be written.
+    pub(super) unwritten: Cell<bool>,
     pub(super) order: Cell<Order>,
     /// What is to be given up, and why; taken by the gate.
     cut: Cell<Option<Reject>>,
@@ -66,7 +75,7 @@ pub(crate) struct Entry {
     requests: Cell<u64>,
     has_begun_head: Cell<bool>,
     pub(super) closed: Cell<Closed>,
-    pub(super) waker: RefCell<Option<Waker>>,
+    waker: RefCell<Option<Waker>>,
     /// Where it stands in the registry.
     pub(super) index: Cell<usize>,
 }
@@ -75,6 +84,7 @@ impl Entry {
     pub(super) fn new(peer: IpAddr, now: Rc<Cell<u32>>, index: usize) -> Self {
         Self {
             peer,
+            client: Cell::new(peer),
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now.get()),
             read_since: Cell::new(0),
@@ -84,6 +94,7 @@ impl Entry {
             slot: Cell::new(None),
             now,
             linger: Cell::new(false),
+            unwritten: Cell::new(false),
             order: Cell::new(Order::Serve),
             cut: Cell::new(None),
             body_cut: Cell::new(None),
@@ -94,6 +105,45 @@ impl Entry {
             waker: RefCell::default(),
             index: Cell::new(index),
         }
+    }
+
+    /// One for the phases of a single request, of which the connection has several at a time. No thread sees it.
+    pub(crate) fn of_a_request(&self) -> Rc<Self> {
+        let entry = Self::new(self.peer, Rc::clone(&self.now), usize::MAX);
+        entry.client.set(self.client.get());
+        Rc::new(entry)
+    }
+
+    /// What the thread wants; the task is woken when that changes. The connection is all of its task, so the waker stays
+    /// the same.
+    pub(crate) fn order(&self, task: &Context<'_>) -> Order {
+        if self.waker.borrow().is_none() {
+            self.waker.replace(Some(task.waker().clone()));
+        }
+        self.order.get()
+    }
+
+    /// What a future gives, unless the connection has to close before.
+    pub(crate) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|task| match self.order(task) {
+            Order::Close => Poll::Ready(None),
+            _ => future.as_mut().poll(task).map(Some),
+        })
+        .await
+    }
+
+    /// Whether nothing of a request or of its answer is on its way, but perhaps a part of a head.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.phase.get(), Phase::Fresh | Phase::Head | Phase::Idle)
+            && !self.linger.get()
+            && !self.unwritten.get()
+            && !self.is_being_cut()
+    }
+
+    /// Why it has ended, or is about to.
+    pub(crate) fn closed(&self) -> Closed {
+        self.closed.get()
     }
 
     /// A phase begins.

@@ -181,6 +181,11 @@ impl Gate {
         true
     }
 
+    /// What has not passed yet.
+    pub(super) fn waiting(&self) -> &[u8] {
+        self.waiting.as_deref().unwrap_or_default()
+    }
+
     /// Whether nothing more will come through.
     pub(super) fn is_shut(&self) -> bool {
         matches!(self.place, Place::Shut) && self.admitted == 0
@@ -293,6 +298,19 @@ mod tests {
             let own = if expected.is_some() { REFUSED } else { "" };
             assert_eq!((out + std::str::from_utf8(&rest).unwrap()), if own.is_empty() { begun } else { own });
             assert!(gate.is_shut());
+        }
+    }
+
+    #[test]
+    fn a_head_that_has_begun_is_all_there_for_the_next_process() {
+        let head = GOOD.find("\r\n\r\n").unwrap() + 4;
+        for cut in 1..head {
+            for piece in [1, 3, cut] {
+                let mut gate = gate(usize::MAX);
+                let all = [GOOD, CHUNKED, &GOOD[..cut]].concat();
+                assert_eq!(through(&mut gate, &all, piece), [GOOD, CHUNKED].concat());
+                assert_eq!(gate.waiting(), &GOOD.as_bytes()[..cut], "{piece}");
+            }
         }
     }
 

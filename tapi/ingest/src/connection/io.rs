@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::entry::{Entry, Phase};
 use super::gate::Gate;
+use super::stream::Accepted;
 
 /// Bytes that are read and thrown away after a refusal, so that the connection is not reset before the client has read
 /// its answer: the largest body that an SDK has been seen to send, several times.
@@ -29,6 +31,8 @@ impl Inlet {
 /// The socket, or what stands for it.
 pub(super) struct Io<T> {
     stream: T,
+    /// What was read of it before.
+    read: Bytes,
     gate: Gate,
     inlet: Rc<Inlet>,
     entry: Rc<Entry>,
@@ -37,14 +41,21 @@ pub(super) struct Io<T> {
 }
 
 impl<T> Io<T> {
-    pub(super) fn new(stream: T, gate: Gate, inlet: Rc<Inlet>, entry: Rc<Entry>) -> Self {
-        Self { stream, gate, inlet, entry, shut: false, thrown_away: 0 }
+    pub(super) fn new(accepted: Accepted<T>, gate: Gate, inlet: Rc<Inlet>, entry: Rc<Entry>) -> Self {
+        let Accepted { stream, read } = accepted;
+        Self { stream, read, gate, inlet, entry, shut: false, thrown_away: 0 }
+    }
+
+    /// The stream, and what was read of it and not passed on.
+    pub(super) fn into_parts(self) -> (T, Vec<u8>) {
+        let unread = [self.gate.waiting(), &self.read].concat();
+        (self.stream, unread)
     }
 }
 
 impl<T: AsyncRead + Unpin> Read for Io<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, mut out: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, gate, inlet, entry, .. } = self.get_mut();
+        let Self { stream, read: before, gate, inlet, entry, .. } = self.get_mut();
         loop {
             if gate.pass(out.remaining(), |bytes| out.put_slice(bytes)) {
                 return Poll::Ready(Ok(()));
@@ -61,7 +72,11 @@ impl<T: AsyncRead + Unpin> Read for Io<T> {
             let mut inlet = inlet.0.borrow_mut();
             let room = inlet.len().min(out.remaining());
             let mut read = ReadBuf::new(&mut inlet[..room]);
-            ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+            if before.is_empty() {
+                ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+            } else {
+                read.put_slice(&before.split_to(before.len().min(room)));
+            }
             let bytes = read.filled();
             if bytes.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -79,6 +94,7 @@ impl<T: AsyncRead + Unpin> Read for Io<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Write for Io<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.entry.unwritten.set(true);
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         match (&written, self.entry.phase.get()) {
             (Poll::Pending, Phase::Idle) => self.entry.enter(Phase::Answer),
@@ -89,7 +105,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Write for Io<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // hyper flushes when it has written all it has.
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.entry.unwritten.set(false);
+        Poll::Ready(Ok(()))
     }
 
     /// Closing a socket that has unread bytes resets it, and the client may lose the answer that it was sent. So after a

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `head`, `chunks` | what is let through: one head, one body in chunks |
 //! | `gate` | where each message of the stream begins and ends, and what takes the place of a refused one |
-//! | `io` | the socket, with the gate before it |
+//! | `stream` | what it is served on: the socket, or TLS above it |
+//! | `io` | the same with the gate before it |
 //! | `entry` | what the thread knows of a connection |
 //! | `registry` | all of them: deadlines, those that make room for others, the stop |
 //! | `closed` | why connections end |
@@ -16,68 +17,87 @@ mod gate;
 mod head;
 mod io;
 mod registry;
+mod stream;
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use closed::Closed;
-pub(crate) use entry::{Entry, Phase};
+pub(crate) use entry::{Entry, Order, Phase};
 pub(crate) use io::Inlet;
 pub(crate) use registry::Connections;
+pub(crate) use stream::Accepted;
 
-use entry::Order;
 use gate::Gate;
 use io::Io;
+use stream::Stream;
 
-use crate::pool::Pool;
+use crate::handle::Context;
 
-/// Serves a connection to its end, and says why it ended.
-pub(crate) async fn serve<T, S>(
+/// Serves a connection to its end, or until it is passed on, and says why it ended.
+pub(crate) async fn serve<T: Stream, S>(
     http: &http1::Builder,
-    stream: T,
+    accepted: Accepted<T>,
     service: S,
+    context: &Context,
     entry: &Rc<Entry>,
-    pool: &Rc<Pool>,
-    inlet: &Rc<Inlet>,
 ) -> Closed
 where
-    T: AsyncRead + AsyncWrite + Unpin,
     S: HttpService<
             hyper::body::Incoming,
             ResBody: hyper::body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
         >,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let io = Io::new(stream, Gate::new(Rc::clone(pool)), Rc::clone(inlet), Rc::clone(entry));
-    let mut connection = pin!(http.serve_connection(io, service));
+    let gate = Gate::new(Rc::clone(&context.pool));
+    let io = Io::new(accepted, gate, Rc::clone(&context.inlet), Rc::clone(entry));
+    let mut connection = http.serve_connection(io, service);
     let mut finishing = false;
-    poll_fn(|context| {
-        if entry.waker.borrow().is_none() {
-            // The connection is all of its task, so the waker stays the same.
-            entry.waker.replace(Some(context.waker().clone()));
-        }
-        match entry.order.get() {
-            Order::Close => return Poll::Ready(()),
+    let is_passed = poll_fn(|task| {
+        let order = match entry.order(task) {
+            Order::Pass if !T::PASSES => Order::Finish,
+            order => order,
+        };
+        match order {
+            Order::Close => return Poll::Ready(false),
+            Order::Pass if entry.waits() => return Poll::Ready(true),
+            // An answer that is being written does not say that the connection ends, so it does not.
+            Order::Pass if !finishing && matches!(entry.phase.get(), Phase::Body | Phase::Work) => {
+                finishing = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
             // A client that has just connected is about to send: it gets its answer first.
             Order::Finish if !finishing && entry.phase.get() != Phase::Fresh => {
                 finishing = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            Order::Finish | Order::Serve => {}
+            Order::Pass | Order::Finish | Order::Serve => {}
         }
-        connection.as_mut().poll(context).map(|outcome| {
-            // Nothing that the gate lets through should come to this; it would be answered without a word.
-            if outcome.is_err_and(|error| error.is_parse()) {
-                entry.close_for(Closed::Protocol);
+        match Pin::new(&mut connection).poll(task) {
+            Poll::Ready(outcome) => {
+                // Nothing that the gate lets through should come to this; it would be answered without a word.
+                if outcome.is_err_and(|error| error.is_parse()) {
+                    entry.close_for(Closed::Protocol);
+                }
+                Poll::Ready(false)
             }
-        })
+            Poll::Pending if !finishing && order == Order::Pass && entry.waits() => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await;
-    entry.closed.get()
+    if is_passed {
+        let parts = connection.into_parts();
+        let (stream, unread) = parts.io.into_parts();
+        if let Some(stream) = stream.into_tcp() {
+            entry.close_for(Closed::Passed);
+            context.connections.keep(stream, entry, [&parts.read_buf[..], &unread].concat().into());
+        }
+    }
+    entry.closed()
 }

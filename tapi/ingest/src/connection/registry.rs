@@ -10,11 +10,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use service::handover::Passed;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::closed::Closed;
 use super::entry::{Entry, Order, Phase};
 use crate::config::Limits;
+use crate::passed::State;
 use crate::reject::Reject;
 
 /// The clock of the deadlines.
@@ -49,6 +53,8 @@ pub(crate) struct Connections {
     /// All are taken and none can be spared.
     starved: Cell<bool>,
     logged: Cell<Option<u32>>,
+    /// Those that the next process gets.
+    passed: RefCell<Vec<Passed>>,
     /// One was opened or closed, or it is time to look again for one to be spared.
     changed: Notify,
 }
@@ -65,6 +71,7 @@ impl Connections {
             looked_in_part: Cell::new(None),
             starved: Cell::new(false),
             logged: Cell::new(None),
+            passed: RefCell::default(),
             changed: Notify::new(),
         }
     }
@@ -251,7 +258,28 @@ impl Connections {
     /// Lets every connection finish what it has begun, waits for that up to the timeout, and closes what is left.
     pub(crate) async fn finish(&self, timeout: Duration) {
         self.stopping.set(true);
-        self.command(Order::Finish);
+        self.end(Order::Finish, timeout).await;
+    }
+
+    /// The same for the next process, which gets those that have begun nothing.
+    pub(crate) async fn pass(&self, timeout: Duration) -> Vec<Passed> {
+        self.end(Order::Pass, timeout).await;
+        self.passed.take()
+    }
+
+    /// Keeps a connection for the next process.
+    pub(super) fn keep(&self, stream: TcpStream, entry: &Entry, read: Bytes) {
+        // More of a head than can be told ends as at any stop.
+        if let Ok(stream) = stream.into_std()
+            && State::fits(read.len())
+        {
+            let state = State { client: entry.client.get(), idle: entry.phase.get() == Phase::Idle, read };
+            self.passed.borrow_mut().push(Passed { stream, state: state.encode() });
+        }
+    }
+
+    async fn end(&self, order: Order, timeout: Duration) {
+        self.command(order);
         if tokio::time::timeout(timeout, self.fewer_than(1)).await.is_err() {
             tracing::warn!(connections = self.count(), "closing connections that did not finish in time");
             self.command(Order::Close);
@@ -261,7 +289,9 @@ impl Connections {
 
     fn command(&self, order: Order) {
         for entry in &*self.entries.borrow() {
-            entry.close_for(Closed::Stopped);
+            if order != Order::Pass {
+                entry.close_for(Closed::Stopped);
+            }
             entry.command(order);
         }
     }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::connection::Closed;
 use crate::live::Live;
 use crate::pool::InFlight;
+use crate::refusal::Refusal;
 use crate::reject::Reject;
 use crate::route::Label;
 
@@ -161,6 +162,13 @@ impl Collector for Metrics {
         })?;
         let failed = self.sum(|thread| thread.accepts_failed.get());
         out.counter("tapi_accepts_failed", "Connections that could not be accepted.", failed)?;
+        let help = "Connections that ended before their first request, by reason.";
+        out.counters("tapi_connections_refused", help, |rows| {
+            Refusal::ALL.iter().try_for_each(|refusal| {
+                let count = self.sum(|thread| thread.connections_refused[*refusal as usize].get());
+                rows.some([("reason", refusal.label())], count)
+            })
+        })?;
         let in_flight = self.in_flight.get().map_or(0, |in_flight| in_flight.bytes() as u64);
         out.gauge("tapi_body_in_flight_bytes", "Bytes held for requests that are not stored yet.", in_flight)?;
         self.encode_stored(&mut out)?;

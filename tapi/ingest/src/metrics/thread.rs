@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::connection::Closed;
+use crate::refusal::Refusal;
 use crate::reject::Reject;
 use crate::respond::Answer;
 use crate::route::Label;
@@ -80,6 +81,7 @@ pub(crate) struct ThreadMetrics {
     pub(super) starved: Cell,
     pub(super) closed: [Cell; Closed::ALL.len()],
     pub(super) accepts_failed: Cell,
+    pub(super) connections_refused: [Cell; Refusal::ALL.len()],
     pub(super) stored_buckets: [Cell; STORED_BUCKETS_S.len() + 1],
     pub(super) stored_us: Cell,
 }
@@ -141,6 +143,10 @@ impl ThreadMetrics {
 
     pub(crate) fn accept_failed(&self) {
         self.accepts_failed.add(1);
+    }
+
+    pub(crate) fn connection_refused(&self, refusal: Refusal) {
+        self.connections_refused[refusal as usize].add(1);
     }
 
     pub(super) fn requests_all(&self) -> u64 {

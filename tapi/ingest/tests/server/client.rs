@@ -111,6 +111,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether the server closes or resets the connection, whatever it says before. Waits for it.
+    pub(crate) fn closes(&mut self) -> bool {
+        loop {
+            match self.stream.read(&mut [0; 64]) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+}
+
 /// `Authorization: Basic` with the key `KEY`.
 pub(crate) const AUTH: &str = "Authorization: Basic S0VZOg==\r\n";
 

@@ -57,7 +57,7 @@ impl Harness {
         let reader = queue.take_reader().unwrap();
         let metrics = Metrics::new(queue.monitor());
         let (address, listeners) = ingest::listen(([127, 0, 0, 1], 0).into(), config.thread_count()).unwrap();
-        let (live, followed) = Live::channel(&config);
+        let (live, followed) = Live::channel(&config).unwrap();
         let shutdown = Shutdown::new();
         let server = std::thread::spawn({
             let (appender, metrics, stop) = (queue.appender(), Arc::clone(&metrics), shutdown.clone());
@@ -121,6 +121,16 @@ impl Harness {
         while !is_good(self.figure(name)) {
             tries += 1;
             assert!(tries < 1_000_000, "{name}: {}", self.figure(name));
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until something that the server does in its own time is so.
+    #[track_caller]
+    pub(crate) fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < end, "{}", self.admin().metrics());
             std::thread::yield_now();
         }
     }

@@ -79,7 +79,8 @@ fn a_thread_that_ends_by_itself_ends_the_others() {
     let no_socket = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
     no_socket.set_nonblocking(true).unwrap();
     listeners.push(no_socket);
-    let ((_reload, live), metrics, stop) = (Live::channel(&config), Metrics::new(queue.monitor()), Shutdown::new());
+    let ((_reload, live), metrics, stop) =
+        (Live::channel(&config).unwrap(), Metrics::new(queue.monitor()), Shutdown::new());
     let served = ingest::serve(listeners, &config.limits, &live, &queue.appender(), &metrics, &stop);
     assert_eq!(served.unwrap_err().kind(), ErrorKind::PermissionDenied);
     assert!(stop.is_triggered());
