@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn fewer_partitions_are_fetched_in_larger_pieces() {
-        assert_eq!(Ahead::of(256, 32), Ahead::MANY);
+        assert_eq!(Ahead::of(256, 64), Ahead::MANY);
         assert_eq!(Ahead::of(100_000, 1_000), Ahead::MANY);
         assert_eq!(
             Ahead::of(256, 8),
