@@ -20,7 +20,7 @@ use crate::sources::Sources;
 const BASIC_BYTES_MAX: usize = 2048;
 
 /// Old clients leave the padding out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)

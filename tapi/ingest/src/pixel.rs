@@ -6,9 +6,8 @@
 use std::ops::Range;
 
 use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
+use crate::auth::BASE64;
 use crate::events::write_string;
 use crate::percent;
 use crate::reject::Reject;
@@ -17,13 +16,6 @@ use crate::reject::Reject;
 const PARAMETERS_MAX: usize = 1_000;
 /// Parts of a name with dots between; a parameter with more is left out.
 const PARTS_MAX: usize = 16;
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// The reader of one thread, with its reused buffers.
 #[derive(Debug, Default)]
