@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::Offset;
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::complaint::Asking;
@@ -76,8 +77,7 @@ impl Probe {
     /// As [`topic`](Self::topic), of any broker; and where two of them name different topics.
     pub fn widest(&self, topic: &'static str) -> Result<TopicFacts, Failure> {
         const OPERATION: &str = "ask every broker for a topic";
-        self.answers(topic, self.timeout)?;
-        let metadata = self.client.fetch_metadata(Some(topic), self.timeout).map_err(Failure::of(OPERATION))?;
+        let metadata = self.ask(OPERATION, topic, self.timeout)?;
         let cluster_id = self.client.client().fetch_cluster_id(self.timeout).unwrap_or_default();
         let mut told = Vec::new();
         for broker in metadata.brokers() {
@@ -97,12 +97,17 @@ impl Probe {
     /// # Errors
     /// Where it does not, with what was heard of it and what to do.
     pub(crate) fn answers(&self, topic: &str, timeout: Duration) -> Result<(), Failure> {
+        self.ask("ask for a topic", topic, timeout).map(drop)
+    }
+
+    /// What any one broker tells of a topic within `timeout`, or what was heard of the cluster meanwhile.
+    fn ask(&self, operation: &'static str, topic: &str, timeout: Duration) -> Result<Metadata, Failure> {
         self.client.context().is_unreachable.store(false, Relaxed);
         let answer = self.client.fetch_metadata(Some(topic), timeout);
         // Complaints wait until somebody polls; a client that reads nothing gets nothing else.
         while self.client.poll(Duration::ZERO).is_some() {}
         let explained = |failure| self.client.context().complaint.explain(failure);
-        answer.map(drop).map_err(Failure::of("ask for a topic")).map_err(explained)
+        answer.map_err(Failure::of(operation)).map_err(explained)
     }
 
     /// Whether no broker could be reached when it was asked last.
