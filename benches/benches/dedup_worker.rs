@@ -4,7 +4,7 @@
 //!
 //! One real broker, 8 lanes, events of 500 bytes, one in a hundred a repeat; all programs share the machine. The worker's
 //! secondary is left out, as for the floor. Each starts with empty topics and is measured from its first commit to its last,
-//! by turns; the figures are medians. After every round each event must be in the output once.
+//! by turns, the numbers of partitions too; the figures are medians. After every round each event must be in the output once.
 //!
 //! In `dedup_worker` there are 8 partitions, and the floor copies each record to the partition that it came from. In the
 //! others there are as many as their name says, and the floor keeps the worker's rule: the records of a transaction go to
@@ -74,41 +74,60 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
-    let mut rates = Vec::new();
-    for shape in SHAPES.into_iter().filter(|shape| named.is_empty() || named.iter().any(|name| name == shape.row)) {
-        rates.push((shape.row, measure(&broker, shape)));
+    let is_meant = |row: &str| named.is_empty() || named.iter().any(|name| name == row);
+    let mut all: Vec<_> = SHAPES.into_iter().filter(|shape| is_meant(shape.row)).map(Measured::new).collect();
+    for _ in 0..ROUNDS {
+        for measured in &mut all {
+            measured.round(&broker);
+        }
     }
+    let rates: Vec<_> = all.iter().map(|measured| (measured.shape.row, measured.keep())).collect();
     let rate = |name: &str| rates.iter().find(|(row, _)| *row == name).map(|(_, rate)| *rate);
     if let (Some(few), Some(many)) = (rate("dedup_worker_p8"), rate("dedup_worker_p256")) {
         println!("256 partitions over 8: {:.3}", many / few);
     }
 }
 
-/// Measures one, keeps its rows, and gives its rate.
-fn measure(broker: &Broker, shape: Shape) -> f64 {
-    broker.make_anew(&[EVENTS], shape.partitions);
-    let different = fill(broker, shape.partitions);
-    // Java compiles what is used often while it runs; nobody is to pay for that.
-    floor_round(broker, shape, FLOOR_THREADS[0]);
-    let (mut workers, mut floors) = (Vec::new(), FLOOR_THREADS.map(|_| Vec::new()));
-    for _ in 0..ROUNDS {
-        workers.push(worker_round(broker, shape, different));
-        for (rounds, threads) in floors.iter_mut().zip(FLOOR_THREADS) {
-            rounds.push(floor_round(broker, shape, threads));
+/// The rounds of one shape, the worker's and those of its floor.
+struct Measured {
+    shape: Shape,
+    workers: Vec<Round>,
+    floors: [Vec<Round>; FLOOR_THREADS.len()],
+}
+
+impl Measured {
+    fn new(shape: Shape) -> Self {
+        Self { shape, workers: Vec::new(), floors: FLOOR_THREADS.map(|_| Vec::new()) }
+    }
+
+    fn round(&mut self, broker: &Broker) {
+        broker.make_anew(&[EVENTS], self.shape.partitions);
+        let different = fill(broker, self.shape.partitions);
+        if self.workers.is_empty() {
+            // Java compiles what is used often while it runs; nobody is to pay for that.
+            floor_round(broker, self.shape, FLOOR_THREADS[0]);
+        }
+        self.workers.push(worker_round(broker, self.shape, different));
+        for (rounds, threads) in self.floors.iter_mut().zip(FLOOR_THREADS) {
+            rounds.push(floor_round(broker, self.shape, threads));
         }
     }
-    let worker = Round::median(&workers);
-    let floors: Vec<Round> = floors.iter().map(|rounds| Round::median(rounds)).collect();
-    println!("{}: {worker}", shape.row);
-    for (floor, threads) in floors.iter().zip(FLOOR_THREADS) {
-        println!("floor with {threads} threads: {floor}");
+
+    /// Keeps its rows, and gives its rate.
+    fn keep(&self) -> f64 {
+        let worker = Round::median(&self.workers);
+        let floors: Vec<Round> = self.floors.iter().map(|rounds| Round::median(rounds)).collect();
+        println!("{}: {worker}", self.shape.row);
+        for (floor, threads) in floors.iter().zip(FLOOR_THREADS) {
+            println!("floor with {threads} threads: {floor}");
+        }
+        let floor = floors.iter().max_by(|one, other| one.rate.total_cmp(&other.rate)).expect("at least one");
+        record::keep(&[
+            Row { name: self.shape.row, value: worker.rate, unit: "events/s", floor: Some(floor.rate) },
+            Row { name: self.shape.cpu_row, value: worker.cpu_us, unit: "us/event", floor: Some(floor.cpu_us) },
+        ]);
+        worker.rate
     }
-    let floor = floors.iter().max_by(|one, other| one.rate.total_cmp(&other.rate)).expect("at least one");
-    record::keep(&[
-        Row { name: shape.row, value: worker.rate, unit: "events/s", floor: Some(floor.rate) },
-        Row { name: shape.cpu_row, value: worker.cpu_us, unit: "us/event", floor: Some(floor.cpu_us) },
-    ]);
-    worker.rate
 }
 
 /// What a round showed.
@@ -116,6 +135,8 @@ struct Round {
     rate: f64,
     cpu_us: f64,
     broker_cpu_us: f64,
+    /// The most that the worker had in memory; nothing is known of the floor.
+    peak_mb: f64,
 }
 
 impl Round {
@@ -125,14 +146,16 @@ impl Round {
             rate: of(|round| round.rate),
             cpu_us: of(|round| round.cpu_us),
             broker_cpu_us: of(|round| round.broker_cpu_us),
+            peak_mb: of(|round| round.peak_mb),
         }
     }
 }
 
 impl std::fmt::Display for Round {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rate, cpu_us, broker_cpu_us } = self;
-        write!(out, "{rate:.0} events/s, {cpu_us:.2} us of processor time each, the broker's {broker_cpu_us:.2} us")
+        let Self { rate, cpu_us, broker_cpu_us, peak_mb } = self;
+        write!(out, "{rate:.0} events/s, {cpu_us:.2} us of processor time each, the broker's {broker_cpu_us:.2} us")?;
+        if *peak_mb > 0.0 { write!(out, ", {peak_mb:.0} MB at most") } else { Ok(()) }
     }
 }
 
@@ -164,6 +187,7 @@ fn worker_round(broker: &Broker, shape: Shape, different: u64) -> Round {
     let elapsed = begun.elapsed();
     let used = worker.processor_time().saturating_sub(before.0);
     let broker_used = broker.processor_time().saturating_sub(before.1);
+    let peak_mb = machine::peak_memory_bytes(worker.id()) as f64 / 1e6;
     drop(worker);
     let mut seen = vec![false; different as usize];
     let count = broker.read(EVENTS_DEDUPED, shape.partitions, |record| {
@@ -173,7 +197,7 @@ fn worker_round(broker: &Broker, shape: Shape, different: u64) -> Round {
     assert_eq!(count, different, "each event came out");
     let events = (RECORDS - first) as f64;
     let each_us = |time: Duration| time.as_secs_f64() * 1e6 / events;
-    Round { rate: events / elapsed.as_secs_f64(), cpu_us: each_us(used), broker_cpu_us: each_us(broker_used) }
+    Round { rate: events / elapsed.as_secs_f64(), cpu_us: each_us(used), broker_cpu_us: each_us(broker_used), peak_mb }
 }
 
 fn start(broker: &Broker, folder: &Path) -> Program {
@@ -196,7 +220,8 @@ fn floor_round(broker: &Broker, Shape { partitions, to_one, .. }: Shape, threads
     let broker_used = broker.processor_time().saturating_sub(before);
     let count = broker.read(FLOOR_OUTPUT, partitions, |_| ());
     assert_eq!(count, RECORDS, "every record was copied");
-    Round { rate: figures[0], cpu_us: figures[1], broker_cpu_us: broker_used.as_secs_f64() * 1e6 / RECORDS as f64 }
+    let broker_cpu_us = broker_used.as_secs_f64() * 1e6 / RECORDS as f64;
+    Round { rate: figures[0], cpu_us: figures[1], broker_cpu_us, peak_mb: 0.0 }
 }
 
 /// The floor: prints its rate and its processor time a record.

@@ -1,10 +1,11 @@
-//! Rows `drain` and `drain_p256`: records a second that `tapi run` carries from a full local buffer to a real Kafka cluster, beside a plain
-//! rdkafka producer with the same settings that has the same records in memory.
+//! Rows `drain` and `drain_p256`: records a second that `tapi run` carries from a full local buffer to a real Kafka cluster,
+//! beside a plain rdkafka producer with the same settings that has the same records in memory.
 //!
 //! One real broker, 8 lanes, 8 partitions or 256, records of 500 bytes with their key and two headers; all programs share the
 //! machine.
-//! Both take turns, each on a fresh topic, and are measured from the first acknowledgement to the last; the figures are
-//! medians. After every round each record must be in a partition of its lane once. A row's name as an argument runs that one alone.
+//! All take turns, each on a fresh topic, and are measured from the first acknowledgement to the last; the figures are
+//! medians. After every round each record must be in a partition of its lane once. A row's name as an argument runs that one
+//! alone.
 
 use std::path::Path;
 use std::thread;
@@ -44,35 +45,54 @@ fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_meant = |row: &str| named.is_empty() || named.iter().any(|name| name == row);
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
-    let mut rates = Vec::new();
-    for (row, cpu_row, partitions) in SHAPES.into_iter().filter(|(row, ..)| is_meant(row)) {
-        rates.push(measure(&broker, row, cpu_row, partitions));
+    let mut shapes = SHAPES.map(Measured::new).into_iter().filter(|it| is_meant(it.row)).collect::<Vec<_>>();
+    for _ in 0..ROUNDS {
+        for shape in &mut shapes {
+            shape.round(&broker);
+        }
     }
+    let rates: Vec<f64> = shapes.iter().map(Measured::keep).collect();
     if let [few, many] = rates[..] {
         println!("256 partitions over 8: {:.3}", many / few);
     }
 }
 
-/// Measures one, keeps its rows, and gives its rate.
-fn measure(broker: &Broker, row: &'static str, cpu_row: &'static str, partitions: u32) -> f64 {
-    let (mut drains, mut floors) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        floors.push(floor_round(broker, partitions));
-        drains.push(drain_round(broker, partitions));
+/// The rounds of one row and of its floor.
+struct Measured {
+    row: &'static str,
+    cpu_row: &'static str,
+    partitions: u32,
+    drains: Vec<Round>,
+    floors: Vec<Round>,
+}
+
+impl Measured {
+    fn new((row, cpu_row, partitions): (&'static str, &'static str, u32)) -> Self {
+        Self { row, cpu_row, partitions, drains: Vec::new(), floors: Vec::new() }
     }
-    let figures = |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
-    let (rate, cpu) = (|round: &Round| round.rate, |round: &Round| round.cpu_us);
-    for (name, rounds) in [("floor", &floors), (row, &drains)] {
-        let (rate, cpu) = (figures(rounds, rate), figures(rounds, cpu));
-        println!("{name}: {rate:.0} records/s, {cpu:.2} us of processor time each");
+
+    fn round(&mut self, broker: &Broker) {
+        self.floors.push(floor_round(broker, self.partitions));
+        self.drains.push(drain_round(broker, self.partitions));
     }
-    let (value, floor) = (figures(&drains, rate), Some(figures(&floors, rate)));
-    let (value_cpu, floor_cpu) = (figures(&drains, cpu), Some(figures(&floors, cpu)));
-    record::keep(&[
-        Row { name: row, value, unit: "records/s", floor },
-        Row { name: cpu_row, value: value_cpu, unit: "us/record", floor: floor_cpu },
-    ]);
-    value
+
+    /// Keeps its rows, and gives its rate.
+    fn keep(&self) -> f64 {
+        let Self { row, cpu_row, drains, floors, .. } = self;
+        let figures = |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let (rate, cpu) = (|round: &Round| round.rate, |round: &Round| round.cpu_us);
+        for (name, rounds) in [("floor", floors), (*row, drains)] {
+            let (rate, cpu) = (figures(rounds, rate), figures(rounds, cpu));
+            println!("{name}: {rate:.0} records/s, {cpu:.2} us of processor time each");
+        }
+        let (value, floor) = (figures(drains, rate), Some(figures(floors, rate)));
+        let (value_cpu, floor_cpu) = (figures(drains, cpu), Some(figures(floors, cpu)));
+        record::keep(&[
+            Row { name: row, value, unit: "records/s", floor },
+            Row { name: cpu_row, value: value_cpu, unit: "us/record", floor: floor_cpu },
+        ]);
+        value
+    }
 }
 
 /// What a round showed.

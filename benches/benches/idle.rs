@@ -6,9 +6,15 @@
 //! while 1,000 new events a second come in, beside the same with 8 partitions. What the two cost while nothing comes in is part
 //! of it, and the broker's is for taking the events in, too.
 //!
-//! One real broker; the worker's secondary is left out. Processor time is taken over twenty seconds, from ten seconds after
+//! Row `worker_backlog_256_mb`: the most memory that the worker takes while a backlog waits in 256 partitions and nothing can be
+//! written, because the broker of output and changelog stands still; beside what it took before. The backlog lies in the
+//! secondary then, a broker of its own; when the other one goes on, every event comes out. Its name as an argument runs it
+//! alone.
+//!
+//! Else there is one real broker, and the worker's secondary is left out. Processor time is taken over twenty seconds, from ten seconds after
 //! the last lane began to run.
 
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +37,11 @@ const OBSERVED: Duration = Duration::from_secs(20);
 /// Events a second, and how many there are.
 const RATE: u64 = 1_000;
 const EVENTS_SENT: u64 = 20 * RATE;
+const BACKLOG_ROW: &str = "worker_backlog_256_mb";
+/// Events of the backlog: many times what anybody should have in memory.
+const BACKLOG: u64 = 500_000;
+/// Memory that does not grow for so long has grown as far as it does.
+const GROWN: Duration = Duration::from_secs(5);
 /// Times that the status is asked for.
 const STATUSES: usize = 5;
 
@@ -50,6 +61,10 @@ struct Cost {
 
 fn main() {
     let broker = Broker::start(env!("CARGO_TARGET_TMPDIR"));
+    if std::env::args().any(|word| word == BACKLOG_ROW) {
+        record::keep(&[backlog(&broker, 256)]);
+        return;
+    }
     let [few, many] = [8, 256].map(|partitions| measure(&broker, partitions));
     let row = |name, of: fn(&Cost) -> f64, unit| Row { name, value: of(&many), unit, floor: Some(of(&few)) };
     record::keep(&[
@@ -61,25 +76,65 @@ fn main() {
         row("worker_1000_256_cpu", |cost| cost.event_us, "us/event"),
         row("worker_1000_256_broker_cpu", |cost| cost.broker_event_us, "us/event"),
         row("status_256_s", |cost| cost.status_s, "s"),
+        backlog(&broker, 256),
     ]);
+}
+
+/// What a worker needs to run.
+fn command(word: &str, data: &Path, primary: &Broker, secondary: &str) -> Command {
+    let mut command = program::command("dedup-worker");
+    command
+        .arg(word)
+        .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("DEDUP_DATA", data)
+        .env("DEDUP_KAFKA_PRIMARY", &primary.address)
+        .env("DEDUP_KAFKA_SECONDARY", secondary);
+    command
+}
+
+fn start(folder: &Path, primary: &Broker, secondary: &str) -> Program {
+    let command = command("run", &folder.join("data"), primary, secondary);
+    let worker = Program::start(command, &folder.join("worker.log"));
+    wait_until("every lane runs", LIMIT, || worker.metric("dedup_lanes_running") == u64::from(LANES));
+    worker
+}
+
+/// Memory beside a backlog that nobody takes.
+fn backlog(broker: &Broker, partitions: u32) -> Row {
+    let second = Broker::start(env!("CARGO_TARGET_TMPDIR"));
+    second.make_anew(&[EVENTS], partitions);
+    broker.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_REJECTED], partitions);
+    broker.make_anew(&[EVENTS_INDEX], LANES);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
+    let worker = start(folder.path(), broker, &second.address);
+    thread::sleep(SETTLE);
+    let before = machine::memory_bytes(worker.id()) as f64;
+    broker.freeze();
+    let producer: Sender = second.client().set("compression.type", "lz4").create().expect("a producer");
+    for number in 0..BACKLOG {
+        let event = traffic::event(number);
+        kafka::send(&producer, kafka::record_of(EVENTS, traffic::partition(&event, partitions), &event));
+    }
+    kafka::settle(&producer);
+    let (mut peak, mut since) = (0, Instant::now());
+    while since.elapsed() < GROWN {
+        let now = machine::peak_memory_bytes(worker.id());
+        if now > peak {
+            (peak, since) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    broker.thaw();
+    wait_until("every event is out", LIMIT, || worker.metric("dedup_published_events_total") == BACKLOG);
+    println!("beside a backlog that nobody takes: {:.0} MB, {:.0} before", peak as f64 / 1e6, before / 1e6);
+    Row { name: BACKLOG_ROW, value: peak as f64 / 1e6, unit: "MB", floor: Some(before / 1e6) }
 }
 
 fn measure(broker: &Broker, partitions: u32) -> Cost {
     broker.make_anew(&[EVENTS, EVENTS_DEDUPED, EVENTS_REJECTED], partitions);
     broker.make_anew(&[EVENTS_INDEX], LANES);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on a disk");
-    let command = |word: &str| {
-        let mut command = program::command("dedup-worker");
-        command
-            .arg(word)
-            .env("DEDUP_ADMIN_LISTEN", "127.0.0.1:0")
-            .env("DEDUP_DATA", folder.path().join("data"))
-            .env("DEDUP_KAFKA_PRIMARY", &broker.address)
-            .env("DEDUP_KAFKA_SECONDARY", "");
-        command
-    };
-    let worker = Program::start(command("run"), &folder.path().join("worker.log"));
-    wait_until("every lane runs", LIMIT, || worker.metric("dedup_lanes_running") == u64::from(LANES));
+    let worker = start(folder.path(), broker, "");
     thread::sleep(SETTLE);
     let (begun, before) = (Instant::now(), [worker.processor_time(), broker.processor_time()]);
     thread::sleep(OBSERVED);
@@ -95,7 +150,9 @@ fn measure(broker: &Broker, partitions: u32) -> Cost {
         resident_mb,
         percent,
         broker_percent,
-        status_s: median([(); STATUSES].map(|()| status(command("status"))).to_vec()),
+        status_s: median(
+            [(); STATUSES].map(|()| status(command("status", &folder.path().join("data"), broker, ""))).to_vec(),
+        ),
         event_us,
         broker_event_us,
     };

@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use wire::topic::{EVENTS, RECEIVED_AT_HEADER, SOURCE_HEADER};
 
@@ -69,6 +70,26 @@ impl Broker {
     /// Its processor time so far.
     pub fn processor_time(&self) -> Duration {
         crate::machine::processor_time(self.child.id())
+    }
+
+    /// Stops it where it stands: connections stay, and nobody answers.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Settings of a client of it.
@@ -254,9 +275,7 @@ pub fn settle(producer: &Sender) {
 fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure makes one system call and touches no memory of the parent.
     unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(Into::into)
-        });
+        command.pre_exec(|| rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into));
     }
 }
 

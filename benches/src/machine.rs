@@ -47,6 +47,14 @@ pub fn memory_bytes(pid: u32) -> u64 {
     status(pid, "VmRSS:") * 1024
 }
 
+/// Most bytes of a process that were in memory at once.
+///
+/// # Panics
+/// Where it does not run.
+pub fn peak_memory_bytes(pid: u32) -> u64 {
+    status(pid, "VmHWM:") * 1024
+}
+
 /// Descriptors that a process has open.
 ///
 /// # Panics

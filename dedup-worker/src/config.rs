@@ -134,9 +134,9 @@ pub struct Batch {
     pub records_max: usize,
     /// Bytes of values at which a batch is full. Default 16 MiB.
     pub bytes_max: usize,
-    /// Bytes that the batches of all lanes and what restores read ahead may hold together. Default 64 MiB. Where they do, batches
-    /// of a mebibyte and more go as they are, and further restores read ahead by 2 MiB each; restores leave half of it to
-    /// batches.
+    /// Bytes that the batches of all lanes and what restores read ahead may hold together; a record counts for half a KiB
+    /// more than it has. Default 48 MiB. Where they do, batches of a mebibyte and more go as they are, and further restores
+    /// read ahead by 2 MiB each; restores leave half of it to batches.
     pub memory_bytes_max: usize,
 }
 

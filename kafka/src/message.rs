@@ -26,6 +26,9 @@ unsafe impl Send for Message {}
 unsafe impl Sync for Message {}
 
 impl Message {
+    /// Bytes of memory that a record takes beside its key, its value and its headers, about.
+    pub const BYTES: usize = 512;
+
     /// Takes a record over.
     ///
     /// # Safety

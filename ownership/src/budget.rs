@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use kafka::Ahead;
+use kafka::{Ahead, Message};
 
 /// Bytes of a batch that are always let in: smaller ones cost more in transactions than they save in memory.
 const SHARE_MIN: usize = 1 << 20;
@@ -43,8 +43,9 @@ impl Budget {
 }
 
 impl Share {
-    /// Holds so many bytes more; whether a batch is complete by that.
-    pub fn add(&mut self, budget: &Arc<Budget>, bytes: usize) -> bool {
+    /// Holds a record of so many bytes more; whether a batch is complete by that.
+    pub fn add(&mut self, budget: &Arc<Budget>, record_bytes: usize) -> bool {
+        let bytes = record_bytes + Message::BYTES;
         let (budget, held) = self.0.get_or_insert_with(|| (Arc::clone(budget), 0));
         *held += bytes;
         let used = budget.used.fetch_add(bytes, Relaxed) + bytes;
@@ -73,12 +74,12 @@ mod tests {
     fn a_batch_is_complete_when_all_together_hold_what_there_is() {
         let budget = Budget::new(4 * SHARE_MIN);
         let [mut one, mut two] = [Share::default(), Share::default()];
-        assert!(!one.add(&budget, 3 * SHARE_MIN));
-        assert!(!two.add(&budget, SHARE_MIN - 1));
+        assert!(!one.add(&budget, 3 * SHARE_MIN - Message::BYTES));
+        assert!(!two.add(&budget, SHARE_MIN - Message::BYTES - 1));
         assert!(two.add(&budget, 1), "nothing is left");
         assert!(one.add(&budget, 1));
         drop(one);
-        assert_eq!(budget.used.load(Relaxed), SHARE_MIN);
+        assert_eq!(budget.used.load(Relaxed), SHARE_MIN + Message::BYTES);
         assert!(!two.add(&budget, SHARE_MIN));
         two.clear();
         assert_eq!(budget.used.load(Relaxed), 0);
@@ -88,7 +89,7 @@ mod tests {
     fn a_small_batch_is_let_in_all_the_same() {
         let budget = Budget::new(0);
         let mut held = Share::default();
-        assert!(!held.add(&budget, SHARE_MIN - 1));
+        assert!(!held.add(&budget, SHARE_MIN - Message::BYTES - 1));
         assert!(held.add(&budget, 1));
     }
 
@@ -103,7 +104,7 @@ mod tests {
         drop(restores);
         assert_eq!(budget.ahead().0, Ahead::ONE);
         let mut batch = Share::default();
-        batch.add(&budget, 2 * Ahead::ONE.bytes());
+        batch.add(&budget, 2 * Ahead::ONE.bytes() - Message::BYTES);
         assert_eq!(budget.ahead().0, Ahead::LEAN, "batches have it");
     }
 }

@@ -19,7 +19,9 @@ pub struct Spec {
     pub log: &'static CStr,
     /// The same, for everybody else.
     pub topic: &'static str,
-    /// Topics that outputs go to, three at most: whoever is to take the fence learns who leads them beforehand.
+    /// Topics that outputs go to in every transaction, three at most: whoever is to take the fence learns who leads them
+    /// beforehand. One that is seldom written to does not belong here: librdkafka looks at all partitions of all topics that it
+    /// knows each time it sends.
     pub outputs: &'static [&'static CStr],
     /// What the fence's transactional id begins with; the lane's number follows.
     pub fence: &'static str,

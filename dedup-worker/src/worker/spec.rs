@@ -18,7 +18,7 @@ const FOLDER: &str = "index";
 const FENCE: &str = "turnstile.events.index";
 
 /// Bytes that batches and restores of one process may hold together where nothing else is said.
-pub(crate) const MEMORY_BYTES_MAX: usize = 64 << 20;
+pub(crate) const MEMORY_BYTES_MAX: usize = 48 << 20;
 
 /// Everything that is said of a fence, a log and a folder, in one place.
 pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max: Duration, data: PathBuf) -> Spec {
@@ -26,7 +26,7 @@ pub fn spec(cluster: Cluster, group: String, session: Duration, transaction_max:
         cluster,
         log: topics::EVENTS_INDEX,
         topic: EVENTS_INDEX,
-        outputs: &[topics::EVENTS_DEDUPED, topics::EVENTS_REJECTED],
+        outputs: &[topics::EVENTS_DEDUPED],
         fence: FENCE,
         group,
         member: None,
