@@ -11,6 +11,7 @@
 //!
 //! What a crash leaves at each step is the table on the crate's front page.
 
+mod anew;
 pub mod batch;
 pub(crate) mod beginning;
 pub mod decode;

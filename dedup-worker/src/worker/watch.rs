@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka::{Cluster, Facts, Failure, Hurry, Judgement, Look, TopicFacts, TopicSettings};
 use tracing::{error, info, warn};
 use wire::LaneCount;
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, EVENTS_REJECTED, Retention};
 
+use super::anew::Anew;
 use super::output::Output;
 use super::readers::Readers;
 
@@ -40,6 +41,8 @@ pub struct Watch {
     state: Mutex<InputState>,
     /// What is to be said of its topic's settings.
     judgement: Mutex<Judgement>,
+    /// Whether a topic by the same name may be read already.
+    anew: Mutex<Anew>,
     looked: Condvar,
     /// How many lanes there are, and which topic was refused for what its records are; nothing before that is known.
     fitness: Mutex<Fitness>,
@@ -68,6 +71,7 @@ impl Watch {
             retention,
             state: Mutex::default(),
             judgement: Mutex::default(),
+            anew: Mutex::default(),
             looked: Condvar::new(),
             fitness: Mutex::default(),
             changes: AtomicU64::new(0),
@@ -147,7 +151,13 @@ impl Watch {
                 Some(facts) if facts.cluster_id.is_empty() => self.away("it does not tell its id"),
                 Some(facts) => {
                     self.hear_settings(&look);
-                    self.judge(facts.clone())
+                    if self.anew().may_read(facts, Instant::now()) {
+                        self.judge(facts.clone())
+                    } else {
+                        InputState::Unfit(format!(
+                            "{EVENTS} was made anew; it is read from its earliest record once that has been told for a while"
+                        ))
+                    }
                 }
                 None => self.away("it has no topic events"),
             },
@@ -200,6 +210,10 @@ impl Watch {
         InputState::Ready(facts)
     }
 
+    fn anew(&self) -> MutexGuard<'_, Anew> {
+        self.anew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fitness(&self) -> MutexGuard<'_, Fitness> {
         self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,9 +261,6 @@ impl Watch {
     fn say(&self, before: &InputState, state: &InputState) {
         let cluster = self.cluster.name();
         match (before, state) {
-            (InputState::Ready(was), InputState::Ready(is)) if !TopicFacts::is_same_log(Some(was), Some(is)) => {
-                error!(cluster, ?was, ?is, "the input is another log than before; it is read from its earliest record");
-            }
             (InputState::Ready(was), InputState::Ready(is)) if was.partition_count != is.partition_count => {
                 let (was, partitions) = (was.partition_count, is.partition_count);
                 info!(

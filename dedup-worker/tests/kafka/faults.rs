@@ -6,9 +6,10 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use wire::topic::{EVENTS, EVENTS_DEDUPED, EVENTS_INDEX, Retention, judge};
+use wire::{LaneCount, MessageId};
 
-use super::brokers::{LANES, OUTPUTS};
-use super::events::{Events, id, lane};
+use super::brokers::{Brokers, LANES, OUTPUTS};
+use super::events::{Events, id};
 use super::rebuild::write;
 use super::scene::{REFUSED_BY_LOG, Scene};
 use super::worker::Worker;
@@ -300,25 +301,32 @@ fn what_an_aborted_transaction_leaves_is_no_output() {
     worker.stop();
 }
 
-/// A record that nobody can read lies at the end of one lane's changelog, and two workers share the lanes. Each
+/// A record that nobody can read lies at the end of the changelog of one lane of eight, and two workers share the lanes. Each
 /// of them would refuse that one, and both go on with the others, until somebody puts it right under them.
 #[test]
 fn a_lane_that_is_refused_holds_up_no_other_and_no_worker() {
+    const EIGHT: u32 = 8;
     let scene = Scene::new();
+    let Brokers { primary, secondary, .. } = scene.brokers;
+    primary.make_anew_of(EVENTS_INDEX, EIGHT);
+    secondary.make_anew_of(EVENTS, EIGHT);
+    let [primary, secondary] = [primary, secondary].map(|broker| Events::to(broker).over(EIGHT));
+    let lanes = LaneCount::try_new(EIGHT).unwrap();
+    let lane = |number: u64| lanes.lane_of(MessageId::try_new(id(number).as_bytes()).unwrap());
     let mut output = scene.output();
     let worker = scene.run("one");
-    scene.primary.produce(0..2_000);
+    primary.produce(0..2_000);
     output.wait_for(2_000, LIMIT);
     worker.stop();
     write(&scene, 1, [b"nobody can read this".to_vec()]);
     let workers = ["one", "two"].map(|name| scene.run(name));
-    scene.secondary.produce(1_000..4_000);
-    let of_others = (0..4_000).filter(|number| lane(&id(*number)) != 1 || *number < 2_000);
+    secondary.produce(1_000..4_000);
+    let of_others = (0..4_000).filter(|number| lane(*number) != 1 || *number < 2_000);
     output.wait_for(of_others.clone().count(), LIMIT);
     output.assert_each_once_of(of_others);
     let sum = |name: &str| workers.iter().map(|worker| worker.metric(name)).sum::<u64>();
     let begun = Instant::now();
-    while (sum("dedup_lanes_running"), sum(REFUSED_BY_LOG)) != (3, 1) {
+    while (sum("dedup_lanes_running"), sum(REFUSED_BY_LOG)) != (u64::from(EIGHT) - 1, 1) {
         assert!(begun.elapsed() < LIMIT, "they do not share the lanes");
     }
     for worker in &workers {
@@ -327,7 +335,7 @@ fn a_lane_that_is_refused_holds_up_no_other_and_no_worker() {
         assert_eq!(said.contains("lane 1: refused: events.index 1 is damaged at "), has_it, "{said}");
     }
     let rebuilt = scene.ask("one", &["rebuild", "--from", "events.deduped"]).unwrap();
-    assert!(rebuilt.contains("identities of 4 lanes written"), "{rebuilt}");
+    assert!(rebuilt.contains("identities of 8 lanes written"), "{rebuilt}");
     output.wait_for(4_000, LIMIT);
     output.assert_each_once(4_000);
     assert_eq!(sum(REFUSED_BY_LOG), 0);
