@@ -1,10 +1,9 @@
 //! Which partition a record goes to. Pure.
 //!
 //! The lane of a record is what its repeats have in common, and a lane has every L-th partition. So any of those is right,
-//! and the record goes to the one that its hash names while that takes records, else to the next of its lane.
+//! and the record goes to the one whose [turn](super::turns) it is while that takes records, else to the next of its lane.
 
-use wire::partition::partition_of;
-use wire::{LaneCount, MessageId, PartitionCount};
+use wire::{LaneCount, PartitionCount};
 
 /// What a partition is good for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +39,11 @@ impl Choice {
         self.partitions
     }
 
-    /// The partition for a record: the first good one of its lane, from the one on that its hash names, or else the first
-    /// slow one; `None` where the record has to wait.
-    pub(crate) fn choose(self, id: MessageId<'_>, health: impl Fn(u32) -> Health) -> Option<u32> {
-        let first = partition_of(id, self.partitions);
+    /// The partition for a record of `lane`: the first good one of the lane, from the one on whose `turn` it is, or else the
+    /// first slow one; `None` where the record has to wait.
+    pub(crate) fn choose(self, lane: u32, turn: u32, health: impl Fn(u32) -> Health) -> Option<u32> {
         let (lanes, count) = (self.lanes.get(), self.partitions.get());
+        let first = lane + turn % (count / lanes) * lanes;
         let siblings = (0..count / lanes).map(|step| (first + step * lanes) % count);
         let mut slow = None;
         for partition in siblings {
@@ -67,57 +66,41 @@ mod tests {
         Choice::new(LaneCount::try_new(lanes).unwrap(), partitions)
     }
 
-    fn id(number: u32) -> String {
-        format!("id-{number}")
-    }
-
-    fn chosen(choice: Choice, id: &str, health: impl Fn(u32) -> Health) -> Option<u32> {
-        choice.choose(MessageId::try_new(id.as_bytes()).unwrap(), health)
-    }
-
     #[test]
-    fn a_good_partition_is_the_one_that_the_hash_names() {
+    fn each_turn_is_a_partition_of_the_lane() {
         let choice = choice(4, 16).unwrap();
-        for number in 0..100 {
-            let id = id(number);
-            let named = partition_of(MessageId::try_new(id.as_bytes()).unwrap(), choice.partitions());
-            assert_eq!(chosen(choice, &id, |_| Good), Some(named));
-        }
+        let chosen = |turn| choice.choose(3, turn, |_| Good).unwrap();
+        assert_eq!([0, 1, 2, 3, 4, 1 << 31].map(chosen), [3, 7, 11, 15, 3, 3]);
     }
 
     #[test]
     fn siblings_are_of_the_same_lane_in_a_circle() {
         let choice = choice(4, 16).unwrap();
-        for number in 0..100 {
-            let id = id(number);
-            let first = chosen(choice, &id, |_| Good).unwrap();
-            let next = chosen(choice, &id, |partition| if partition == first { Slow } else { Good }).unwrap();
-            assert_eq!(next, (first + 4) % 16);
+        for (lane, turn) in (0..4).flat_map(|lane| (0..9).map(move |turn| (lane, turn))) {
+            let first = choice.choose(lane, turn, |_| Good).unwrap();
+            let slow = |partition| if partition == first { Slow } else { Good };
+            assert_eq!(choice.choose(lane, turn, slow), Some((first + 4) % 16));
             let last = (first + 12) % 16;
-            assert_eq!(chosen(choice, &id, |partition| if partition == last { Good } else { Unknown }), Some(last));
+            let unknown = |partition| if partition == last { Good } else { Unknown };
+            assert_eq!(choice.choose(lane, turn, unknown), Some(last));
         }
     }
 
     #[test]
     fn a_slow_lane_goes_on_with_its_own_and_an_unknown_one_waits() {
         let choice = choice(4, 8).unwrap();
-        let first = chosen(choice, "id", |_| Good).unwrap();
-        assert_eq!(chosen(choice, "id", |_| Slow), Some(first));
-        assert_eq!(chosen(choice, "id", |_| Unknown), None);
-        let other = |partition| if partition == first { Unknown } else { Slow };
-        assert_eq!(chosen(choice, "id", other), Some((first + 4) % 8));
+        assert_eq!(choice.choose(1, 0, |_| Slow), Some(1));
+        assert_eq!(choice.choose(1, 0, |_| Unknown), None);
+        assert_eq!(choice.choose(1, 0, |partition| if partition == 1 { Unknown } else { Slow }), Some(5));
     }
 
     #[test]
     fn a_topic_that_grew_before_the_client_has_heard_of_it_is_written_to_as_it_was() {
         let grown = choice(4, 16).unwrap();
-        for number in 0..100 {
-            let id = id(number);
+        for turn in 0..4 {
             let stale = |partition| if partition < 8 { Good } else { Unknown };
-            let partition = chosen(grown, &id, stale).unwrap();
-            let lanes = LaneCount::try_new(4).unwrap();
-            assert!(partition < 8);
-            assert_eq!(lanes.lane_of_partition(partition), lanes.lane_of(MessageId::try_new(id.as_bytes()).unwrap()));
+            let partition = grown.choose(2, turn, stale).unwrap();
+            assert!(partition == 2 || partition == 6, "{partition}");
         }
     }
 

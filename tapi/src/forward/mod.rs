@@ -4,10 +4,10 @@
 //!
 //! 1. The buffer's only [`local_buffer::Reader`] reads it, in order, into a batch of the window, and it is `in_flight`.
 //!    The window is bounded by what it costs in memory; what is not in it stays on disk.
-//! 2. Its partition is one of its lane, so that its repeats meet it on whichever cluster: the one that murmur2 of its
-//!    messageId names while that takes records, else the next one. A lane that has its share of the window handed over and
-//!    not acknowledged waits; those behind it need not. Key: the messageId. Headers: the source and `receivedAt`. Events go
-//!    to `events`, those that were set aside to `events.rejected`.
+//! 2. Its partition is one of its lane, so that its repeats meet it on whichever cluster: the one whose turn it is while
+//!    that takes records, else the next one. A lane that has its share of the window handed over and not acknowledged waits;
+//!    those behind it need not. Key: the messageId. Headers: the source and `receivedAt`. Events go to `events`, those that
+//!    were set aside to `events.rejected`.
 //! 3. The `router` says which cluster, and `way` which of its two producers, if any now. `send` hands it over:
 //!    librdkafka reads the value where it lies in the window, it is not copied.
 //! 4. The cluster acknowledges it, from every in-sync replica, or it comes back to the `outlets` with a `fault`.
@@ -77,6 +77,7 @@ mod plan;
 mod route;
 mod router;
 mod send;
+mod turns;
 mod way;
 
 pub(crate) use clusters::Patience;

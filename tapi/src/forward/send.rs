@@ -116,8 +116,9 @@ impl Sender<'_> {
     fn place(&self, envelope: &Envelope<'_>, route: Route) -> Option<Place> {
         let Envelope::Event(event) = envelope else { return Some(Place::Rejected) };
         let choice = self.choices[route.cluster as usize]?;
-        let outlet = self.outlets.of(route.cluster);
-        choice.choose(event.message_id, |partition| outlet.health(route, partition, self.now)).map(Place::Events)
+        let (lane, outlet) = (choice.lanes().lane_of(event.message_id), self.outlets.of(route.cluster));
+        let health = |partition| outlet.health(route, partition, self.now);
+        choice.choose(lane, outlet.turns.of(lane), health).map(Place::Events)
     }
 
     /// Whether a lane has less than its share out on this route.
@@ -168,6 +169,10 @@ impl Sender<'_> {
         }
         taken?;
         line.progress.handed_over(usize::from(token.track), record.value.len(), self.now);
+        if let (Some(partition), Some(choice)) = (partition, self.choices[route.cluster as usize]) {
+            let lane = choice.lanes().lane_of_partition(partition);
+            self.outlets.of_mut(route.cluster).turns.went(lane, record.value.len());
+        }
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kafka::{Producer, Report, Sending};
+use service::backoff::chance;
 use tracing::{error, info};
 
 use super::left_out::{LeftOut, News, Said};
@@ -19,12 +20,15 @@ use crate::forward::in_flight::{InFlight, Token};
 use crate::forward::plan::Plan;
 use crate::forward::route::Route;
 use crate::forward::router::Cluster;
+use crate::forward::turns::Turns;
 
 /// The way out to one cluster.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     /// For all records, and for those that are tried alone.
     pub(super) lines: [Line; 2],
+    /// Which partitions of its lanes records go to now.
+    pub turns: Turns,
     /// What was counted.
     pub counts: Counts,
     /// Partitions that get no records because others of their lane do, when it was last asked.
@@ -61,8 +65,9 @@ impl Outlet {
         if to.is_configured() {
             lines[0].connect()?;
         }
+        let turns = Turns::new((chance() * f64::from(u32::MAX)) as u32);
         let (counts, left_out, said) = (Counts::default(), Vec::new(), Said::default());
-        Ok(Self { lines, counts, left_out, said, clock_off_s: None, linger_ms, size })
+        Ok(Self { lines, turns, counts, left_out, said, clock_off_s: None, linger_ms, size })
     }
 
     /// The line of a route.
