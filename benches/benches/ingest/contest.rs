@@ -55,7 +55,7 @@ pub(crate) struct Turn {
 /// tapi and its floors.
 pub(crate) struct Contest {
     pub(crate) tapi: Side,
-    pub(crate) floors: Vec<Side>,
+    floors: Vec<Side>,
     disk: BareDisk,
     written_bytes: u64,
 }
@@ -97,6 +97,11 @@ impl Contest {
         let written_bytes = tapi.drain();
         let disk = BareDisk::new(servers::folder(), DISK_FILES, true);
         Self { tapi, floors, disk, written_bytes }
+    }
+
+    /// The rate that tapi reaches, requests a second.
+    pub(crate) fn rate(&mut self) -> f64 {
+        self.tapi_round(Load::Full).0.seen.rate()
     }
 
     pub(crate) fn turns(mut self, load: Load) -> Vec<Turn> {
