@@ -17,15 +17,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCH_EVENTS: usize = 100;
 
 fn batch() -> Vec<u8> {
-    let events: Vec<_> = (0..BATCH_EVENTS as u64)
-        .map(|number| {
-            let mut event = event::event();
-            let offset = event::number_offset(&event);
-            event::set_number(&mut event[offset..offset + event::NUMBER_DIGITS], number);
-            event
-        })
-        .collect();
-    [br#"{"batch":["#.as_slice(), &events.join(&b','), br#"],"sentAt":"2026-11-21T04:25:37.000Z"}"#].concat()
+    let numbered = |number| {
+        let mut event = event::event();
+        let offset = event::number_offset(&event);
+        event::set_number(&mut event[offset..offset + event::NUMBER_DIGITS], number);
+        event
+    };
+    event::batch(&(0..BATCH_EVENTS as u64).map(numbered).collect::<Vec<_>>())
 }
 
 fn parse(criterion: &mut Criterion) {

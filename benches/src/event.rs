@@ -1,5 +1,7 @@
 //! The event that the benches post: a browser's track call of 920 bytes.
 
+use rand::Rng;
+
 /// Bytes of the event.
 pub const EVENT_BYTES: usize = 920;
 /// Digits of the number in the messageId.
@@ -38,6 +40,13 @@ pub fn number_offset(bytes: &[u8]) -> usize {
     bytes.windows(id.len()).position(|window| window == id).expect("an event of this module") + id.len()
 }
 
+/// The same for each event in `bytes`.
+pub(crate) fn number_offsets(bytes: &[u8]) -> Vec<usize> {
+    let id = ID_START.as_bytes();
+    let found = bytes.windows(id.len()).enumerate().filter(|(_, window)| *window == id);
+    found.map(|(at, _)| at + id.len()).collect()
+}
+
 /// Writes another number over the one in the messageId.
 pub fn set_number(digits: &mut [u8], mut number: u64) {
     for digit in digits.iter_mut().rev() {
@@ -46,8 +55,37 @@ pub fn set_number(digits: &mut [u8], mut number: u64) {
     }
 }
 
+/// Changes what differs from one event to the next of real traffic: who, which order, which products. A batch of equal
+/// events would be packed into next to nothing.
+///
+/// # Panics
+/// Where `event` is none of this module.
+pub fn vary(event: &mut [u8], random: &mut impl Rng) {
+    const VARIED: [(&str, usize); 5] = [
+        (r#""userId":"user-"#, 8),
+        (r#""anonymousId":""#, 8),
+        (r#""orderId":""#, 12),
+        (r#""sku":""#, 5),
+        (r#""note":""#, 48),
+    ];
+    for (before, count) in VARIED {
+        let found = event.windows(before.len()).position(|window| window == before.as_bytes());
+        let start = found.expect("an event of this module") + before.len();
+        for byte in event[start..].iter_mut().take(count).take_while(|byte| **byte != b'"') {
+            *byte = b"0123456789abcdef"[random.random_range(0..16)];
+        }
+    }
+}
+
+/// The body of a batch of these events.
+pub fn batch(events: &[Vec<u8>]) -> Vec<u8> {
+    [br#"{"batch":["#.as_slice(), &events.join(&b','), br#"],"sentAt":"2026-11-21T04:25:37.000Z"}"#].concat()
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng as _;
+
     use super::*;
 
     #[test]
@@ -58,5 +96,21 @@ mod tests {
         set_number(&mut event[offset..offset + NUMBER_DIGITS], 120);
         let value: serde_json::Value = serde_json::from_slice(&event).unwrap();
         assert_eq!(value["messageId"], "ajs-next-0000000000000120");
+    }
+
+    #[test]
+    fn varied_events_are_json_and_differ() {
+        let mut random = rand::rngs::StdRng::seed_from_u64(1);
+        let events: Vec<_> = (0..3)
+            .map(|_| {
+                let mut event = event();
+                vary(&mut event, &mut random);
+                event
+            })
+            .collect();
+        let value: serde_json::Value = serde_json::from_slice(&batch(&events)).unwrap();
+        let orders: std::collections::HashSet<_> =
+            (0..3).map(|index| value["batch"][index]["properties"]["orderId"].to_string()).collect();
+        assert_eq!(orders.len(), 3);
     }
 }

@@ -8,11 +8,14 @@
 
 pub mod bare;
 pub mod changelog;
+pub mod disk;
 pub mod event;
 pub mod kafka;
 pub mod load;
 pub mod machine;
+pub mod posts;
 pub mod program;
 pub mod record;
 pub mod server;
+pub mod socket;
 pub mod traffic;

@@ -1,15 +1,19 @@
-//! A closed-loop client: one thread, many connections, one request in flight on each, as little work as possible, so
-//! that what is measured is the server. Every answer is checked.
+//! A load client: one thread, many connections, one request in flight on each, as little work as possible, so that what
+//! is measured is the server. Every answer is checked.
+//!
+//! In a closed loop ([`Client::run`]) a connection sends its next request when it has its answer; in an open one
+//! ([`Client::run_at`]) requests are due at a rate, whatever the server does, and one that finds no free connection waits
+//! for it: that wait is part of its latency.
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 
-use crate::event::{self, NUMBER_DIGITS};
+use crate::posts::Posts;
+use crate::socket::{Socket, Trust};
 
 const ANSWER_START: &[u8] = b"HTTP/1.1 200 ";
 
@@ -25,6 +29,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    fn new(mut latencies: Vec<Duration>, start: Instant) -> Self {
+        latencies.sort_unstable();
+        Self { requests: latencies.len() as u64, elapsed: start.elapsed(), latencies }
+    }
+
     /// Requests a second.
     pub fn rate(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
@@ -41,39 +50,48 @@ impl Seen {
 pub struct Client {
     epoll: std::os::fd::OwnedFd,
     connections: Vec<Connection>,
-    request: Vec<u8>,
-    digits: usize,
-    number: u64,
+    posts: Posts,
+    /// Of the system: connections that have something to read.
+    events: Vec<epoll::Event>,
 }
 
 struct Connection {
-    stream: TcpStream,
+    socket: Socket,
     answer: Vec<u8>,
-    sent: Instant,
+    /// When its request was sent, or was due.
+    since: Instant,
 }
 
 impl Client {
-    /// Connects. The first number is used for the first request's messageId; each request takes the next.
+    /// Connects, to post single events. The first number is used for the first request's messageId; each request takes the
+    /// next.
     ///
     /// # Panics
     /// Where nobody listens.
     pub fn connect(address: SocketAddr, connections: usize, first_number: u64) -> Self {
-        let event = event::event();
-        let head = format!(
-            "POST /v1/track HTTP/1.1\r\nHost: {address}\r\nAuthorization: Basic YmVuY2g6\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            event.len()
-        );
-        let request = [head.as_bytes(), &event].concat();
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance");
-        let connections = (0..connections).map(|index| Connection::open(&epoll, address, index)).collect();
-        let digits = event::number_offset(&request);
-        Self { epoll, connections, request, digits, number: first_number }
+        Self::with(address, connections, Posts::singles(first_number), None)
     }
 
-    /// The number that the next request would take.
+    /// Connects, to post these.
+    ///
+    /// # Panics
+    /// Where nobody listens, or is not trusted.
+    pub fn with(address: SocketAddr, connections: usize, posts: Posts, trust: Option<&Trust>) -> Self {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll instance");
+        let open = |index| {
+            let socket = Socket::connect(address, posts.request_bytes_max(), trust);
+            let data = epoll::EventData::new_u64(index);
+            epoll::add(&epoll, socket.as_fd(), data, epoll::EventFlags::IN).expect("epoll takes the socket");
+            Connection { socket, answer: Vec::with_capacity(1024), since: Instant::now() }
+        };
+        let connections: Vec<_> = (0..connections as u64).map(open).collect();
+        let events = Vec::with_capacity(connections.len());
+        Self { epoll, connections, posts, events }
+    }
+
+    /// The number that the next event would take: as many have been sent, if they began with 0.
     pub fn next_number(&self) -> u64 {
-        self.number
+        self.posts.next_number()
     }
 
     /// Posts for `duration`, then waits for the answers that are due.
@@ -86,54 +104,79 @@ impl Client {
         let mut latencies = Vec::with_capacity(1 << 20);
         let mut in_flight = self.connections.len();
         for index in 0..in_flight {
-            self.send(index);
+            self.send(index, Instant::now());
         }
-        let mut events = Vec::with_capacity(self.connections.len());
         let mut ready = VecDeque::new();
         while in_flight > 0 {
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None).expect("epoll waits");
-            ready.extend(events.drain(..).map(|event| event.data.u64() as usize));
+            self.wait(None, &mut ready);
             while let Some(index) = ready.pop_front() {
                 if !self.connections[index].receive() {
                     continue;
                 }
                 let now = Instant::now();
-                latencies.push(now - self.connections[index].sent);
+                latencies.push(now - self.connections[index].since);
                 if now < end {
-                    self.send(index);
+                    self.send(index, now);
                 } else {
                     in_flight -= 1;
                 }
             }
         }
-        latencies.sort_unstable();
-        Seen { requests: latencies.len() as u64, elapsed: start.elapsed(), latencies }
+        Seen::new(latencies, start)
     }
 
-    fn send(&mut self, index: usize) {
-        event::set_number(&mut self.request[self.digits..self.digits + NUMBER_DIGITS], self.number);
-        self.number += 1;
+    /// Posts `rate` requests a second, evenly, for `duration`, then waits for the answers that are due. Latencies count
+    /// from the time at which a request is due.
+    ///
+    /// # Panics
+    /// As [`Client::run`].
+    pub fn run_at(&mut self, rate: f64, duration: Duration) -> Seen {
+        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let start = Instant::now();
+        let count = (rate * duration.as_secs_f64()) as u64;
+        let mut latencies = Vec::with_capacity(count as usize);
+        let mut free: Vec<usize> = (0..self.connections.len()).collect();
+        let (mut sent, mut ready) = (0, VecDeque::new());
+        while (latencies.len() as u64) < count {
+            while sent < count {
+                let due = start + Duration::from_secs_f64(sent as f64 / rate);
+                if due > Instant::now() {
+                    break;
+                }
+                let Some(index) = free.pop() else { break };
+                self.send(index, due);
+                sent += 1;
+            }
+            // A sleep would be longer than the time until the next one is due.
+            self.wait(Some(&AT_ONCE), &mut ready);
+            while let Some(index) = ready.pop_front() {
+                if self.connections[index].receive() {
+                    latencies.push(self.connections[index].since.elapsed());
+                    free.push(index);
+                }
+            }
+        }
+        Seen::new(latencies, start)
+    }
+
+    /// Adds the connections that have something to read.
+    fn wait(&mut self, timeout: Option<&Timespec>, ready: &mut VecDeque<usize>) {
+        let Self { epoll, events, .. } = self;
+        epoll::wait(epoll, rustix::buffer::spare_capacity(events), timeout).expect("epoll waits");
+        ready.extend(events.drain(..).map(|event| event.data.u64() as usize));
+    }
+
+    fn send(&mut self, index: usize, since: Instant) {
         let connection = &mut self.connections[index];
-        connection.sent = Instant::now();
-        connection.stream.write_all(&self.request).expect("the server takes requests");
+        connection.since = since;
+        connection.socket.send(self.posts.next_request());
     }
 }
 
 impl Connection {
-    fn open(epoll: &std::os::fd::OwnedFd, address: SocketAddr, index: usize) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_nodelay(true).expect("a TCP socket");
-        let data = epoll::EventData::new_u64(index as u64);
-        epoll::add(epoll, stream.as_fd(), data, epoll::EventFlags::IN).expect("epoll takes the socket");
-        Self { stream, answer: Vec::with_capacity(1024), sent: Instant::now() }
-    }
-
     /// Takes what has arrived; whether the answer is whole.
     fn receive(&mut self) -> bool {
-        let mut bytes = [0; 1024];
-        let count = self.stream.read(&mut bytes).expect("the server answers");
-        assert!(count > 0, "the server closed a connection");
-        self.answer.extend_from_slice(&bytes[..count]);
+        self.socket.receive(&mut self.answer);
         let Some(expected) = answer_bytes(&self.answer) else { return false };
         assert!(self.answer.len() <= expected, "more than one answer to one request");
         if self.answer.len() < expected {

@@ -31,12 +31,48 @@ impl Row {
         self.floor.map(|floor| self.value / floor)
     }
 
-    fn line(&self) -> String {
+    /// As it stands in the record.
+    pub fn line(&self) -> Line {
+        self.line_with(self.ratio())
+    }
+
+    fn line_with(&self, ratio: Option<f64>) -> Line {
         let number = |value: Option<f64>, digits| value.map_or_else(String::new, |value| format!("{value:.digits$}"));
         let digits = if self.value < 100.0 { 2 } else { 0 };
         let (value, floor) = (number(Some(self.value), digits), number(self.floor, digits));
-        format!("{},{value},{},{floor},{}", self.name, self.unit, number(self.ratio(), 3))
+        Line { name: self.name, text: format!("{},{value},{},{floor},{}", self.name, self.unit, number(ratio, 3)) }
     }
+}
+
+/// A figure and its floor, measured by turns, round after round. The machine's speed changes from one second to the next
+/// for both, so their ratio is the median of the rounds' ratios, and not the ratio of the medians.
+#[derive(Debug, Clone)]
+pub struct Rounds {
+    /// What bars call it.
+    pub name: &'static str,
+    /// The unit of both.
+    pub unit: &'static str,
+    /// Figure and floor of each round.
+    pub rounds: Vec<(f64, f64)>,
+}
+
+impl Rounds {
+    /// As it stands in the record.
+    ///
+    /// # Panics
+    /// Where there is no round.
+    pub fn line(&self) -> Line {
+        let of = |figure: fn(&(f64, f64)) -> f64| median(self.rounds.iter().map(figure).collect());
+        let (value, floor) = (of(|round| round.0), Some(of(|round| round.1)));
+        Row { name: self.name, value, unit: self.unit, floor }.line_with(Some(of(|round| round.0 / round.1)))
+    }
+}
+
+/// A line of the record.
+#[derive(Debug, Clone)]
+pub struct Line {
+    name: &'static str,
+    text: String,
 }
 
 /// The one in the middle.
@@ -53,14 +89,22 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 /// # Panics
 /// Where the file cannot be written.
 pub fn keep(rows: &[Row]) {
+    keep_lines(&rows.iter().map(Row::line).collect::<Vec<_>>());
+}
+
+/// The same for lines.
+///
+/// # Panics
+/// As [`keep`].
+pub fn keep_lines(lines: &[Line]) {
     let path = path();
     let old = fs::read_to_string(&path).unwrap_or_default();
-    let text = merged(&old, rows);
+    let text = merged(&old, lines);
     fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).expect("the record's folder");
     fs::write(&path, text).expect("the record can be written");
     println!("{HEADER}");
-    for row in rows {
-        println!("{}", row.line());
+    for line in lines {
+        println!("{}", line.text);
     }
 }
 
@@ -77,10 +121,10 @@ fn path() -> PathBuf {
     folder.join(format!("{}-{}.csv", date.strftime("%Y-%m-%d"), machine::name()))
 }
 
-fn merged(old: &str, rows: &[Row]) -> String {
-    let replaced = |line: &&str| rows.iter().any(|row| line.split(',').next() == Some(row.name));
+fn merged(old: &str, new: &[Line]) -> String {
+    let replaced = |line: &&str| new.iter().any(|new| line.split(',').next() == Some(new.name));
     let kept = old.lines().skip(1).filter(|line| !replaced(line)).map(str::to_owned);
-    let mut lines: Vec<_> = kept.chain(rows.iter().map(Row::line)).collect();
+    let mut lines: Vec<_> = kept.chain(new.iter().map(|line| line.text.clone())).collect();
     lines.sort();
     lines.insert(0, HEADER.to_owned());
     lines.join("\n") + "\n"
@@ -92,10 +136,18 @@ mod tests {
 
     #[test]
     fn a_new_figure_takes_the_place_of_the_old_one() {
-        let row = |name, value, floor| Row { name, value, unit: "1/s", floor };
+        let row = |name, value, floor| Row { name, value, unit: "1/s", floor }.line();
         let old = merged("", &[row("b", 50.0, Some(100.0)), row("a", 1234.5, None)]);
         assert_eq!(old, "name,value,unit,floor,ratio\na,1234,1/s,,\nb,50.00,1/s,100.00,0.500\n");
         let new = merged(&old, &[row("b", 75.0, Some(100.0))]);
         assert_eq!(new, "name,value,unit,floor,ratio\na,1234,1/s,,\nb,75.00,1/s,100.00,0.750\n");
+    }
+
+    #[test]
+    fn the_ratio_of_rounds_is_that_of_a_round() {
+        // Each median alone is 20.
+        let rounds = vec![(10.0, 20.0), (20.0, 40.0), (30.0, 20.0), (40.0, 10.0), (10.0, 20.0)];
+        let line = Rounds { name: "a", unit: "1/s", rounds }.line();
+        assert_eq!(line.text, "a,20.00,1/s,20.00,0.500");
     }
 }

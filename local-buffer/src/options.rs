@@ -50,7 +50,7 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
     /// As many records as wait go to disk in one write and sync. Where writes take 2 ms and more, one waits while its
-    /// group grows, for no more than a quarter of the time that the last one took.
+    /// group grows, up to 128 KiB and for no more than a quarter of the time that the last one took.
     ///
     /// A process kill loses no durable record. A power cut loses no durable record.
     Group,

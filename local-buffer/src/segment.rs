@@ -138,7 +138,10 @@ impl Vacant {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let written = (|| {
-            let file = storage.open(&unfinished, Access::Create)?;
+            // Past the page cache zeros cost no copy, and push nothing out of it; they are synced as all others.
+            let past_cache = files.access == Access::Direct;
+            let create = if past_cache { Access::CreateDirect } else { Access::Create };
+            let file = storage.open(&unfinished, create)?;
             let zeros = Chunk::new();
             let pieces = [IoSlice::new(zeros.bytes()); ZERO_PIECES];
             let mut done = 0;
@@ -158,7 +161,9 @@ impl Vacant {
                 }
             }
             file.sync()?;
-            file.forget_cached()?;
+            if !past_cache {
+                file.forget_cached()?;
+            }
             let file = storage.open(&unfinished, files.access)?;
             let mut vacant = Self { number, bytes, sequence: 0, generation: 0, file };
             // Both slots, so that a blank one is damage ever after.

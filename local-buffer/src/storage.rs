@@ -34,6 +34,20 @@ pub(crate) enum Access {
     Direct,
     /// Like `Write`, but the file must not exist.
     Create,
+    /// To make a file and write whole blocks to it past the page cache, durable after a sync; the file must not exist.
+    CreateDirect,
+}
+
+impl Access {
+    /// Whether writes go past the page cache.
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::CreateDirect)
+    }
+
+    /// Whether the file must not exist.
+    pub(crate) fn creates(self) -> bool {
+        matches!(self, Self::Create | Self::CreateDirect)
+    }
 }
 
 /// A directory and the files in it. Names are relative to it.
@@ -142,9 +156,11 @@ impl Storage for Disk {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(access != Access::Read).create_new(access == Access::Create);
-        if access == Access::Direct {
-            options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits() as i32);
+        options.read(true).write(access != Access::Read).create_new(access.creates());
+        match access {
+            Access::Direct => _ = options.custom_flags((OFlags::DIRECT | OFlags::DSYNC).bits() as i32),
+            Access::CreateDirect => _ = options.custom_flags(OFlags::DIRECT.bits() as i32),
+            Access::Read | Access::Write | Access::Create => {}
         }
         let quiet = self.traceless && access == Access::Read;
         // Only the owner of a file may ask for that.
@@ -158,7 +174,7 @@ impl Storage for Disk {
             // Reading ahead of what is durable would fill the page cache with blocks that are about to be written.
             rustix::fs::fadvise(&file, 0, None, Advice::Random)?;
         }
-        Ok(Box::new(DiskFile { file, writes_through: access == Access::Direct }))
+        Ok(Box::new(DiskFile { file, direct: access.is_direct(), writes_through: access == Access::Direct }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -198,6 +214,7 @@ impl Storage for Disk {
 
 struct DiskFile {
     file: StdFile,
+    direct: bool,
     writes_through: bool,
 }
 
@@ -217,7 +234,7 @@ impl File for DiskFile {
 
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         let write = |pieces: &[IoSlice<'_>], offset| rustix::io::pwritev(&self.file, pieces, offset);
-        write_whole(pieces, offset, self.writes_through, write)
+        write_whole(pieces, offset, self.direct, write)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -16,6 +16,10 @@ use crate::options::{Bounds, SyncPolicy};
 use crate::segment::{Files, Previous, Segment, Vacant};
 use crate::slot::SegmentHeader;
 
+/// A group of so many bytes is worth a write of its own: batches of events come in this size, and while one waits for
+/// company the disk does nothing.
+const COMPANY_BYTES: usize = 128 << 10;
+
 /// What a sealed group needs besides its bytes.
 pub(crate) struct Sealed {
     pub(crate) group: Group,
@@ -164,9 +168,10 @@ impl Tail {
         Ok(Taken { first, end: self.next, wake_writer, wants_segment })
     }
 
-    /// Whether the next group for the disk is one that more records may still come into.
+    /// Whether the next group for the disk is one that more records may still come into, and should: it is small.
     pub(crate) fn may_grow(&self) -> bool {
-        self.phase == Phase::Open && self.sealed.is_empty() && !self.filling.is_empty()
+        let is_small = (1..COMPANY_BYTES).contains(&self.filling.used());
+        self.phase == Phase::Open && self.sealed.is_empty() && is_small
     }
 
     /// The next group for the disk, oldest first; what is being filled counts when nothing else is there.

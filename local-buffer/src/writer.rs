@@ -7,7 +7,8 @@
 //! On a slow disk a write that has just begun is a long wait for whoever comes too late for it, and those who were told
 //! by the write before mostly come again at once. There the writer waits for them, as long as they come and for no more
 //! than a quarter of the time that the last write took: all of 2,000 appenders then share one sync instead of taking
-//! turns in two halves (row `buffer_slow_disk`).
+//! turns in two halves (row `buffer_slow_disk`). A group that is worth a write by its size does not wait: a disk that takes
+//! long because it is given much is not slow.
 
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
@@ -145,5 +146,30 @@ impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         self.0.durable.fail(&io::Error::other("the writer thread panicked"));
         lock(&self.0.tail).phase = Phase::Ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::driven::{Driven, small_bounds};
+    use crate::lock::lock;
+    use crate::options::Bounds;
+    use crate::sim::SimDisk;
+
+    #[test]
+    fn a_small_group_waits_for_company_and_one_that_is_worth_a_write_does_not() {
+        let bounds = Bounds { group_bytes_max: 1 << 20, ..small_bounds(512, 4) };
+        let (mut driven, appender, ..) = Driven::open(&SimDisk::new(true).storage(), bounds).unwrap();
+        let may_grow = |driven: &Driven| lock(&driven.shared.tail).may_grow();
+        assert!(!may_grow(&driven), "there is nothing to wait with");
+        for _ in 0..3 {
+            let _ = appender.append(&vec![7; 40_000]).unwrap();
+            assert!(may_grow(&driven));
+        }
+        let _ = appender.append(&vec![7; 40_000]).unwrap();
+        assert!(!may_grow(&driven), "160,000 bytes are enough");
+        assert!(driven.write_group());
+        let _ = appender.append(b"x").unwrap();
+        assert!(may_grow(&driven), "the next group begins small");
     }
 }

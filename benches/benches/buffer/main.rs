@@ -11,7 +11,6 @@
 //! What is compared takes turns; the figures are medians over the rounds. Run some by name: `--bench buffer -- read`.
 
 mod appenders;
-mod floor;
 mod open;
 mod read;
 mod ring;

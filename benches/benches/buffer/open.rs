@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use benches::disk::payload;
 use benches::record::Row;
 use benches::server::ROLE_VARIABLE;
 use local_buffer::{Batch, Options, Queue};
 
-use crate::ring::{folder, payload, segments};
+use crate::ring::{folder, segments};
 use crate::{ROUNDS, median};
 
 const BACKLOG_BYTES: u64 = 10_000_000_000;

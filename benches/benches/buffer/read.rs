@@ -5,10 +5,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use benches::disk::payload;
 use benches::record::Row;
 use local_buffer::{Batch, Options, Queue, Reader};
 
-use crate::ring::{folder, payload, segments};
+use crate::ring::{folder, segments};
 use crate::{ROUNDS, median, per_second};
 
 const RECORDS: u64 = 600_000;

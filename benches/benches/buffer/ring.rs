@@ -4,23 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use benches::disk::{FILE_BYTES, payload};
 use local_buffer::{Batch, Options, Queue, Reader, Stats};
 use tempfile::TempDir;
 
-pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
+const SEGMENT_BYTES: u64 = FILE_BYTES;
 const SEGMENTS: u64 = 14;
 /// What a round may write: what is left is being written to, or waits for its floor.
 pub(crate) const ROUND_BYTES: u64 = (SEGMENTS - 4) * SEGMENT_BYTES;
-
-/// A record of each size: bytes that no disk can shorten.
-pub(crate) fn payload(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    };
-    std::iter::repeat_with(next).take(bytes).collect()
-}
 
 /// A folder on the disk that builds use.
 pub(crate) fn folder() -> TempDir {

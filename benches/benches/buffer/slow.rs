@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use benches::disk::payload;
 use benches::record::Row;
 use local_buffer::{Appender, Options, Queue};
 
 use crate::appenders;
-use crate::ring::{folder, payload};
+use crate::ring::folder;
 use crate::{ROUNDS, median, per_second};
 
 const SYNC: Duration = Duration::from_millis(20);

@@ -1,10 +1,10 @@
 //! Appending beside bare writes.
 
+use benches::disk::{BareDisk, payload};
 use benches::record::Row;
 
 use crate::appenders::{self, Seen};
-use crate::floor::Floor;
-use crate::ring::{ROUND_BYTES, Ring, payload};
+use crate::ring::{ROUND_BYTES, Ring, folder};
 use crate::{ROUNDS, median, per_second};
 
 const APPENDERS: usize = 64;
@@ -17,7 +17,7 @@ const FLOOR_FILES: usize = 10;
 /// `buffer_append_1k`.
 pub(crate) fn small() -> Vec<Row> {
     let mut ring = Ring::new();
-    let mut floor = Floor::new(FLOOR_FILES, ring.stats().direct_io);
+    let mut floor = BareDisk::new(folder(), FLOOR_FILES, ring.stats().direct_io);
     let (appender, record) = (ring.queue.appender(), payload(RECORD_BYTES));
     let appends = ROUND_BYTES / (RECORD_BYTES as u64 + 60);
     let (mut rates, mut floors, mut newest) = (Vec::new(), Vec::new(), ring.groups((0, 0)).0);
@@ -42,7 +42,7 @@ pub(crate) fn small() -> Vec<Row> {
 /// `buffer_append_batch`.
 pub(crate) fn batches() -> Vec<Row> {
     let mut ring = Ring::new();
-    let mut floor = Floor::new(FLOOR_FILES, ring.stats().direct_io);
+    let mut floor = BareDisk::new(folder(), FLOOR_FILES, ring.stats().direct_io);
     let (appender, record) = (ring.queue.appender(), payload(BATCH_RECORD_BYTES));
     let batch_bytes = (BATCH_RECORDS * BATCH_RECORD_BYTES) as u64;
     let appends = ROUND_BYTES * 9 / 10 / batch_bytes;
@@ -55,7 +55,7 @@ pub(crate) fn batches() -> Vec<Row> {
         let after = ring.stats();
         let groups;
         (newest, groups) = ring.groups(newest);
-        let largest = Floor::largest(appends * batch_bytes);
+        let largest = BareDisk::largest(appends * batch_bytes);
         let bare = floor.write(&largest);
         assert_eq!(ring.drain(), appends * BATCH_RECORDS as u64, "every record is there");
         rates.push(per_second(appends * batch_bytes, seen.elapsed) / 1e6);

@@ -52,6 +52,10 @@ pub(super) fn buffer(records: u64, floor: u64) -> SimDisk {
     }
     reader.acknowledge(RecordId::from_u64(floor)).unwrap();
     drop(reader);
+    // The spare segment is made beside all this, or is known to have no room.
+    while queue.stats().segments_ready == 0 && queue.stats().full.is_none() {
+        std::thread::yield_now();
+    }
     queue.close().unwrap();
     disk.copy()
 }

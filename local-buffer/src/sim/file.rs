@@ -10,7 +10,10 @@ pub(super) struct SimFile {
     pub(super) name: String,
     pub(super) disk: Arc<Mutex<Disk>>,
     pub(super) file: usize,
+    /// Writes are whole blocks, from memory that starts at a sector.
     pub(super) direct: bool,
+    /// They are safe when they return.
+    pub(super) through: bool,
 }
 
 impl File for SimFile {
@@ -42,13 +45,13 @@ impl File for SimFile {
         if grows > 0 {
             disk.room_for(grows)?;
         }
-        if self.direct && fault.is_none() && disk.fail_syncs > 0 {
+        if self.through && fault.is_none() && disk.fail_syncs > 0 {
             disk.fail_syncs -= 1;
             fault = Some(Fault { code: EIO, reached: 255 });
         }
         let file = self.file;
         let cut = disk.change(|state| state.files[file].write(at, bytes.clone()));
-        if self.direct {
+        if self.through {
             disk.writes.push(SimWrite { name: self.name.clone(), offset, bytes: bytes.clone() });
         }
         let inode = &mut disk.state.files[file];
@@ -60,7 +63,7 @@ impl File for SimFile {
             inode.write(at, bytes);
             return Err(if cut { off() } else { io::Error::from_raw_os_error(code) });
         }
-        if cut || !self.direct {
+        if cut || !self.through {
             inode.write(at, bytes);
         } else {
             inode.write_through(at, &bytes);
@@ -88,7 +91,7 @@ impl File for SimFile {
     }
 
     fn writes_through(&self) -> bool {
-        self.direct
+        self.through
     }
 
     fn forget_cached(&self) -> io::Result<()> {

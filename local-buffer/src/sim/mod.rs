@@ -6,7 +6,8 @@
 //!   be lost by itself. A rename within a folder is one change, between folders two.
 //! - A sync that fails leaves its writes *clean*: readers still see them, and no later sync writes them. When the page
 //!   cache forgets them they are gone.
-//! - A write through a `Direct` file is safe when it returns, and may be cut or fail in its middle.
+//! - A write through a `Direct` file is safe when it returns, and may be cut or fail in its middle. One through a
+//!   `CreateDirect` file is safe after a sync, as any other: the disk has a cache of its own.
 //!
 //! The power can be cut, and a fault put, at any call; [`crash`] says what a cut may leave.
 
@@ -59,7 +60,7 @@ struct Disk {
     failed: Option<&'static str>,
     fail_syncs: u64,
     capacity: Option<u64>,
-    /// Direct writes, in order.
+    /// Direct writes that were safe when they returned, in order.
     writes: Vec<SimWrite>,
     recorder: Option<Recorder>,
 }
@@ -297,11 +298,11 @@ impl Storage for SimDisk {
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn File>> {
         let mut disk = lock(&self.disk);
         disk.enter_whole("open")?;
-        let direct = access == Access::Direct;
+        let (direct, through) = (access.is_direct(), access == Access::Direct);
         if direct && !self.direct {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        if access == Access::Create {
+        if access.creates() {
             if disk.state.names.contains_key(name) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -309,7 +310,7 @@ impl Storage for SimDisk {
             disk.change_name(NameChange::Link { name: name.to_string(), file })?;
         }
         let file = *disk.state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(SimFile { name: name.to_string(), disk: Arc::clone(&self.disk), file, direct }))
+        Ok(Box::new(SimFile { name: name.to_string(), disk: Arc::clone(&self.disk), file, direct, through }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

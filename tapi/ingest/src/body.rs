@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use wire::limits::REQUEST_BYTES_MAX;
 
+use crate::events::Framed;
 use crate::pool::{Pool, Room};
 use crate::reject::Reject;
 use crate::share::Slot;
@@ -30,6 +31,14 @@ impl Body {
         match self {
             Self::Whole(bytes) => bytes,
             Self::Gathered(room) => room,
+        }
+    }
+
+    /// The body for the parser to work in, where it lies so.
+    pub(crate) fn framed(&mut self) -> Option<Framed<'_>> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Gathered(room) => room.framed(),
         }
     }
 }
@@ -80,7 +89,7 @@ impl Source {
             }
         };
         // One that goes on must not keep the buffer that it was read into.
-        let mut room = pool.lend(Some(slot));
+        let mut room = pool.lend_for_body(slot, self.length.unwrap_or(0));
         gather(&mut room, &first, &relieve).await?;
         drop(first);
         if let Some(piece) = second {

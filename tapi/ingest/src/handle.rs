@@ -16,11 +16,11 @@ use hyper::{Method, Request, Response, Uri};
 
 use crate::admit::{Admitted, Entrant, admit_events, admit_head};
 use crate::auth::HeadKeys;
-use crate::body::Source;
+use crate::body::{self, Source};
 use crate::coding::{self, Coding, Declared};
 use crate::commits::{Appended, Commits, clock_us};
 use crate::connection::{Connections, Entry, Inlet, Phase};
-use crate::events::{Accepted, Scratch, ingest, refuse};
+use crate::events::{Accepted, Scratch, ingest, ingest_framed, refuse};
 use crate::inflate::Inflater;
 use crate::limit::Allowance;
 use crate::live::Live;
@@ -196,10 +196,10 @@ async fn take<'a>(
     entry.charge_to(entrant.slot);
     let relieve = |reject| context.connections.relieve(entry, reject);
     let bytes = body.read(&context.pool, entrant.slot, relieve).await;
-    let bytes = bytes.map_err(|reject| Answer::refused(entry.body_cut().unwrap_or(reject)))?;
+    let mut bytes = bytes.map_err(|reject| Answer::refused(entry.body_cut().unwrap_or(reject)))?;
     entry.enter(Phase::Work);
-    let body = Body::Sent(bytes.as_slice(), declared);
-    let whole = Whole { head, body, ingest, received_us: clock_us() };
+    let body = Body::Sent(&mut bytes, declared);
+    let mut whole = Whole { head, body, ingest, received_us: clock_us() };
     let appended = whole.append_contained(context, entry, &entrant);
     drop(bytes);
     wait_for_room(context, entrant, appended?).await
@@ -214,7 +214,7 @@ async fn take_query<'a>(
 ) -> Result<Outcome<'a>, Answer> {
     let entrant = admit_head(context, entry.client.get(), head)?;
     let body = Body::Query(head.uri.query().unwrap_or(""));
-    let whole = Whole { head, body, ingest, received_us: clock_us() };
+    let mut whole = Whole { head, body, ingest, received_us: clock_us() };
     let appended = whole.append_contained(context, entry, &entrant);
     wait_for_room(context, entrant, appended?).await
 }
@@ -258,7 +258,7 @@ struct Whole<'a> {
 /// Where the events are.
 enum Body<'a> {
     /// What the client sent, and what it says of its coding.
-    Sent(&'a [u8], Declared),
+    Sent(&'a mut body::Body, Declared),
     Query(&'a str),
 }
 
@@ -272,7 +272,7 @@ struct Entered<'a> {
 
 impl Whole<'_> {
     fn append_contained<'a>(
-        &self,
+        &mut self,
         context: &'a Context,
         entry: &Entry,
         entrant: &Entrant<'_>,
@@ -288,7 +288,7 @@ impl Whole<'_> {
 
     /// From the body to the buffer without a pause; `None` where there was nothing to store.
     fn append<'a>(
-        &self,
+        &mut self,
         context: &'a Context,
         entry: &Entry,
         entrant: &Entrant<'_>,
@@ -297,15 +297,8 @@ impl Whole<'_> {
         let Tools { scratch, inflater, keys, pixel, .. } = &mut *tools;
         let Head { uri, headers, .. } = self.head;
         let live = context.live.borrow();
-        let (body, sent) = match self.body {
-            Body::Sent(bytes, declared) => match declared.of(bytes) {
-                Coding::Gzip => (inflater.gunzip(bytes), bytes),
-                Coding::Plain => (Ok(bytes), bytes),
-            },
-            Body::Query(query) => (pixel.body(query), query.as_bytes()),
-        };
-        if let Body::Sent(..) = self.body {
-            context.metrics.body(sent.len());
+        if let Body::Sent(body, _) = &self.body {
+            context.metrics.body(body.as_slice().len());
         }
         // Other requests have come since the head was read.
         keys.read(headers, uri.query(), &live.sources);
@@ -318,9 +311,25 @@ impl Whole<'_> {
             client_ip: client_ip.map(if self.ingest.client_side { ClientIp::All } else { ClientIp::Direct }),
         };
         scratch.unreadable = live.unreadable;
-        let taken = match body {
-            Ok(body) => ingest(body, &request, &live.sources, scratch),
-            Err(reject) => Err(refuse(reject, sent, &request, &live.sources, scratch)),
+        let sources = &live.sources;
+        let taken = match &mut self.body {
+            Body::Sent(body, declared) => match declared.of(body.as_slice()) {
+                Coding::Gzip => match inflater.gunzip(body.as_slice()).map(drop) {
+                    Ok(()) => ingest_framed(inflater.framed(), &request, sources, scratch),
+                    Err(reject) => Err(refuse(reject, body.as_slice(), &request, sources, scratch)),
+                },
+                Coding::Plain => {
+                    if let Some(framed) = body.framed() {
+                        ingest_framed(framed, &request, sources, scratch)
+                    } else {
+                        ingest(body.as_slice(), &request, sources, scratch)
+                    }
+                }
+            },
+            Body::Query(query) => match pixel.body(query) {
+                Ok(body) => ingest(body, &request, sources, scratch),
+                Err(reject) => Err(refuse(reject, query.as_bytes(), &request, sources, scratch)),
+            },
         };
         match taken {
             Ok(accepted) => {

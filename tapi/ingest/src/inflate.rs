@@ -8,6 +8,7 @@ use wire::limits::REQUEST_BYTES_MAX;
 use zlib_rs::crc32::crc32;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
+use crate::events::Framed;
 use crate::reject::Reject;
 
 const FLAG_HEADER_CRC: u8 = 1 << 1;
@@ -26,16 +27,18 @@ const MEMBERS_MAX: usize = 256;
 /// bytes are made into kilobytes. Writers make one for some 16,000 symbols, and two more wherever they flush: after each
 /// event of the longest batch, that is 5,000.
 const BLOCKS_MAX: usize = 8_192;
+/// What is in the buffer beside a body.
+const AROUND: usize = Framed::BEFORE + Framed::BEHIND;
 /// Calls in a row that may neither eat nor give: blocks that were read ahead and hold nothing.
 const STALLS_MAX: usize = 8;
 
 /// The inflater of one thread.
 pub(crate) struct Inflater {
     state: Inflate,
-    /// Initialised to its end and only ever grown, so that no call pays for clearing it. At most one byte more than the
-    /// bound, by which a body that is too long is known.
+    /// Initialised to its end and only ever grown, so that no call pays for clearing it. Around the body it has what the
+    /// parser needs there, and at most one byte more than the bound, by which a body that is too long is known.
     out: Vec<u8>,
-    /// Bytes of the plain body at the front of it.
+    /// Bytes of the plain body, from [`Framed::BEFORE`] on.
     length: usize,
     /// Blocks that the body may still have.
     blocks_left: usize,
@@ -56,10 +59,16 @@ impl Inflater {
             // Some writers pad with zeros.
             if rest.first().is_none_or(|first| *first == 0) {
                 let is_padding = rest.iter().all(|byte| *byte == 0);
-                return if is_padding { Ok(&self.out[..self.length]) } else { Err(Reject::BadGzip) };
+                let plain = &self.out[Framed::BEFORE..][..self.length];
+                return if is_padding { Ok(plain) } else { Err(Reject::BadGzip) };
             }
         }
         Err(Reject::GzipInPieces)
+    }
+
+    /// The body that the last call found, for the parser to work in.
+    pub(crate) fn framed(&mut self) -> Framed<'_> {
+        Framed::new(&mut self.out[..AROUND + self.length])
     }
 
     /// Inflates one member and returns what follows it.
@@ -72,7 +81,8 @@ impl Inflater {
             self.make_room();
             let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
             // The library pauses behind each block, so that they can be counted.
-            let status = self.state.decompress(rest, &mut self.out[self.length..], InflateFlush::Block);
+            let room = Framed::BEFORE + self.length..self.out.len() - Framed::BEHIND;
+            let status = self.state.decompress(rest, &mut self.out[room], InflateFlush::Block);
             let status = status.map_err(|_| Reject::BadGzip)?;
             let taken = (self.state.total_in() - in_before) as usize;
             let given = (self.state.total_out() - out_before) as usize;
@@ -92,15 +102,16 @@ impl Inflater {
             self.blocks_left = self.blocks_left.checked_sub(1).ok_or(Reject::GzipInPieces)?;
         }
         let (trailer, rest) = rest.split_first_chunk::<8>().ok_or(Reject::BadGzip)?;
-        let plain = &self.out[start..self.length];
+        let plain = &self.out[Framed::BEFORE..][start..self.length];
         let expected = (u64::from(plain.len() as u32) << 32) | u64::from(crc32(0, plain));
         if u64::from_le_bytes(*trailer) == expected { Ok(rest) } else { Err(Reject::BadGzip) }
     }
 
     fn make_room(&mut self) {
-        if self.length == self.out.len() {
-            let wanted = (self.out.len() * 2).clamp(OUT_BYTES_MIN, REQUEST_BYTES_MAX + 1);
-            self.out.reserve_exact(wanted - self.length);
+        let room = self.out.len().saturating_sub(AROUND);
+        if self.length == room {
+            let wanted = AROUND + (room * 2).clamp(OUT_BYTES_MIN, REQUEST_BYTES_MAX + 1);
+            self.out.reserve_exact(wanted - self.out.len());
             self.out.resize(wanted, 0);
         }
     }
@@ -155,6 +166,7 @@ mod tests {
             (0..REQUEST_BYTES_MAX as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         for plain in [&b""[..], b"{}", &long[..OUT_BYTES_MIN], &long[..=OUT_BYTES_MIN], &long] {
             assert_eq!(inflater.gunzip(&gzip(plain)).unwrap(), plain);
+            assert_eq!(inflater.framed().text(), plain);
         }
     }
 
@@ -201,7 +213,7 @@ mod tests {
         // A gigabyte in a megabyte: 1,024 members of a mebibyte.
         let bomb = gzip(&vec![0; REQUEST_BYTES_MAX]).repeat(1024);
         assert_eq!(inflater.gunzip(&bomb), Err(Reject::BodyTooLarge));
-        assert!(inflater.out.capacity() <= REQUEST_BYTES_MAX + 1, "{}", inflater.out.capacity());
+        assert!(inflater.out.capacity() <= AROUND + REQUEST_BYTES_MAX + 1, "{}", inflater.out.capacity());
     }
 
     /// A member of these deflate bytes, which inflate to nothing.
@@ -314,6 +326,7 @@ mod tests {
         // What lies behind a small body is what the large one left: nobody has gone over it.
         assert_eq!(inflater.gunzip(&gzip(b"{}")).unwrap(), b"{}");
         assert_eq!(inflater.out.len(), room);
-        assert!(inflater.out[2..REQUEST_BYTES_MAX].iter().all(|byte| *byte == b' '));
+        assert_eq!(inflater.framed().text(), b"{}");
+        assert!(inflater.out[3..REQUEST_BYTES_MAX].iter().all(|byte| *byte == b' '));
     }
 }

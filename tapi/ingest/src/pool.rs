@@ -8,14 +8,19 @@ use std::sync::Arc;
 
 use wire::limits::REQUEST_BYTES_MAX;
 
+use crate::events::Framed;
 use crate::reject::Reject;
 use crate::share::{Shared, Slot};
 
-/// Sizes of buffers. Each is four times the one before: a body that grows through all of them is copied by a third of its
-/// length, and holds at most four times what has come of it.
-const SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, REQUEST_BYTES_MAX];
-/// Buffers of each size that a thread keeps for the next bodies, 12 MiB together.
-const KEPT_MAX: [usize; SIZES.len()] = [64, 32, 16, 8, 8];
+/// Sizes of buffers. Each is at most four times the one before: a body that grows through all of them is copied by half of
+/// its length, and holds at most four times what has come of it. 128 KiB is for batches as SDKs send them.
+const SIZES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, REQUEST_BYTES_MAX];
+/// What a buffer has beside its size, for the parser.
+const AROUND: usize = Framed::BEFORE + Framed::BEHIND;
+/// How many times of what has come a buffer may have, so that it need not grow soon.
+const AHEAD_MAX: usize = 4;
+/// Buffers of each size that a thread keeps for the next bodies, 14 MiB together.
+const KEPT_MAX: [usize; SIZES.len()] = [64, 32, 16, 16, 8, 8];
 
 /// Bytes that all threads together hold for requests that are not stored yet.
 #[derive(Debug)]
@@ -86,11 +91,23 @@ impl Pool {
 
     /// An empty room; it takes its first buffer with its first bytes.
     pub(crate) fn lend(self: &Rc<Self>, slot: Option<Slot>) -> Room {
-        Room { bytes: Vec::new(), size: None, reservation: self.reservation(slot), pool: Rc::clone(self) }
+        self.room(slot, 0, 0)
+    }
+
+    /// The same for a body of so many bytes, by the client's word, that is to be parsed where it lies. Nothing is taken for
+    /// what has not come; but the next buffer is for all of it where that is no more than four times what has come then: it
+    /// does not grow, and nothing is copied again.
+    pub(crate) fn lend_for_body(self: &Rc<Self>, slot: Slot, bytes: usize) -> Room {
+        self.room(Some(slot), Framed::BEFORE, bytes)
+    }
+
+    fn room(self: &Rc<Self>, slot: Option<Slot>, before: usize, expected: usize) -> Room {
+        let reservation = self.reservation(slot);
+        Room { bytes: Vec::new(), before, behind: 0, size: None, expected, reservation, pool: Rc::clone(self) }
     }
 
     fn take(&self, size: usize) -> Vec<u8> {
-        self.kept.borrow_mut()[size].pop().unwrap_or_else(|| Vec::with_capacity(SIZES[size]))
+        self.kept.borrow_mut()[size].pop().unwrap_or_else(|| Vec::with_capacity(SIZES[size] + AROUND))
     }
 
     fn keep(&self, size: usize, mut bytes: Vec<u8>) {
@@ -105,8 +122,13 @@ impl Pool {
 /// Bytes that have come and wait for more, in a buffer of the pool.
 pub(crate) struct Room {
     bytes: Vec<u8>,
+    /// How many of them are the parser's: before what has come, and behind it.
+    before: usize,
+    behind: usize,
     /// Which of the sizes the buffer has.
     size: Option<usize>,
+    /// Bytes that there will be, by the client's word; 0 where it said none.
+    expected: usize,
     reservation: Reservation,
     pool: Rc<Pool>,
 }
@@ -118,17 +140,27 @@ impl Room {
     /// [`Reject::BodyTooLarge`] beyond the largest size, [`Reject::Overloaded`] where others hold what there is,
     /// [`Reject::SourceOverloaded`] where the source holds its part; the piece was not added then.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Reject> {
-        let needed = self.bytes.len() + piece.len();
+        debug_assert_eq!(self.behind, 0, "all has come before it is parsed");
+        let needed = self.len() + piece.len();
         if self.size.is_none_or(|size| needed > SIZES[size]) {
-            let larger = SIZES.iter().position(|bytes| needed <= *bytes).ok_or(Reject::BodyTooLarge)?;
+            let larger = self.size_for(needed).ok_or(Reject::BodyTooLarge)?;
             self.reservation.grow_to(SIZES[larger])?;
             let mut bytes = self.pool.take(larger);
-            bytes.extend_from_slice(&self.bytes);
+            bytes.resize(self.before, 0);
+            bytes.extend_from_slice(self);
             self.give_back();
             (self.bytes, self.size) = (bytes, Some(larger));
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
+    }
+
+    /// The size for so many bytes and, within reason, for those that will come.
+    fn size_for(&self, needed: usize) -> Option<usize> {
+        let least = SIZES.iter().position(|bytes| needed <= *bytes)?;
+        let for_all = SIZES.iter().position(|bytes| self.expected <= *bytes).unwrap_or(SIZES.len() - 1);
+        let within_reason = SIZES.iter().rposition(|bytes| *bytes <= AHEAD_MAX * needed).unwrap_or(0);
+        Some(least.max(for_all.min(within_reason)))
     }
 
     /// Adds a few bytes of our own, which need no reservation.
@@ -146,9 +178,21 @@ impl Room {
         self.bytes.drain(..count);
     }
 
+    /// What has come, for the parser to work in; `None` where there is nothing, or no room for the parser.
+    pub(crate) fn framed(&mut self) -> Option<Framed<'_>> {
+        if self.before != Framed::BEFORE || self.bytes.is_empty() {
+            return None;
+        }
+        if self.behind == 0 {
+            self.behind = Framed::BEHIND;
+            self.bytes.resize(self.bytes.len() + Framed::BEHIND, 0);
+        }
+        Some(Framed::new(&mut self.bytes))
+    }
+
     fn give_back(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        if let Some(size) = self.size.filter(|size| bytes.capacity() == SIZES[*size]) {
+        if let Some(size) = self.size.filter(|size| bytes.capacity() == SIZES[*size] + AROUND) {
             self.pool.keep(size, bytes);
         }
     }
@@ -158,7 +202,7 @@ impl Deref for Room {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.before..self.bytes.len() - self.behind).unwrap_or_default()
     }
 }
 
@@ -188,6 +232,29 @@ mod tests {
         }
         assert_eq!(room.push(b"x"), Err(Reject::BodyTooLarge));
         assert_eq!(room.len(), REQUEST_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_body_of_known_length_is_gathered_in_one_buffer_and_its_length_alone_takes_nothing() {
+        let pool = pool(usize::MAX);
+        let slot = crate::share::Slots::default().of_source(b"a source");
+        let mut room = pool.lend_for_body(slot, 92_000);
+        assert!(room.framed().is_none());
+        room.push(&vec![b'x'; 32 << 10]).unwrap();
+        let place = room.as_ptr();
+        (1..4).for_each(|_| room.push(&vec![b'x'; 20_000]).unwrap());
+        assert_eq!((room.as_ptr(), room.len()), (place, 92_768), "more than it said, and still where it began");
+        let framed = room.framed().unwrap();
+        assert!(framed.text().len() == 92_768 && framed.text().iter().all(|byte| *byte == b'x'));
+        assert_eq!((room.as_ptr(), room.len()), (place, 92_768));
+        for expected in [1 << 20, usize::MAX] {
+            let before = pool.in_flight.bytes();
+            let mut liar = pool.lend_for_body(slot, expected);
+            liar.push(&[b'x'; 190]).unwrap();
+            assert_eq!(pool.in_flight.bytes() - before, SIZES[0]);
+            liar.push(&[b'x'; 10_000]).unwrap();
+            assert!(pool.in_flight.bytes() - before <= AHEAD_MAX * liar.len());
+        }
     }
 
     #[test]
@@ -221,10 +288,10 @@ mod tests {
             drop(many);
             assert_eq!(pool.kept.borrow()[size].len(), KEPT_MAX[size]);
             // Nobody holds more than was reserved for it.
-            assert!(pool.kept.borrow()[size].iter().all(|kept| kept.capacity() == bytes));
+            assert!(pool.kept.borrow()[size].iter().all(|kept| kept.capacity() == bytes + AROUND));
         }
         let kept: usize = (0..SIZES.len()).map(|size| SIZES[size] * KEPT_MAX[size]).sum();
-        assert!(kept <= 12 << 20, "{kept}");
+        assert!(kept <= 14 << 20, "{kept}");
         let mut room = pool.lend(None);
         room.push(b"x").unwrap();
         let place = room.as_ptr();

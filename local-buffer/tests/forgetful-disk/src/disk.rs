@@ -17,6 +17,8 @@ pub struct Counts {
     pub direct_writes: u64,
     /// Their bytes.
     pub direct_bytes: u64,
+    /// Bytes of writes through files opened with `O_DIRECT` alone: past the page cache, and forgotten without a sync.
+    pub unsynced_direct_bytes: u64,
     /// All other writes: those that the kernel's page cache sent.
     pub cached_writes: u64,
     /// Their bytes.

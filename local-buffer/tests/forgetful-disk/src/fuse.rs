@@ -104,13 +104,18 @@ impl Disk {
         let size = state.tree.file_mut(number.0).ok_or(Errno::ENOENT)?.seen().len() as u64;
         state.room_for((offset + bytes.len() as u64).saturating_sub(size))?;
         let counts = &mut state.counts;
-        let (writes, written) = if through && flags.0 & libc::O_DIRECT != 0 {
-            (&mut counts.direct_writes, &mut counts.direct_bytes)
-        } else {
-            (&mut counts.cached_writes, &mut counts.cached_bytes)
-        };
-        *writes += 1;
-        *written += bytes.len() as u64;
+        let count = bytes.len() as u64;
+        match (flags.0 & libc::O_DIRECT != 0, through) {
+            (true, true) => {
+                counts.direct_writes += 1;
+                counts.direct_bytes += count;
+            }
+            (true, false) => counts.unsynced_direct_bytes += count,
+            (false, _) => {
+                counts.cached_writes += 1;
+                counts.cached_bytes += count;
+            }
+        }
         let synced = through && power == Power::On;
         state.tree.file_mut(number.0).ok_or(Errno::ENOENT)?.write(offset as usize, bytes, synced);
         if power == Power::GoesNow { Err(Errno::EIO) } else { Ok(bytes.len() as u32) }

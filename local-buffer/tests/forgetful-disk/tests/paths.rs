@@ -53,6 +53,13 @@ fn the_direct_path_writes_past_the_page_cache_and_the_fallback_does_not() {
         append(&appender, b"the first one also begins a segment");
         eventually("the spare segment", || (queue.stats().segments_ready > 0).then_some(()));
         let (before, stats) = (disk.counts(), queue.stats());
+        if stats.direct_io {
+            assert_eq!(before.unsynced_direct_bytes, stats.segments_bytes, "the zeros of segments pass the page cache");
+            assert!(before.cached_bytes < 100_000, "only small files are made in it: {before:?}");
+        } else {
+            assert_eq!(before.unsynced_direct_bytes, 0);
+            assert!(before.cached_bytes >= stats.segments_bytes, "{before:?}");
+        }
         for number in 0..50 {
             append(&appender, &[number; 5_000]);
         }
@@ -84,6 +91,7 @@ fn difference(now: Counts, before: Counts) -> Counts {
     Counts {
         direct_writes: now.direct_writes - before.direct_writes,
         direct_bytes: now.direct_bytes - before.direct_bytes,
+        unsynced_direct_bytes: now.unsynced_direct_bytes - before.unsynced_direct_bytes,
         cached_writes: now.cached_writes - before.cached_writes,
         cached_bytes: now.cached_bytes - before.cached_bytes,
         syncs: now.syncs - before.syncs,

@@ -1,18 +1,25 @@
-//! The day at hand, as text and as a number: nearly all events of a batch are of one day, so that dates are neither read nor
-//! written again and again.
+//! The days at hand, as text and as a number: nearly all events of a batch are of one day, so that dates are neither read nor
+//! written again and again. What a client wrote days ago is written as of another day than it is read, so that there are
+//! two.
 
 use super::timestamp::{self, DAY_MS, Text};
 
 /// Bytes of `2026-11-21`.
 const DATE_BYTES: usize = 10;
 
-/// The day that was last read or written.
+/// The days that were last read and written.
+#[derive(Default)]
 pub(super) struct Calendar {
+    read: Day,
+    written: Day,
+}
+
+struct Day {
     midnight_ms: i64,
     date: [u8; DATE_BYTES],
 }
 
-impl Default for Calendar {
+impl Default for Day {
     fn default() -> Self {
         Self { midnight_ms: 0, date: *b"1970-01-01" }
     }
@@ -45,31 +52,33 @@ impl Calendar {
         if zone != b"Z" && zone != b"+00:00" {
             return None;
         }
-        if *date != self.date {
+        let day = &mut self.read;
+        if *date != day.date {
             // In the form that `format` writes and in no other.
             let mut bytes = date.iter().enumerate();
             if !bytes.all(|(index, byte)| if matches!(index, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() }) {
                 return None;
             }
-            self.midnight_ms = timestamp::parse(date)?;
-            self.date = *date;
+            day.midnight_ms = timestamp::parse(date)?;
+            day.date = *date;
         }
-        Some(self.midnight_ms + hour * 3_600_000 + minute * 60_000 + second * 1_000 + thousandths)
+        Some(day.midnight_ms + hour * 3_600_000 + minute * 60_000 + second * 1_000 + thousandths)
     }
 
     /// As [`timestamp::format`].
     pub(super) fn format(&mut self, ms: i64) -> Text {
-        let of_day = ms.wrapping_sub(self.midnight_ms);
+        let day = &mut self.written;
+        let of_day = ms.wrapping_sub(day.midnight_ms);
         if !(0..DAY_MS).contains(&of_day) {
             let text = timestamp::format(ms);
             if timestamp::is_writable(ms) {
-                self.midnight_ms = ms - ms.rem_euclid(DAY_MS);
-                self.date.copy_from_slice(&text[..DATE_BYTES]);
+                day.midnight_ms = ms - ms.rem_euclid(DAY_MS);
+                day.date.copy_from_slice(&text[..DATE_BYTES]);
             }
             return text;
         }
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        text[..DATE_BYTES].copy_from_slice(&self.date);
+        text[..DATE_BYTES].copy_from_slice(&day.date);
         timestamp::put_time(&mut text, of_day as u32);
         text
     }

@@ -70,6 +70,7 @@ use self::envelope::BatchEnvelope;
 pub(crate) use self::intake::SOURCE_UNKNOWN;
 use self::intake::{Intake, Origin, Receipt};
 use self::outline::{Beyond, Element, Outline, Part};
+pub(crate) use self::parser::Framed;
 use self::parser::Parser;
 pub use self::readable::Unreadable;
 use self::repair::Repair;
@@ -163,8 +164,52 @@ pub fn ingest(
     scratch: &mut Scratch,
 ) -> Result<Accepted, Reject> {
     scratch.begin();
-    let outcome = scratch.run(body, request, sources);
+    let outcome = scratch.run(&mut Body::Elsewhere(body), request, sources);
     scratch.finish(outcome)
+}
+
+/// The same for a body that lies where the parser can work, and is not copied.
+///
+/// # Errors
+/// As [`ingest`].
+pub(crate) fn ingest_framed(
+    body: Framed<'_>,
+    request: &Request<'_>,
+    sources: &Sources,
+    scratch: &mut Scratch,
+) -> Result<Accepted, Reject> {
+    scratch.begin();
+    let outcome = scratch.run(&mut Body::Framed(body), request, sources);
+    scratch.finish(outcome)
+}
+
+/// Where a body lies.
+enum Body<'a> {
+    Elsewhere(&'a [u8]),
+    Framed(Framed<'a>),
+}
+
+impl Body<'_> {
+    fn text(&self) -> &[u8] {
+        match self {
+            Self::Elsewhere(text) => text,
+            Self::Framed(framed) => framed.text(),
+        }
+    }
+
+    fn skip(&mut self, count: usize) {
+        match self {
+            Self::Elsewhere(text) => *text = &text[count..],
+            Self::Framed(framed) => framed.skip(count),
+        }
+    }
+
+    fn parse<'a>(&'a mut self, parser: &'a mut Parser) -> Option<Document<'a>> {
+        match self {
+            Self::Elsewhere(text) => parser.parse(text),
+            Self::Framed(framed) => parser.parse_framed(framed),
+        }
+    }
 }
 
 /// Leaves the record of a body in `scratch` that is refused unread, for `reject`: set aside, if the request's write key
@@ -190,27 +235,30 @@ impl Scratch {
         self.intake.outcome().inspect_err(|_| self.intake.begin())
     }
 
-    fn run(&mut self, body: &[u8], request: &Request<'_>, sources: &Sources) -> Result<(), Reject> {
-        if body.len() > REQUEST_BYTES_MAX {
+    fn run(&mut self, body: &mut Body<'_>, request: &Request<'_>, sources: &Sources) -> Result<(), Reject> {
+        if body.text().len() > REQUEST_BYTES_MAX {
             return Err(Reject::BodyTooLarge);
         }
-        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-        if body.trim_ascii_start().is_empty() {
+        if body.text().starts_with(BYTE_ORDER_MARK) {
+            body.skip(BYTE_ORDER_MARK.len());
+        }
+        if body.text().trim_ascii_start().is_empty() {
             return Err(Reject::BodyEmpty);
         }
         let mut receipt = self.intake.open(request, sources);
-        let taken = match (self.parser.parse(body), request.endpoint) {
+        let taken = match (body.parse(&mut self.parser), request.endpoint) {
             (Some(document), Endpoint::Single(_)) => {
-                self.intake.take(Origin::whole(document, body, 0), &receipt, &mut self.envelope)
+                let client = &document.text()[Framed::BEFORE..];
+                self.intake.take(Origin::whole(document, client, 0), &receipt, &mut self.envelope)
             }
             (Some(document), Endpoint::Batch) => batch(document, &mut receipt, &mut self.envelope, &mut self.intake),
-            (None, Endpoint::Single(_)) => self.slow_single(body, &receipt),
-            (None, Endpoint::Batch) => self.slow_batch(body, &mut receipt),
+            (None, Endpoint::Single(_)) => self.slow_single(body.text(), &receipt),
+            (None, Endpoint::Batch) => self.slow_batch(body.text(), &mut receipt),
         };
         // An empty batch has nothing to keep.
         taken.inspect_err(|&reject| match reject {
             Reject::BatchEmpty => self.intake.begin(),
-            reject => self.intake.set_aside_body(reject, body, &receipt),
+            reject => self.intake.set_aside_body(reject, body.text(), &receipt),
         })
     }
 

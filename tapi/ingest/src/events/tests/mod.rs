@@ -54,7 +54,15 @@ const TRACK: Post<'_> = Post { endpoint: Endpoint::Single(EventType::Track), ..B
 
 impl Post<'_> {
     fn send(self, body: impl AsRef<[u8]>) -> Result<(Accepted, Vec<Record>), Reject> {
-        self.send_by(body.as_ref(), ingest)
+        let body = body.as_ref();
+        let sent = self.send_by(body, ingest);
+        // Where the body lies makes no difference. An id that is made up has another value each time, and one length.
+        let shape = |sent: &Result<(Accepted, Vec<Record>), Reject>| {
+            let of = |record: &Record| (record.is_event, record.source.clone(), record.value.len());
+            sent.clone().map(|(accepted, records)| (accepted, records.iter().map(of).collect::<Vec<_>>()))
+        };
+        assert_eq!(shape(&self.send_by(body, ingest_in_place)), shape(&sent));
+        sent
     }
 
     /// Past simd-json's judgement of the whole body.
@@ -112,8 +120,12 @@ impl Post<'_> {
     fn kept(self, body: impl AsRef<[u8]>) -> Option<Record> {
         let kept = std::cell::Cell::new(None);
         let outcome = self.send_by(body.as_ref(), |body, request, sources, scratch| {
+            ingest_in_place(body, request, sources, scratch).unwrap_err();
+            let in_place = scratch.records().next().map(record);
             let outcome = ingest(body, request, sources, scratch);
-            kept.set(scratch.records().next().map(record));
+            let kept_now = scratch.records().next().map(record);
+            assert_eq!(kept_now, in_place);
+            kept.set(kept_now);
             outcome
         });
         let reject = outcome.unwrap_err();
@@ -136,6 +148,17 @@ impl Post<'_> {
         assert!(record.is_event, "{}", record.value);
         record.value
     }
+}
+
+/// The body parsed where it lies.
+fn ingest_in_place(
+    body: &[u8],
+    request: &Request<'_>,
+    sources: &Sources,
+    scratch: &mut Scratch,
+) -> Result<Accepted, Reject> {
+    let mut buffer = [&[b'x'; Framed::BEFORE], body, &[b'x'; Framed::BEHIND]].concat();
+    ingest_framed(Framed::new(&mut buffer), request, sources, scratch)
 }
 
 fn record(bytes: &[u8]) -> Record {
