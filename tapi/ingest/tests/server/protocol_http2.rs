@@ -1,5 +1,7 @@
 //! The same habits over HTTP/2, which browsers and most mobile apps speak where there is TLS.
 
+use std::io::{Read as _, Write as _};
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
@@ -11,7 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::harness::Harness;
 use crate::protocol::{Row, rows};
-use crate::tls::{Secret, trusting};
+use crate::tls::{Secret, connect, trusting};
 
 /// One connection, one request at a time.
 struct Client {
@@ -62,4 +64,25 @@ fn every_habit_of_an_sdk_over_http_2() {
         assert_eq!(said["success"], status == 200, "{habit}");
         assert_eq!(harness.event_ids(), stored, "{habit}");
     }
+}
+
+#[test]
+fn an_sdk_that_asks_by_tls_is_sent_here_by_tls() {
+    let secret = Secret::new();
+    let certificate = secret.renew();
+    let harness = Harness::with(|config| secret.apply(config));
+    let told = |text: &[u8]| {
+        let settings: serde_json::Value = serde_json::from_slice(text).unwrap();
+        let segment = &settings["integrations"]["Segment.io"];
+        ["protocol", "apiHost"].map(|name| segment[name].as_str().unwrap_or_default().to_owned())
+    };
+    let (_, text) = Client::connect(&harness, &certificate).ask("GET /v1/projects/KEY/settings", "", b"");
+    assert_eq!(told(&text), ["https", "localhost/v1"], "without it an SDK sends its events to somebody else");
+    let mut stream = connect(harness.address, &trusting(&certificate, &[b"http/1.1"])).unwrap();
+    let request = b"GET /v1/projects/KEY/settings HTTP/1.1\r\nHost: 127.0.0.1:8443\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    assert_eq!(told(body.as_bytes()), ["https", "127.0.0.1:8443/v1"]);
 }
