@@ -5,6 +5,7 @@
 
 mod answers;
 mod body_bomb;
+mod browsers;
 mod crash_between_steps;
 mod damage;
 mod failover;

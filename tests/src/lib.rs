@@ -9,6 +9,7 @@
 //! Nothing here waits by time: it polls for what it waits for, up to a limit that fails the scenario ([`wait`]).
 //! The programs are those that `make test` has just built; the harness never builds.
 
+mod browser;
 pub mod clock;
 pub mod disk;
 pub mod follower;
@@ -31,6 +32,7 @@ mod turnstile;
 pub mod wait;
 mod worker;
 
+pub use browser::{Answered, Browser, Ending};
 pub use kafka::{Cluster, Consumed};
 pub use node::Node;
 pub use pair::{Kafka, LANES, PARTITIONS, Shared};
