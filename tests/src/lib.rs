@@ -11,6 +11,7 @@
 
 mod browser;
 pub mod clock;
+pub mod crowd;
 pub mod disk;
 pub mod follower;
 pub mod http;
