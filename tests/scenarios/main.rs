@@ -5,9 +5,12 @@
 
 mod answers;
 mod body_bomb;
+mod browsers;
 mod crash_between_steps;
+mod crowds;
 mod damage;
 mod failover;
+mod flood;
 mod full_disk;
 mod hosts;
 mod kafka_clusters;

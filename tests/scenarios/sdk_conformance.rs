@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde_json::Value;
 use tests::output::{self, Event};
-use tests::{Scene, Turnstile, sdk};
+use tests::sdk::{self, Door};
+use tests::secure::Authority;
+use tests::{Scene, Turnstile};
 
 const TRACKS: usize = 1_000;
 const WRITE_KEY: &str = "sdk-key";
@@ -24,8 +26,8 @@ fn python_sdk_events_come_out_once_and_whole() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene);
     server.start();
-    let run = Run::begin();
-    let sent = sdk::python("2.4.0", server.ingest, WRITE_KEY, TRACKS, &[]);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::python("2.4.0", &Door::plain(server.ingest), WRITE_KEY, TRACKS, &[]);
     run.check(&scene, &server, &sent);
     let order = sent
         .iter()
@@ -40,8 +42,8 @@ fn python_sdk_with_gzip_delivers_the_same() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene);
     server.start();
-    let run = Run::begin();
-    let sent = sdk::python("2.4.0", server.ingest, WRITE_KEY, TRACKS, &["--gzip"]);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::python("2.4.0", &Door::plain(server.ingest), WRITE_KEY, TRACKS, &["--gzip"]);
     run.check(&scene, &server, &sent);
 }
 
@@ -50,8 +52,8 @@ fn python_sdk_hazards_cost_nothing_beside_them() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene).set("TURNSTILE_UNREADABLE_EVENTS", "pass");
     server.start();
-    let run = Run::begin();
-    let sent = sdk::python("2.4.0", server.ingest, WRITE_KEY, TRACKS, &["--hazards"]);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::python("2.4.0", &Door::plain(server.ingest), WRITE_KEY, TRACKS, &["--hazards"]);
     let out = run.check(&scene, &server, &sent);
     let named = |name: &str| {
         out.iter().filter(|event| event.json.get("event").is_some_and(|event| event == name)).collect::<Vec<_>>()
@@ -72,8 +74,8 @@ fn the_older_python_sdk_delivers_the_same() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene).set("TURNSTILE_UNREADABLE_EVENTS", "pass");
     server.start();
-    let run = Run::begin();
-    let sent = sdk::python("2.3.3", server.ingest, WRITE_KEY, TRACKS, &["--hazards"]);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::python("2.3.3", &Door::plain(server.ingest), WRITE_KEY, TRACKS, &["--hazards"]);
     run.check(&scene, &server, &sent);
 }
 
@@ -82,8 +84,8 @@ fn node_sdk_events_come_out_once_and_whole() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene).set("TURNSTILE_UNREADABLE_EVENTS", "pass");
     server.start();
-    let run = Run::begin();
-    let sent = sdk::node("@segment/analytics-node", server.ingest, WRITE_KEY, TRACKS);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::node("@segment/analytics-node", &Door::plain(server.ingest), WRITE_KEY, TRACKS);
     let out = run.check(&scene, &server, &sent);
     let surrogate = out.iter().find(|event| event.json.get("event").is_some_and(|event| event == "Lone Surrogate"));
     assert!(surrogate.expect("came out").raw.contains("before \\ud800 after"));
@@ -94,34 +96,56 @@ fn the_older_node_sdk_delivers_the_same() {
     let scene = Scene::begin();
     let mut server = Turnstile::new(&scene).set("TURNSTILE_UNREADABLE_EVENTS", "pass");
     server.start();
-    let run = Run::begin();
-    let sent = sdk::node("analytics-node-2", server.ingest, WRITE_KEY, TRACKS);
+    let run = Run::begin(TRACKS);
+    let sent = sdk::node("analytics-node-2", &Door::plain(server.ingest), WRITE_KEY, TRACKS);
     run.check(&scene, &server, &sent);
 }
 
+#[test]
+fn every_server_sdk_delivers_the_same_over_tls() {
+    let scene = Scene::begin();
+    let authority = Authority::new(&scene, "authority");
+    let sdks = ["2.4.0", "2.3.3", "@segment/analytics-node", "analytics-node-2"];
+    for (index, sdk) in sdks.into_iter().enumerate() {
+        let data = scene.folder().join(format!("data-{index}"));
+        let server = Turnstile::with_data(&scene, data).set("TURNSTILE_UNREADABLE_EVENTS", "pass");
+        let mut server = server.with_tls(&authority);
+        server.start();
+        let run = Run::begin(TRACKS);
+        let door = Door::tls(server.ingest, &authority);
+        let sent = match index {
+            0 | 1 => sdk::python(sdk, &door, WRITE_KEY, TRACKS, &[]),
+            _ => sdk::node(sdk, &door, WRITE_KEY, TRACKS),
+        };
+        run.check(&scene, &server, &sent);
+        server.stop();
+    }
+}
+
 /// One SDK's run, from its begin on.
-struct Run {
+pub(crate) struct Run {
     begun: Timestamp,
+    events_min: usize,
 }
 
 impl Run {
-    fn begin() -> Self {
-        Self { begun: Timestamp::now() }
+    pub(crate) fn begin(events_min: usize) -> Self {
+        Self { begun: Timestamp::now(), events_min }
     }
 
-    /// Compares what came out with what was sent; gives what came out.
-    fn check(&self, scene: &Scene, server: &Turnstile, sent: &[Event]) -> Vec<Event> {
+    /// Compares what came out of the SDK's source with what was sent; gives what came out.
+    pub(crate) fn check(&self, scene: &Scene, server: &Turnstile, sent: &[Event]) -> Vec<Event> {
         let ended = Timestamp::now();
         server.drained();
-        let out = output::events_by_id(&server.deduped());
-        assert!(sent.len() > TRACKS, "the script sent {} events only", sent.len());
+        let mut out = output::events_by_id(&server.deduped());
+        out.retain(|_, event| event.text("source") == WRITE_KEY);
+        assert!(sent.len() > self.events_min, "the SDK sent {} events only", sent.len());
         let mut by_type: HashMap<&str, usize> = HashMap::new();
         for event in sent {
             let id = event.text("messageId");
             let came = out.get(id).unwrap_or_else(|| panic!("{id} did not come out"));
             same_members(event, came);
             self.same_times(event, came, ended);
-            assert_eq!(came.text("source"), WRITE_KEY, "{}", came.raw);
             *by_type.entry(event.text("type")).or_default() += 1;
         }
         assert_eq!(out.len(), sent.len(), "something came out that was not sent");

@@ -9,7 +9,9 @@
 //! Nothing here waits by time: it polls for what it waits for, up to a limit that fails the scenario ([`wait`]).
 //! The programs are those that `make test` has just built; the harness never builds.
 
+mod browser;
 pub mod clock;
+pub mod crowd;
 pub mod disk;
 pub mod follower;
 pub mod http;
@@ -31,6 +33,7 @@ mod turnstile;
 pub mod wait;
 mod worker;
 
+pub use browser::{Answered, Browser, Ending};
 pub use kafka::{Cluster, Consumed};
 pub use node::Node;
 pub use pair::{Kafka, LANES, PARTITIONS, Shared};

@@ -83,6 +83,21 @@ pub fn events_by_id(folder: &Path) -> HashMap<String, Event> {
     by_id
 }
 
+/// Complete lines of a folder that contain a text; it may still be written.
+///
+/// # Panics
+/// Where a file cannot be read.
+pub fn lines_with(folder: &Path, text: &str) -> usize {
+    let lines = |file: PathBuf| {
+        let read = fs::read(file).expect("an output file");
+        String::from_utf8_lossy(&read)
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n') && line.contains(text))
+            .count()
+    };
+    files(folder).into_iter().map(lines).sum()
+}
+
 /// Bytes and number of the output files, to see whether something was added.
 ///
 /// # Panics

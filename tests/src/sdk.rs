@@ -1,4 +1,6 @@
-//! The real SDKs, unmodified, run by scripts that print each event as the SDK completed it.
+//! The real SDKs, unmodified, run by scripts that print each event as the SDK completed it. Those of browsers: [`Browser`].
+//!
+//! [`Browser`]: crate::Browser
 
 use std::env;
 use std::net::SocketAddr;
@@ -6,18 +8,43 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::output::Event;
+use crate::secure::Authority;
+
+/// Where an SDK finds the server, and whom it has to trust there.
+#[derive(Debug, Clone)]
+pub struct Door {
+    /// With its scheme, without a path.
+    pub url: String,
+    /// Where the door is TLS, the server's certificate and what signed it.
+    pub certificates: Option<[PathBuf; 2]>,
+}
+
+impl Door {
+    /// HTTP.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { url: format!("http://{address}"), certificates: None }
+    }
+
+    /// TLS with what this authority signed.
+    pub fn tls(address: SocketAddr, authority: &Authority) -> Self {
+        Self { url: format!("https://{address}"), certificates: Some([authority.signed(), authority.certificate()]) }
+    }
+}
 
 /// Runs `send.py` with one of the installed versions of analytics-python; gives what it sent.
 ///
 /// # Panics
 /// Where the SDK is not installed, or says that it could not deliver.
-pub fn python(version: &str, target: SocketAddr, write_key: &str, tracks: usize, options: &[&str]) -> Vec<Event> {
+pub fn python(version: &str, door: &Door, write_key: &str, tracks: usize, options: &[&str]) -> Vec<Event> {
     let mut command = Command::new(installed("venv/bin/python"));
     command
         .env("PYTHONPATH", installed(&format!("python-{version}")))
         .arg(script("python/send.py"))
-        .args(["--host", &format!("http://{target}"), "--write-key", write_key, "--tracks", &tracks.to_string()])
+        .args(["--host", &door.url, "--write-key", write_key, "--tracks", &tracks.to_string()])
         .args(options);
+    if let Some([_, authority]) = &door.certificates {
+        command.env("REQUESTS_CA_BUNDLE", authority);
+    }
     sent(command)
 }
 
@@ -25,14 +52,17 @@ pub fn python(version: &str, target: SocketAddr, write_key: &str, tracks: usize,
 ///
 /// # Panics
 /// As for [`python`].
-pub fn node(package: &str, target: SocketAddr, write_key: &str, tracks: usize) -> Vec<Event> {
+pub fn node(package: &str, door: &Door, write_key: &str, tracks: usize) -> Vec<Event> {
     let mut command = Command::new(installed("node/node"));
     command.env("NODE_PATH", installed("node/node_modules")).arg(script("node/send.js")).args([
         package,
-        &format!("http://{target}"),
+        &door.url,
         write_key,
         &tracks.to_string(),
     ]);
+    if let Some([_, authority]) = &door.certificates {
+        command.env("NODE_EXTRA_CA_CERTS", authority);
+    }
     sent(command)
 }
 
@@ -48,7 +78,11 @@ fn sent(mut command: Command) -> Vec<Event> {
         .collect()
 }
 
-fn installed(path: &str) -> PathBuf {
+/// A file of what `make test` installs.
+///
+/// # Panics
+/// Where it is not there.
+pub(crate) fn installed(path: &str) -> PathBuf {
     let folder = env::var_os("TESTS_SDK_DIR").map_or_else(
         || {
             let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -62,6 +96,7 @@ fn installed(path: &str) -> PathBuf {
     path
 }
 
-fn script(path: &str) -> PathBuf {
+/// A script of `tests/sdk/`.
+pub(crate) fn script(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(path)
 }

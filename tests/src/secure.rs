@@ -66,6 +66,16 @@ impl Authority {
         self.folder.join("ca.pem")
     }
 
+    /// The certificate that it signed for 127.0.0.1.
+    pub fn signed(&self) -> PathBuf {
+        self.folder.join("broker.crt")
+    }
+
+    /// The private key of [`Authority::signed`].
+    pub fn key(&self) -> PathBuf {
+        self.folder.join("broker.key")
+    }
+
     fn openssl(&self, words: &[&str]) {
         let output = Command::new("openssl").args(words).current_dir(&self.folder).output().expect("openssl");
         assert!(output.status.success(), "openssl {words:?}: {}", String::from_utf8_lossy(&output.stderr));

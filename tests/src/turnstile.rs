@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use crate::metrics::Metrics;
 use crate::scene::entropy;
+use crate::secure::Authority;
 use crate::{Program, Scene, http, wait};
 
 /// Ports are taken below the kernel's ephemeral range: a client that tries again and again while the server is down
@@ -63,6 +64,13 @@ impl Turnstile {
     pub fn set(mut self, variable: &str, value: impl ToString) -> Self {
         self.environment.insert(variable.to_owned(), value.to_string());
         self
+    }
+
+    /// Sets a certificate for 127.0.0.1: it speaks TLS alone from the next start on.
+    #[must_use]
+    pub fn with_tls(self, authority: &Authority) -> Self {
+        self.set("TURNSTILE_TLS_CERTIFICATE", authority.signed().display())
+            .set("TURNSTILE_TLS_KEY", authority.key().display())
     }
 
     /// Starts it without waiting for anything.

@@ -1,7 +1,8 @@
 //! Under which address SDKs reach this server: what the settings endpoint tells them to send their events to.
 
-use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, ORIGIN, REFERER};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Uri};
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// The longest host, with its port.
@@ -28,16 +29,17 @@ impl<'a> PublicUrl<'a> {
     }
 
     /// The one by which this request came, as far as it can tell. A proxy is believed where it is `trusted`; without its
-    /// word, a page that was loaded by https can only have asked by https.
-    pub(crate) fn of_request(headers: &'a HeaderMap, trusted: bool) -> Option<Self> {
+    /// word it came by https where this port speaks TLS, and a page that was loaded by https can only have asked by https.
+    /// In HTTP/2 the host is a part of the URI.
+    pub(crate) fn of_request(uri: &'a Uri, headers: &'a HeaderMap, is_tls: bool, trusted: bool) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let host = text(HOST).filter(|host| is_host(host))?;
+        let host = uri.authority().map(Authority::as_str).or_else(|| text(HOST)).filter(|host| is_host(host))?;
         let told = text(FORWARDED_PROTO).filter(|_| trusted).and_then(|value| value.split(',').next());
         let by_page = || {
             let pages = [text(ORIGIN), text(REFERER)];
             pages.into_iter().flatten().any(|page| page.starts_with("https://")) && !is_loopback(host)
         };
-        let is_https = told.map_or_else(by_page, |proto| proto.trim().eq_ignore_ascii_case("https"));
+        let is_https = told.map_or_else(|| is_tls || by_page(), |proto| proto.trim().eq_ignore_ascii_case("https"));
         Some(Self { protocol: if is_https { "https" } else { "http" }, host })
     }
 }
@@ -104,8 +106,16 @@ mod tests {
             for (name, value) in headers {
                 map.insert(HeaderName::from_static(name), value.parse().unwrap());
             }
-            let url = PublicUrl::of_request(&map, trusted).map(|url| (url.protocol, url.host));
-            assert_eq!(url, expected, "{headers:?}");
+            let uri = Uri::from_static("/v1/projects/KEY/settings");
+            let url = |is_tls| PublicUrl::of_request(&uri, &map, is_tls, trusted).map(|url| (url.protocol, url.host));
+            assert_eq!(url(false), expected, "{headers:?}");
+            let told_by_proxy = trusted && map.contains_key(FORWARDED_PROTO);
+            let by_tls = expected.map(|(protocol, host)| (if told_by_proxy { protocol } else { "https" }, host));
+            assert_eq!(url(true), by_tls, "{headers:?}");
         }
+        let uri = Uri::from_static("https://a.example:8443/v1/projects/KEY/settings");
+        let headers = HeaderMap::new();
+        let url = PublicUrl::of_request(&uri, &headers, true, false).map(|url| (url.protocol, url.host));
+        assert_eq!(url, Some(("https", "a.example:8443")), "HTTP/2 has no Host");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn answer(live: &Live, tools: &mut Tools, head: &Head, peer: IpAddr) 
     }
     text.clear();
     if in_path.is_some() {
-        let by_request = || PublicUrl::of_request(headers, live.proxies.trusts(peer));
+        let by_request = || PublicUrl::of_request(uri, headers, live.tls.is_some(), live.proxies.trusts(peer));
         let url = if live.public_url.is_empty() { by_request() } else { PublicUrl::parse(&live.public_url) };
         write_settings(text, write_key, url);
     } else {

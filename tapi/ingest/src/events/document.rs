@@ -78,21 +78,6 @@ impl<'a> Document<'a> {
         levels
     }
 
-    /// The most that is around one of a value's brackets, an array counting one and an object two.
-    pub(super) fn weight_around(self, value: Value) -> usize {
-        let (mut weight, mut most) = (0, 0);
-        for byte in self.brackets(value) {
-            let own = if byte & 0x20 == 0 { 1 } else { 2 };
-            if opens(byte) {
-                most = most.max(weight);
-                weight += own;
-            } else {
-                weight -= own;
-            }
-        }
-        most
-    }
-
     fn brackets(self, value: Value) -> impl Iterator<Item = u8> {
         let marks = &self.marks[value.mark as usize..value.mark_end as usize];
         marks.iter().map(move |&mark| self.text[mark as usize]).filter(|&byte| is_bracket(byte))
@@ -344,16 +329,6 @@ mod tests {
         assert_eq!(tokens.iter().filter(|&&byte| opens(byte)).count(), 2);
         assert_eq!(tokens.iter().filter(|&&byte| is_bracket(byte)).count(), 4);
         assert!(opens(b'{') && opens(b'['));
-    }
-
-    #[test]
-    fn weights_are_those_of_what_is_around() {
-        let mut parser = Parser::new();
-        for (text, weight) in [("1", 0), ("{}", 0), ("[[]]", 1), (r#"{"a":[],"b":[{"c":1}]}"#, 3), ("[[[]],[[[]]]]", 3)]
-        {
-            let document = parser.parse(text.as_bytes()).unwrap();
-            assert_eq!(document.weight_around(document.root()), weight, "{text}");
-        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl BatchEnvelope {
             return Err(Reject::TooDeep);
         }
         // One object is around them: the event.
-        common.iter().flatten().try_for_each(|&value| unreadable.check(document, value, 2))?;
+        common.iter().flatten().try_for_each(|&value| unreadable.check(document, value, 1))?;
         let [context, integrations, sent_at] = common;
         if let Some(value) = context {
             self.context.read(document, value, decoder);

@@ -23,6 +23,14 @@ fn a_preflight_allows_what_it_is_asked() {
     let mut client = harness.client();
     for (path, asked) in [
         ("/v1/t", "authorization,x-retry-count"),
+        ("/v1/i", "authorization"),
+        ("/v1/p", "authorization"),
+        ("/v1/s", "authorization"),
+        ("/v1/g", "authorization"),
+        ("/v1/a", "authorization"),
+        ("/v1/b", "authorization,x-retry-count"),
+        ("/v1/m", "content-type"),
+        ("/v1/track", "anonymousid,authorization,content-type,sentat"),
         ("/v1/batch/", "anonymousid,authorization,content-type,sentat,rsa-retry-attempt"),
         ("/nowhere", "content-type"),
     ] {
@@ -31,6 +39,7 @@ fn a_preflight_allows_what_it_is_asked() {
         let answer = client.request(&format!("OPTIONS {path}"), &headers, b"");
         assert_eq!(answer.status, 204);
         assert_eq!(answer.header("access-control-allow-origin"), "https://shop.example");
+        assert_eq!(answer.header("access-control-allow-credentials"), "true", "for pages that send them");
         assert_eq!(answer.header("access-control-allow-headers"), asked);
         assert_eq!(answer.header("access-control-allow-methods"), "POST, GET, HEAD, OPTIONS");
         assert_eq!(answer.header("access-control-max-age"), "7200");

@@ -15,6 +15,7 @@ mod limits;
 mod metrics;
 mod paths;
 mod protocol;
+mod protocol_http2;
 mod proxied;
 mod shares;
 mod stops;

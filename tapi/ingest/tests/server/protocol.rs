@@ -8,13 +8,13 @@ use crate::client::{AUTH, batch, chunked, event, gzip};
 use crate::harness::{Harness, settings};
 
 /// A request, and what has to come of it: the status, and the ids that are stored.
-struct Row {
-    habit: &'static str,
-    line: &'static str,
-    headers: &'static str,
-    body: Vec<u8>,
-    status: u16,
-    stored: &'static [&'static str],
+pub(crate) struct Row {
+    pub(crate) habit: &'static str,
+    pub(crate) line: &'static str,
+    pub(crate) headers: &'static str,
+    pub(crate) body: Vec<u8>,
+    pub(crate) status: u16,
+    pub(crate) stored: &'static [&'static str],
 }
 
 fn row(habit: &'static str, line: &'static str, headers: &'static str, body: impl Into<Vec<u8>>) -> Row {
@@ -36,10 +36,14 @@ fn padded(id: &str, bytes: usize) -> String {
     event.replacen('{', &format!(r#"{{"p":"{}","#, "p".repeat(bytes - event.len() - 7)), 1)
 }
 
-fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
+    [ways(), contents(), typed(), refused()].into_iter().flatten().collect()
+}
+
+/// Where events are sent to, and in what.
+fn ways() -> Vec<Row> {
     let (one, many) = (event("m"), batch(&["m"]));
-    let untyped = br#"{"userId":"u","event":"e","messageId":"m","previousId":"p","groupId":"g"}"#;
-    let mut rows = vec![
+    vec![
         // Paths.
         row("server SDKs post batches", "POST /v1/batch", AUTH, &*many),
         row("Ruby's batches", "POST /v1/import", AUTH, &*many),
@@ -66,11 +70,19 @@ fn rows() -> Vec<Row> {
         row("no content type", "POST /v1/b", "", keyed(&many)),
         row("retries are numbered", "POST /v1/batch", "X-Retry-Count: 3\r\n", keyed(&many)),
         row("RudderStack's own headers", "POST /v1/track?writeKey=KEY", RUDDER, &*one),
+        row("plain JSON", "POST /v1/batch", "Content-Type: application/json\r\n", keyed(&many)),
         row("an SDK that names itself", "POST /v1/batch", "User-Agent: analytics-python/2.4.0\r\n", keyed(&many)),
         // Encodings.
         row("gzip", "POST /v1/batch", GZIP, gzip(keyed(&many).as_bytes())),
         row("gzip on a path for one event", "POST /v1/t", GZIP, gzip(keyed(&one).as_bytes())),
         row("gzip that calls itself a form", "POST /v1/batch", FORM_GZIP, gzip(keyed(&many).as_bytes())),
+    ]
+}
+
+/// What is in a body.
+fn contents() -> Vec<Row> {
+    let (one, many) = (event("m"), batch(&["m"]));
+    vec![
         // Envelopes.
         row(
             "members before the batch",
@@ -84,10 +96,35 @@ fn rows() -> Vec<Row> {
             "",
             enveloped("", r#","writeKey":"KEY","sequence":1,"messageId":"x","timestamp":"2026-11-21T04:25:37Z""#),
         ),
+        row(
+            "legacy Node's envelope has a time of its own",
+            "POST /v1/batch",
+            AUTH,
+            enveloped("", r#","timestamp":"2026-11-21T04:25:37Z","sentAt":"2026-11-21T04:25:37Z""#),
+        ),
+        row("Go's library stands in the envelope alone", "POST /v1/batch", AUTH, enveloped(LIBRARY, "")),
+        row("a mobile app's file of events", "POST /v1/b", GZIP, gzip(enveloped("", FILE_END).as_bytes())),
         row("lines between events", "POST /v1/b", AUTH, many.replace(['[', ','], "[\n").replace("[\n\"", ",\n\"")),
         // Events.
+        row("the user id that is not used is null", "POST /v1/batch", AUTH, many.replace(r#""userId":"u""#, ANONYMOUS)),
+        row("an empty user id beside another one", "POST /v1/batch", AUTH, many.replace(r#""userId":"u""#, EMPTY_USER)),
+        row("Node's and the browser's metadata", "POST /v1/t", AUTH, one.replacen('{', METADATA, 1)),
+        row(
+            "RudderStack's original time instead of a time",
+            "POST /v1/batch",
+            AUTH,
+            many.replace(r#""userId""#, RUDDER_EVENT),
+        ),
+        row("escapes of every kind", "POST /v1/track", AUTH, one.replacen("Seen", ESCAPES, 1)),
+        row("as deep as every reader goes", "POST /v1/track", AUTH, one.replacen("\"u\"", &nested(126), 1)),
         row("a page without a name", "POST /v1/page", AUTH, one.replacen('{', r#"{"name":"","category":"","#, 1)),
         row("null members", "POST /v1/track", AUTH, one.replacen('{', r#"{"anonymousId":null,"traits":null,"#, 1)),
+        row(
+            "a number as group",
+            "POST /v1/group",
+            AUTH,
+            one.replacen('{', r#"{"groupId":7,"#, 1).replace("track", "group"),
+        ),
         row("a number as user", "POST /v1/track", AUTH, one.replace(r#""u""#, "42")),
         row(
             "NaN and infinities",
@@ -109,21 +146,41 @@ fn rows() -> Vec<Row> {
             AUTH,
             one.replacen('}', r#","timestamp":"2026-11-21T04:43:16+00:00"}"#, 1),
         ),
-    ];
-    for path in ["t", "i", "p", "g", "a", "s", "track", "identify", "page", "screen", "group", "alias"] {
+    ]
+}
+
+/// One event, whose path says its type.
+fn typed() -> Vec<Row> {
+    let untyped = br#"{"userId":"u","event":"e","messageId":"m","previousId":"p","groupId":"g"}"#;
+    let paths = ["t", "i", "p", "g", "a", "s", "track", "identify", "page", "screen", "group", "alias"];
+    let row = |path| {
         let line: &'static str = format!("POST /v1/{path}").leak();
-        rows.push(row("one event, whose path says its type", line, AUTH, &untyped[..]));
-    }
+        row("one event, whose path says its type", line, AUTH, &untyped[..])
+    };
+    paths.into_iter().map(row).collect()
+}
+
+/// What stores nothing.
+fn refused() -> Vec<Row> {
+    let (one, many) = (event("m"), batch(&["m"]));
     let refused =
         |habit, line, headers, body: &[u8], status| Row { status, stored: &[], ..row(habit, line, headers, body) };
     let dropped = |habit, body: &[u8]| refused(habit, "POST /v1/batch", AUTH, body, 400);
-    rows.extend([
+    vec![
         Row { stored: &[], ..row("an SDK's figures about itself", "POST /v1/m", TEXT, r#"{"series":[]}"#) },
         dropped("PHP with text that is not UTF-8 sends nothing", b""),
         dropped("a body that is not JSON", b"{"),
         dropped("a body without a batch", b"{}"),
         dropped("an empty batch", br#"{"batch":[]}"#),
         refused("gzip that is none", "POST /v1/batch", GZIP_AUTH, b"{}", 400),
+        refused(
+            "a single event deeper than readers go",
+            "POST /v1/track",
+            AUTH,
+            one.replacen("\"u\"", &nested(3_000), 1).as_bytes(),
+            400,
+        ),
+        refused("a track without a name", "POST /v1/track", AUTH, one.replacen("Seen", "", 1).as_bytes(), 400),
         refused("an event without a user", "POST /v1/track", AUTH, br#"{"event":"e"}"#, 400),
         refused("a single event beyond 32 KiB", "POST /v1/track", AUTH, padded("m", 40_000).as_bytes(), 400),
         refused("a body beyond 1 MiB", "POST /v1/batch", AUTH, &vec![b' '; (1 << 20) + 1], 400),
@@ -131,9 +188,23 @@ fn rows() -> Vec<Row> {
         refused("no key", "POST /v1/batch", "", many.as_bytes(), 401),
         refused("no such path", "POST /v1/nothing", AUTH, many.as_bytes(), 404),
         refused("a method that the path has not", "PUT /v1/batch", AUTH, many.as_bytes(), 405),
-    ]);
-    rows
+    ]
 }
+
+/// The value of `userId`, and a member behind it that is so deep.
+fn nested(levels: usize) -> String {
+    format!(r#""u","deep":{}{}"#, "[".repeat(levels), "]".repeat(levels))
+}
+
+const LIBRARY: &str =
+    r#""messageId":"x","sentAt":"2026-11-21T04:25:37.1Z","context":{"library":{"name":"analytics-go"}},"#;
+const FILE_END: &str = r#","sentAt":"2026-11-21T04:25:37.126Z","writeKey":"KEY""#;
+const ANONYMOUS: &str = r#""userId":null,"anonymousId":"a""#;
+const EMPTY_USER: &str = r#""userId":"","anonymousId":"a""#;
+const METADATA: &str = r#"{"_metadata":{"nodeVersion":"22.20.0","jsRuntime":"node","bundled":["Segment.io"]},"#;
+const RUDDER_EVENT: &str =
+    r#""channel":"server","rudderId":"r","originalTimestamp":"2026-11-21T04:25:36.126Z","userId""#;
+const ESCAPES: &str = r"\u0000 \u001f \u003c\u003e\u0026 \/ \u00e9 \ud83d\ude00";
 
 const TEXT: &str = "Content-Type: text/plain\r\n";
 const GZIP: &str = "Content-Encoding: gzip\r\n";
@@ -165,6 +236,17 @@ fn every_habit_of_an_sdk() {
 }
 
 #[test]
+fn an_event_of_an_sdk_that_leaves_everything_to_the_server() {
+    let mut harness = Harness::new();
+    // Rust's SDKs and people who write their own requests send neither an id nor a time.
+    harness.ask("POST /v1/track", AUTH, br#"{"userId":"u","event":"e"}"#).assert_stored();
+    let stored = harness.stored();
+    let [event] = &stored[..] else { panic!("{stored:?}") };
+    assert_eq!(event.value["messageId"], *event.id);
+    assert_eq!((&event.value["type"], &event.value["timestamp"]), (&json!("track"), &event.value["receivedAt"]));
+}
+
+#[test]
 fn half_of_a_surrogate_costs_nothing_where_readers_take_it() {
     let harness = Harness::with(|config| config.unreadable_events = ingest::events::Unreadable::Pass);
     let body = batch(&["m", "n"]).replacen("Seen", r"\ud800", 1);
@@ -188,6 +270,13 @@ fn a_body_comes_in_any_pieces_on_a_connection_that_stays() {
     client.send(format!("POST /v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
     client.send(body.as_bytes());
     client.answer().assert_stored();
+    // Go: a first piece with the head, a second one of 32 KiB, and the rest.
+    let long = keyed(&batch(&["m"])) + &" ".repeat(60_000);
+    let message = format!("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{long}", long.len());
+    for piece in [&message[..4_096], &message[4_096..36_864], &message[36_864..]] {
+        client.send(piece.as_bytes());
+    }
+    client.answer().assert_stored();
     // libcurl: the body comes when it is asked for.
     let head = "POST /v1/batch HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n";
     client.send(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes());
@@ -198,7 +287,7 @@ fn a_body_comes_in_any_pieces_on_a_connection_that_stays() {
     let answer = client.request("POST /v1/b", "Connection: close\r\n", body.as_bytes());
     answer.assert_stored();
     assert!(client.is_closed());
-    assert_eq!(harness.stored_ids(), ["m"; 4]);
+    assert_eq!(harness.stored_ids(), ["m"; 5]);
 }
 
 #[test]
