@@ -114,7 +114,6 @@ pub fn serve_or_hand_over(
             slots: slots.clone(),
             requests: Shared::hard(connections_max, 1),
             records: Shared::soft(appender.pending_bytes_max() / thread_count, 1),
-            request_timeout: Duration::from_millis(limits.body_read_timeout_ms + limits.append_timeout_ms),
         });
         let served = LocalSet::new().block_on(&runtime, async {
             if index == 0 {
