@@ -247,7 +247,7 @@ fn spawn(context: &Rc<Context>, entry: Rc<Entry>, place: Option<Place>, first: F
     });
 }
 
-fn http() -> http1::Builder {
+pub(crate) fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // A client may close its side after the request and still read the answer; it also spares a read for each request.
     http.half_close(true).max_buf_size(READ_BUFFER_BYTES_MAX);

@@ -63,6 +63,9 @@ mod commits;
 pub mod config;
 mod connection;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod http2;
 mod inflate;

@@ -14,6 +14,8 @@
 mod chunks;
 mod closed;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod head;
 mod io;
