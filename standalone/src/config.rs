@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ingest::Ports;
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Access, Problem, Settings};
@@ -111,6 +112,11 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// Where it is to listen.
+    pub fn ports(&self) -> Ports {
+        Ports { listen: self.listen, admin_listen: self.admin_listen, threads: self.ingest.thread_count() }
+    }
+
     /// Folder of the local buffer.
     pub fn buffer_dir(&self) -> PathBuf {
         self.data.join("buffer")

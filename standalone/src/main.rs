@@ -31,7 +31,8 @@ TURNSTILE_ and the key in upper case, as TURNSTILE_LISTEN=0.0.0.0:8080 or TURNST
   turnstile buffer inspect                       what waits, since when, and what was set aside
   turnstile buffer --help                        verify, dump, repair, reinject
 
-SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again.
+SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again. With a socket unit of
+systemd (LISTEN_FDS; the one named admin is the admin port) a restart refuses no connection.
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Subcommand)]

@@ -1,10 +1,11 @@
 //! What the binary does: `turnstile run` and `check-config`.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::{Live, Metrics};
-use service::{AdminServer, DataDir, Failure, Shutdown, announce};
+use ingest::{Live, Metrics, Quotas};
+use service::{AdminServer, DataDir, Failure, Listeners, Shutdown, announce};
 use wire::changelog::Genesis;
 use wire::{DigestSeed, LaneCount, Window};
 
@@ -25,22 +26,27 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
 /// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output. `believes_wall` says that this
 /// host's clock is right, however long after the ledger's newest record.
 ///
+/// It listens on the sockets that it was started with, where systemd's variables name some.
+///
 /// When it serves, it prints one line: `turnstile ready ingest=ADDRESS admin=ADDRESS`.
 ///
 /// # Errors
 /// Wrong settings, data in use by another process, a buffer that does not open, a port that is taken.
 pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
-
+    // Before anything else is opened.
+    let given = config.ports().activated()?;
     let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
     let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
     tracing::info!(?recovered, "local buffer open");
     let metrics = Metrics::new(queue.monitor());
-    let bound = ingest::listen(config.listen, config.ingest.thread_count());
-    let (listen, listeners) = bound.map_err(Failure::failed)?;
+    let Listeners { work: listeners, admin } = config.ports().complete(given)?;
+    let listen = listeners.first().map(TcpListener::local_addr).transpose().map_err(Failure::failed)?;
+    let listen = listen.unwrap_or(config.listen);
     let figures = Arc::new(Figures::default());
-    let admin = TurnstileAdmin::new(Arc::clone(&metrics), &figures, listen, config.ingest.is_open());
-    let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
+    let about = TurnstileAdmin::new(Arc::clone(&metrics), &figures, listen, config.ingest.is_open());
+    let admin = admin.map_or_else(|| AdminServer::bind(config.admin_listen), Ok).map_err(Failure::failed)?;
+    let admin = AdminServer::on(admin, Arc::new(about)).map_err(Failure::failed)?;
 
     let finish = Shutdown::new();
     let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader was taken"))?;
@@ -62,9 +68,11 @@ pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
     let (reloaded, live) = Live::channel(&config.ingest)?;
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
     stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
+    let quotas = Quotas::keep(&config.data, live.clone()).map_err(Failure::failed)?;
     announce(format_args!("turnstile ready ingest={listen} admin={}", admin.local_addr()));
 
     let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
+    drop(quotas);
     finish.trigger();
     waker.wake();
     let drained = drain.join();

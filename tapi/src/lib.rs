@@ -27,7 +27,6 @@ mod metrics;
 mod opening;
 mod process;
 mod run;
-mod sockets;
 
 pub use crash::arm as arm_crash;
 pub use run::{buffer_dir, check_config, run};

@@ -12,7 +12,6 @@ use tracing::{error, info};
 use crate::config::{Config, Kafka};
 use crate::crash::{self, Step};
 use crate::forward::{Patience, Prepared};
-use crate::sockets;
 
 /// How long the buffer may stay in another process's hands when it ought to be free: longer than a process that ends by
 /// itself takes to drain.
@@ -39,7 +38,7 @@ impl Opening {
     /// A buffer that does not open, a port that is taken, a Kafka cluster that must not be used.
     pub(crate) fn fresh(config: &Config, kafka: &Kafka, given: Option<Listeners>) -> Result<Self, Failure> {
         let (queue, _) = config.ingest.buffer.open(&config.data).map_err(Failure::failed)?;
-        let listeners = sockets::complete(config, given)?;
+        let listeners = config.ports().complete(given)?;
         let prepared = prepare(config, kafka, Patience::FirstLook)?;
         Ok(Self { queue, prepared, listeners, connections: Vec::new(), successor: None })
     }
@@ -55,7 +54,7 @@ impl Opening {
         listeners: Listeners,
     ) -> Result<Self, Failure> {
         let open = || {
-            sockets::check(config, &listeners)?;
+            config.ports().check(&listeners)?;
             let prepared = prepare(config, kafka, Patience::FirstLook)?;
             crash::at(Step::Prepared);
             let Left { connections, is_free } = successor.ready()?;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 
-use ingest::{Live, Metrics, Signals, Sockets};
+use ingest::{Live, Metrics, Quotas, Signals, Sockets};
 use service::handover::{Offer, Successor};
 use service::{AdminServer, Failure, Listeners, Shutdown};
 use tokio::sync::watch;
@@ -47,6 +47,7 @@ impl Process {
         let about = TapiAdmin::new(Arc::clone(&metrics), forward.remote(), listen, self.config.ingest.is_open());
         let admin = admin.map_or_else(|| AdminServer::bind(self.config.admin_listen), Ok).map_err(Failure::failed)?;
         let admin = AdminServer::on(admin, Arc::new(about)).map_err(Failure::failed)?;
+        let quotas = Quotas::keep(&self.config.data, self.live.clone()).map_err(Failure::failed)?;
         let (signals, offer) = self.offer(copies);
         if let Some(successor) = successor {
             crash::at(Step::Begun);
@@ -71,6 +72,8 @@ impl Process {
             let (handover, forward) = conductor.join().unwrap_or((None, None));
             (served, handover, forward)
         });
+        // Before the next process reads them.
+        drop(quotas);
         forward.into_iter().for_each(Forward::finish);
         let Some(handover) = handover else {
             queue.close().map_err(Failure::failed)?;

@@ -9,7 +9,6 @@ use service::{Failure, Shutdown, announce};
 use crate::config::Config;
 use crate::opening::Opening;
 use crate::process::Process;
-use crate::sockets;
 
 /// Prints the settings in force.
 ///
@@ -48,7 +47,7 @@ pub fn run(file: Option<PathBuf>, take_over: bool) -> Result<(), Failure> {
     let successor = if take_over { Successor::connect(&config.data)? } else { None };
     let mut opening = match successor {
         Some((successor, listeners)) => Opening::taken_over(&config, &kafka, successor, listeners)?,
-        None => Opening::fresh(&config, &kafka, sockets::activated(&config)?)?,
+        None => Opening::fresh(&config, &kafka, config.ports().activated()?)?,
     };
     let asked = Shutdown::new();
     let (reloaded, live) = Live::channel(&config.ingest)?;

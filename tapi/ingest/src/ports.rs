@@ -4,45 +4,57 @@ use std::net::{SocketAddr, TcpListener};
 
 use service::{AdminServer, Failure, Listeners};
 
-use crate::config::Config;
+use crate::listen::listen;
 
-/// The listeners that this process was started with, by systemd's protocol: a thread of its own takes connections from
-/// each as often as the settings say. `None` where it was started with none.
-///
-/// # Errors
-/// As [`service::listen_fds()`].
-pub(crate) fn activated(config: &Config) -> Result<Option<Listeners>, Failure> {
-    let Some(given) = service::listen_fds().map_err(Failure::failed)? else { return Ok(None) };
-    let threads = config.ingest.thread_count();
-    let copies = given.work.iter().flat_map(|listener| (0..threads).map(|_| listener.try_clone()));
-    let work = copies.collect::<Result<_, _>>().map_err(Failure::failed)?;
-    Ok(Some(Listeners { work, admin: given.admin }))
+/// Where the settings want a program to listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    /// The address for events.
+    pub listen: SocketAddr,
+    /// That of the admin port.
+    pub admin_listen: SocketAddr,
+    /// Threads that take connections.
+    pub threads: usize,
 }
 
-/// What is given, and for the rest sockets of this process's own.
-///
-/// # Errors
-/// Where an address cannot be listened on, with what to do.
-pub(crate) fn complete(config: &Config, given: Option<Listeners>) -> Result<Listeners, Failure> {
-    let Listeners { mut work, admin } = given.unwrap_or_default();
-    if work.is_empty() {
-        (_, work) = ingest::listen(config.listen, config.ingest.thread_count()).map_err(Failure::failed)?;
+impl Ports {
+    /// The listeners that this process was started with, by systemd's protocol: a thread of its own takes connections from
+    /// each as often as the settings say. `None` where it was started with none.
+    ///
+    /// # Errors
+    /// As [`service::listen_fds()`].
+    pub fn activated(&self) -> Result<Option<Listeners>, Failure> {
+        let Some(given) = service::listen_fds().map_err(Failure::failed)? else { return Ok(None) };
+        let copies = given.work.iter().flat_map(|listener| (0..self.threads).map(|_| listener.try_clone()));
+        let work = copies.collect::<Result<_, _>>().map_err(Failure::failed)?;
+        Ok(Some(Listeners { work, admin: given.admin }))
     }
-    let admin = admin.map_or_else(|| AdminServer::bind(config.admin_listen), Ok).map_err(Failure::failed)?;
-    Ok(Listeners { work, admin: Some(admin) })
-}
 
-/// Whether what another process listens on is what the settings of this one say.
-///
-/// # Errors
-/// Where it is not, with what to do.
-pub(crate) fn check(config: &Config, taken: &Listeners) -> Result<(), Failure> {
-    taken.work.iter().try_for_each(|listener| same("listen", config.listen, listener))?;
-    taken.admin.iter().try_for_each(|listener| same("admin_listen", config.admin_listen, listener))?;
-    if taken.work.is_empty() {
-        return Err(Failure::failed("the process that runs gave no listener; restart without --take-over"));
+    /// What is given, and for the rest sockets of this process's own.
+    ///
+    /// # Errors
+    /// Where an address cannot be listened on, with what to do.
+    pub fn complete(&self, given: Option<Listeners>) -> Result<Listeners, Failure> {
+        let Listeners { mut work, admin } = given.unwrap_or_default();
+        if work.is_empty() {
+            (_, work) = listen(self.listen, self.threads).map_err(Failure::failed)?;
+        }
+        let admin = admin.map_or_else(|| AdminServer::bind(self.admin_listen), Ok).map_err(Failure::failed)?;
+        Ok(Listeners { work, admin: Some(admin) })
     }
-    Ok(())
+
+    /// Whether what another process listens on is what the settings of this one say.
+    ///
+    /// # Errors
+    /// Where it is not, with what to do.
+    pub fn check(&self, taken: &Listeners) -> Result<(), Failure> {
+        taken.work.iter().try_for_each(|listener| same("listen", self.listen, listener))?;
+        taken.admin.iter().try_for_each(|listener| same("admin_listen", self.admin_listen, listener))?;
+        if taken.work.is_empty() {
+            return Err(Failure::failed("the process that runs gave no listener; restart without --take-over"));
+        }
+        Ok(())
+    }
 }
 
 /// With port 0 any port is as good.
@@ -66,15 +78,15 @@ mod tests {
         let taken = Listeners { work: vec![bound(0)], admin: Some(bound(0)) };
         let address = |of: &TcpListener| of.local_addr().unwrap();
         let (listen, admin_listen) = (address(&taken.work[0]), address(taken.admin.as_ref().unwrap()));
-        let config = |listen, admin_listen| Config { listen, admin_listen, ..Config::default() };
+        let ports = |listen, admin_listen| Ports { listen, admin_listen, threads: 1 };
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        check(&config(listen, admin_listen), &taken).unwrap();
-        check(&config(any, any), &taken).unwrap();
-        let refused = check(&config(admin_listen, any), &taken).unwrap_err().to_string();
+        ports(listen, admin_listen).check(&taken).unwrap();
+        ports(any, any).check(&taken).unwrap();
+        let refused = ports(admin_listen, any).check(&taken).unwrap_err().to_string();
         assert!(refused.contains(&format!("has {listen} for listen")), "{refused}");
-        let refused = check(&config(any, listen), &taken).unwrap_err().to_string();
+        let refused = ports(any, listen).check(&taken).unwrap_err().to_string();
         assert!(refused.contains("for admin_listen"), "{refused}");
-        assert!(check(&config(SocketAddr::from(([0, 0, 0, 0], 0)), any), &taken).is_err());
-        assert!(check(&config(any, any), &Listeners::default()).is_err());
+        assert!(ports(SocketAddr::from(([0, 0, 0, 0], 0)), any).check(&taken).is_err());
+        assert!(ports(any, any).check(&Listeners::default()).is_err());
     }
 }

@@ -8,6 +8,7 @@ mod drain;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ingest::Ports;
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Access, Problem, Settings};
@@ -65,6 +66,13 @@ impl Settings for Config {
     fn problems(&self) -> Vec<Problem> {
         let log = self.log.problem().map(|message| Problem::new("log.filter", message));
         self.ingest.problems().into_iter().chain(self.kafka.problems()).chain(log).collect()
+    }
+}
+
+impl Config {
+    /// Where it is to listen.
+    pub(crate) fn ports(&self) -> Ports {
+        Ports { listen: self.listen, admin_listen: self.admin_listen, threads: self.ingest.thread_count() }
     }
 }
 
