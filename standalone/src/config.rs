@@ -12,6 +12,8 @@ use service::{Access, Problem, Settings};
 
 use crate::pipeline::Layout;
 
+/// Names the step of a hand-over at which a test wants a crash.
+pub(crate) const CRASH_VARIABLE: &str = "TURNSTILE_CRASH_AT";
 /// Smallest size at which files are finished: below it a folder fills with names.
 const FILE_BYTES_MIN: u64 = 1 << 20;
 /// Fewer open digests than one batch can bring would seal at every batch.
@@ -91,7 +93,7 @@ impl Default for Dedup {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TURNSTILE";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG", CRASH_VARIABLE];
     const SECRETS: &'static [&'static str] = ingest::Config::SECRETS;
 
     fn data_access(&self) -> Access {

@@ -24,8 +24,9 @@
 //!    request be answered with a 200.
 //!
 //! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
-//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. Where another process takes
-//! over, [`serve_or_hand_over`] leaves it the connections that wait for a request; `passed` is what is told of each.
+//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. [`takeover`] does both for a
+//! whole program, and where another process takes over, it leaves that the connections that wait for a request; `passed` is
+//! what is told of each. `quotas` is what outlives a process beside the events.
 //!
 //! Beside the events `settings` answers what SDKs of browsers and mobile apps ask for first, so that they need no other
 //! server, and `pixel` makes the body of an event from the address of a picture.
@@ -94,6 +95,7 @@ mod serve;
 mod settings;
 mod share;
 pub mod sources;
+pub mod takeover;
 mod texts;
 pub mod tls;
 
@@ -102,5 +104,4 @@ pub use listen::listen;
 pub use live::{Live, reload};
 pub use metrics::{Metrics, about};
 pub use ports::Ports;
-pub use quotas::Quotas;
-pub use serve::{Signals, Sockets, serve, serve_or_hand_over};
+pub use serve::serve;

@@ -15,6 +15,9 @@ use service::{Access, Problem, Settings};
 
 pub(crate) use drain::Kafka;
 
+/// Names the step of a hand-over at which a test wants a crash.
+pub(crate) const CRASH_VARIABLE: &str = "TAPI_CRASH_AT";
+
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -55,7 +58,7 @@ impl Default for Config {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TAPI";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", crate::crash::VARIABLE];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", CRASH_VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["write_keys", "properties", "primary_properties", "secondary_properties"];
 

@@ -35,7 +35,7 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// The keeper of the file. It writes a last time when dropped: after the last request, before the next process reads.
 #[derive(Debug)]
-pub struct Quotas {
+pub(crate) struct Quotas {
     end: Option<Sender<()>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -46,7 +46,7 @@ impl Quotas {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub fn keep(data: &Path, live: watch::Receiver<Arc<Live>>) -> io::Result<Self> {
+    pub(crate) fn keep(data: &Path, live: watch::Receiver<Arc<Live>>) -> io::Result<Self> {
         let mut kept =
             Kept { path: data.join(NAME), new: data.join(NAME_NEW), live, written: Counts::default(), failing: false };
         kept.read();
