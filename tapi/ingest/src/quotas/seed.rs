@@ -35,7 +35,9 @@ impl Seed {
 /// SipHash as the standard library has it, over the seed and the key.
 fn hash(words: [u64; 2], key: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    words.iter().for_each(|word| hasher.write(&word.to_le_bytes()));
+    for word in words {
+        hasher.write(&word.to_le_bytes());
+    }
     hasher.write(key);
     hasher.finish()
 }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::opening::Opening;
 use super::step::{Step, at};
-use super::{Data, Drain as _, Program};
+use super::{Data, Drain, Program};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::quotas::Quotas;
@@ -73,7 +73,7 @@ impl<P: Program> Process<'_, P> {
         });
         // Before the next process reads them.
         drop(quotas);
-        let drained = drain.map_or(Ok(()), P::Drain::finish);
+        let drained = drain.map_or(Ok(()), Drain::finish);
         let Some(handover) = handover else {
             queue.close().map_err(Failure::failed)?;
             served.map_err(Failure::failed)?;
