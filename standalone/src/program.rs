@@ -28,7 +28,7 @@ pub(crate) struct Thread {
     finish: Shutdown,
     leave: Shutdown,
     waker: ReaderWaker,
-    thread: JoinHandle<()>,
+    handle: JoinHandle<()>,
 }
 
 impl Program for Turnstile {
@@ -86,8 +86,8 @@ impl Program for Turnstile {
             finish: finish.clone(),
             leave: leave.clone(),
         };
-        let thread = drain.spawn().map_err(Failure::failed)?;
-        Ok((Thread { finish, leave, waker, thread }, Arc::new(about)))
+        let handle = drain.spawn().map_err(Failure::failed)?;
+        Ok((Thread { finish, leave, waker, handle }, Arc::new(about)))
     }
 }
 
@@ -101,6 +101,6 @@ impl Draining for Thread {
     fn finish(self) -> Result<(), Failure> {
         self.finish.trigger();
         self.waker.wake();
-        self.thread.join().map_err(|_| Failure::failed("the drain panicked; nothing is lost, the next start continues"))
+        self.handle.join().map_err(|_| Failure::failed("the drain panicked; nothing is lost, the next start continues"))
     }
 }

@@ -1,11 +1,12 @@
 //! What the fuzz targets of `fuzz/` run, and a test here with the same corpus: bytes that any client may send, to
-//! everything that reads them before an event is looked at. Each is held to a second opinion, where there is one: that of
+//! everything that reads them before an event is looked at, and those of the one file that is kept here. Each is held to a second opinion, where there is one: that of
 //! the library behind it, or of one that knows nothing of this crate.
 
 mod credentials;
 mod forwarded;
 mod gzip;
 mod proxy_header;
+mod quotas;
 
 pub use crate::connection::fuzzing::gate;
 pub use crate::events::fuzzing::timestamps;
@@ -13,6 +14,7 @@ pub use credentials::credentials;
 pub use forwarded::forwarded;
 pub use gzip::gzip;
 pub use proxy_header::proxy_header;
+pub use quotas::quotas;
 
 #[cfg(test)]
 #[path = "../../../../fuzz/corpus.rs"]
@@ -45,6 +47,11 @@ mod tests {
     #[test]
     fn no_credential_hides_a_key() {
         corpus::each("ingest_credentials", 10_000, credentials);
+    }
+
+    #[test]
+    fn no_file_of_quotas_is_read_in_two_ways() {
+        corpus::each("ingest_quotas", 10_000, quotas);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! A file that is torn or not ours is said once, and the counts begin anew: a quota is no promise to anybody that data is
 //! safe. Rates have no memory worth keeping: a restart gives each source its burst again.
 
-mod file;
+pub(crate) mod file;
 mod seed;
 
 use std::fs::{self, File};
