@@ -5,12 +5,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ingest::Ports;
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Access, Problem, Settings};
 
 use crate::pipeline::Layout;
 
+/// Names the step of a hand-over at which a test wants a crash.
+pub(crate) const CRASH_VARIABLE: &str = "TURNSTILE_CRASH_AT";
 /// Smallest size at which files are finished: below it a folder fills with names.
 const FILE_BYTES_MIN: u64 = 1 << 20;
 /// Fewer open digests than one batch can bring would seal at every batch.
@@ -90,7 +93,7 @@ impl Default for Dedup {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TURNSTILE";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG"];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TURNSTILE_CONFIG", CRASH_VARIABLE];
     const SECRETS: &'static [&'static str] = ingest::Config::SECRETS;
 
     fn data_access(&self) -> Access {
@@ -111,6 +114,11 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// Where it is to listen.
+    pub fn ports(&self) -> Ports {
+        Ports { listen: self.listen, admin_listen: self.admin_listen, threads: self.ingest.thread_count() }
+    }
+
     /// Folder of the local buffer.
     pub fn buffer_dir(&self) -> PathBuf {
         self.data.join("buffer")

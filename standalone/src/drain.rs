@@ -59,6 +59,8 @@ pub(crate) struct Drain {
     pub figures: Arc<Figures>,
     /// Given when nothing more comes in: the drain ends as soon as the buffer is empty.
     pub finish: Shutdown,
+    /// Given with it where another process waits for the data: the drain ends behind the batch at hand.
+    pub leave: Shutdown,
 }
 
 impl Drain {
@@ -70,7 +72,7 @@ impl Drain {
         thread::Builder::new().name("drain".into()).spawn(move || self.run())
     }
 
-    /// Drains until the buffer is empty after [`Drain::finish`] was given. A failure drops everything that is believed
+    /// Drains until the buffer is empty after [`Drain::finish`] was given, or [`Drain::leave`]. A failure drops everything that is believed
     /// and begins again from what the disk says.
     fn run(&mut self) {
         let mut pause = RETRY_FIRST;
@@ -129,6 +131,10 @@ impl Drain {
             pipeline.maintain()?;
             self.figures.batch(&outcome);
             self.figures.index_is(pipeline.index_stats());
+            if self.leave.is_triggered() {
+                self.reader.sync_floor()?;
+                return Ok(());
+            }
             if !full {
                 self.finish.wait_timeout(LINGER);
             }

@@ -44,6 +44,7 @@ pub mod ledger;
 mod metrics;
 pub mod output;
 pub mod pipeline;
+mod program;
 pub mod rebuild;
 pub mod run;
 pub mod time;

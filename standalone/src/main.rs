@@ -25,13 +25,15 @@ Every setting has a default; a TOML file changes it, and an environment variable
 TURNSTILE_ and the key in upper case, as TURNSTILE_LISTEN=0.0.0.0:8080 or TURNSTILE_DATA=/var/lib/turnstile.
 
   turnstile run                                  events on 127.0.0.1:8080, figures on 127.0.0.1:9090, all in ./data
+  turnstile run --take-over                      the same, in place of the one that runs, without a refused connection
   turnstile check-config --config turnstile.toml what is wrong, or what is in force and where it came from
   curl -u KEY: 127.0.0.1:8080/v1/track -d '{\"userId\":\"u1\",\"event\":\"Hello\"}'
 
   turnstile buffer inspect                       what waits, since when, and what was set aside
   turnstile buffer --help                        verify, dump, repair, reinject
 
-SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again.
+SIGTERM finishes what was begun, drains and exits with 0; SIGHUP reads write keys and limits again. With a socket unit of
+systemd (LISTEN_FDS; the one named admin is the admin port) a restart refuses no connection.
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 
 #[derive(Subcommand)]
@@ -46,6 +48,12 @@ enum Command {
         /// forget what was written, and repeats would come out again.
         #[arg(long)]
         believe_clock: bool,
+        /// Take over from the turnstile that runs on the same data, without a refused connection.
+        ///
+        /// It gives its listeners and its idle connections to this one and ends when this one serves. If this one cannot,
+        /// it goes on. Where none runs this is a start like any other.
+        #[arg(long)]
+        take_over: bool,
     },
     /// Check the settings and print those in force, with where each came from. Write keys are not shown.
     CheckConfig(Settings),
@@ -93,14 +101,14 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run { settings, believe_clock } => run::run(settings.config, believe_clock),
+    let outcome = run::arm_crash().and_then(|()| match Cli::parse().command {
+        Command::Run { settings, believe_clock, take_over } => run::run(settings.config, believe_clock, take_over),
         Command::CheckConfig(settings) => run::check_config(settings.config.as_deref()),
         Command::Rebuild { settings, from: From::Ledger } => rebuild(settings.config.as_deref(), RebuildFrom::Ledger),
         Command::Rebuild { settings, from: From::Output } => rebuild(settings.config.as_deref(), RebuildFrom::Output),
         Command::Buffer { settings, buffer } => {
             buffer.run(|| Ok(service::settings::<Config>(settings.config.as_deref())?.value.buffer_dir()))
         }
-    };
+    });
     service::exit::report("turnstile", outcome)
 }

@@ -1,18 +1,15 @@
 //! What the binary does: `turnstile run` and `check-config`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use ingest::{Live, Metrics};
-use service::{AdminServer, DataDir, Failure, Shutdown, announce};
+use ingest::takeover;
+use service::Failure;
 use wire::changelog::Genesis;
 use wire::{DigestSeed, LaneCount, Window};
 
-use crate::admin::TurnstileAdmin;
-use crate::config::Config;
-use crate::drain::Drain;
-use crate::figures::Figures;
-use crate::time::{self, now_ms};
+use crate::config::{CRASH_VARIABLE, Config};
+use crate::program::Turnstile;
+use crate::time::now_ms;
 
 /// Prints the settings in force.
 ///
@@ -22,55 +19,27 @@ pub fn check_config(file: Option<&Path>) -> Result<(), Failure> {
     service::check_config(file, |_: Config| Ok(Vec::new()))
 }
 
-/// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output. `believes_wall` says that this
-/// host's clock is right, however long after the ledger's newest record.
+/// Arms the crash that a test asks for, if it asks for one.
+///
+/// # Errors
+/// [`Failure::Usage`] where it names no step that there is.
+pub fn arm_crash() -> Result<(), Failure> {
+    takeover::arm_crash(CRASH_VARIABLE)
+}
+
+/// Serves until SIGTERM or SIGINT, then takes what is in the buffer through to the output; or until another process takes
+/// over, which goes on with that. `believes_wall` says that this host's clock is right, however long after the ledger's
+/// newest record. With `take_over` it serves in place of the process that runs on the same data, if one does. Else it
+/// listens on the sockets that it was started with, where systemd's variables name some.
 ///
 /// When it serves, it prints one line: `turnstile ready ingest=ADDRESS admin=ADDRESS`.
 ///
 /// # Errors
 /// Wrong settings, data in use by another process, a buffer that does not open, a port that is taken.
-pub fn run(file: Option<PathBuf>, believes_wall: bool) -> Result<(), Failure> {
+pub fn run(file: Option<PathBuf>, believes_wall: bool, take_over: bool) -> Result<(), Failure> {
     let config = service::begin(file.as_deref(), |config: &Config| &config.log)?;
-
-    let _data = DataDir::lock(&config.data, "turnstile", "TURNSTILE_DATA")?;
-    let (mut queue, recovered) = config.ingest.buffer.open(&config.buffer_dir()).map_err(Failure::failed)?;
-    tracing::info!(?recovered, "local buffer open");
-    let metrics = Metrics::new(queue.monitor());
-    let bound = ingest::listen(config.listen, config.ingest.thread_count());
-    let (listen, listeners) = bound.map_err(Failure::failed)?;
-    let figures = Arc::new(Figures::default());
-    let admin = TurnstileAdmin::new(Arc::clone(&metrics), &figures, listen, config.ingest.is_open());
-    let admin = AdminServer::start(config.admin_listen, Arc::new(admin)).map_err(Failure::failed)?;
-
-    let finish = Shutdown::new();
-    let reader = queue.take_reader().ok_or_else(|| Failure::failed("the buffer's reader was taken"))?;
-    let waker = reader.waker();
-    let drain = Drain {
-        reader,
-        instance: queue.instance(),
-        layout: config.layout(),
-        new_genesis: new_genesis()?,
-        options: config.index_options(),
-        clocks: time::HOST,
-        believes_wall,
-        figures,
-        finish: finish.clone(),
-    };
-    let drain = drain.spawn().map_err(Failure::failed)?;
-
-    let stop = Shutdown::new();
-    let (reloaded, live) = Live::channel(&config.ingest)?;
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
-    stop.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
-    announce(format_args!("turnstile ready ingest={listen} admin={}", admin.local_addr()));
-
-    let served = ingest::serve(listeners, &config.ingest.limits, &live, &queue.appender(), &metrics, &stop);
-    finish.trigger();
-    waker.wake();
-    let drained = drain.join();
-    queue.close().map_err(Failure::failed)?;
-    served.map_err(Failure::failed)?;
-    drained.map_err(|_| Failure::failed("the drain panicked; nothing is lost, the next start continues"))
+    takeover::run(&Turnstile { config, believes_wall }, take_over, read)
 }
 
 /// The genesis of a ledger that does not exist yet.

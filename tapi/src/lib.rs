@@ -21,13 +21,9 @@
 
 mod admin;
 mod config;
-mod crash;
 mod forward;
 mod metrics;
-mod opening;
-mod process;
+mod program;
 mod run;
-mod sockets;
 
-pub use crash::arm as arm_crash;
-pub use run::{buffer_dir, check_config, run};
+pub use run::{arm_crash, buffer_dir, check_config, run};

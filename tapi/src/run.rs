@@ -2,14 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use ingest::Live;
-use service::handover::Successor;
-use service::{Failure, Shutdown, announce};
+use ingest::takeover;
+use service::Failure;
 
-use crate::config::Config;
-use crate::opening::Opening;
-use crate::process::Process;
-use crate::sockets;
+use crate::config::{CRASH_VARIABLE, Config};
+use crate::program::Tapi;
+
+/// Arms the crash that a test asks for, if it asks for one.
+///
+/// # Errors
+/// [`Failure::Usage`] where it names no step that there is.
+pub fn arm_crash() -> Result<(), Failure> {
+    takeover::arm_crash(CRASH_VARIABLE)
+}
 
 /// Prints the settings in force.
 ///
@@ -45,28 +50,6 @@ pub fn run(file: Option<PathBuf>, take_over: bool) -> Result<(), Failure> {
     let kafka = config.kafka.resolved().map_err(Failure::usage)?;
     kafka.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
 
-    let successor = if take_over { Successor::connect(&config.data)? } else { None };
-    let mut opening = match successor {
-        Some((successor, listeners)) => Opening::taken_over(&config, &kafka, successor, listeners)?,
-        None => Opening::fresh(&config, &kafka, sockets::activated(&config)?)?,
-    };
-    let asked = Shutdown::new();
-    let (reloaded, live) = Live::channel(&config.ingest)?;
     let read = move || Ok(service::settings::<Config>(file.as_deref())?.value.ingest);
-    asked.on_process_signals(move || ingest::reload(&reloaded, read())).map_err(Failure::failed)?;
-    let process = Process { config, kafka, asked, live };
-    let mut ready = Some(|ingest, admin| announce(format_args!("tapi ready ingest={ingest} admin={admin}")));
-    loop {
-        let say = |ingest, admin| {
-            if let Some(ready) = ready.take() {
-                ready(ingest, admin);
-            } else {
-                tracing::warn!(%ingest, %admin, "this process serves again");
-            }
-        };
-        match process.serve(opening, say)? {
-            Some(back) => opening = back,
-            None => return Ok(()),
-        }
-    }
+    takeover::run(&Tapi { config, kafka }, take_over, read)
 }

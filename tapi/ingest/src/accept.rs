@@ -82,7 +82,7 @@ pub(crate) async fn accept(
             entry.enter(Phase::Idle);
         }
         let accepted = Accepted { stream: TcpStream::from_std(stream)?, read: state.read };
-        spawn(&context, entry, place, First::Request(accepted), &http());
+        spawn(&context, entry, Some(place), First::Request(accepted), &http());
     }
     let end = accept_until_stopped(&listener, &context, connections_max, addresses, signals).await;
     let timeout = Duration::from_millis(limits.shutdown_timeout_ms);
@@ -164,11 +164,17 @@ async fn accept_until_stopped(
 }
 
 fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, addresses: &Arc<Addresses>, http: &http1::Builder) {
-    let Some(place) = enter(context, addresses, peer.ip()) else { return };
-    let entry = context.connections.open(peer.ip());
     let live = context.live.borrow();
+    // Behind a load balancer the place is that of the client, whom its header names.
+    let place = if prelude::names_client(&live, peer.ip()) {
+        None
+    } else {
+        let Some(place) = enter(context, addresses, peer.ip()) else { return };
+        Some(place)
+    };
+    let entry = context.connections.open(peer.ip());
     let first = if prelude::is_needed(&live, &entry) {
-        First::Prelude(Arc::clone(&live), stream)
+        First::Prelude(Arc::clone(&live), stream, Arc::clone(addresses))
     } else {
         First::Request(Accepted { stream, read: Bytes::new() })
     };
@@ -180,40 +186,50 @@ fn open(context: &Rc<Context>, stream: TcpStream, peer: SocketAddr, addresses: &
 fn enter(context: &Context, addresses: &Arc<Addresses>, address: IpAddr) -> Option<Place> {
     let place = addresses.enter(address);
     if place.is_none() {
-        let closed = context.metrics.closed(Closed::Address);
-        if closed.is_multiple_of(FAILURES_PER_LOG) {
-            tracing::warn!(closed, "an address has all the connections that it may have; further ones are closed");
-        }
+        count_closed(context, Closed::Address);
     }
     place
+}
+
+fn count_closed(context: &Context, why: Closed) {
+    let closed = context.metrics.closed(why);
+    if why == Closed::Address && closed.is_multiple_of(FAILURES_PER_LOG) {
+        tracing::warn!(closed, "an address has all the connections that it may have; further ones are closed");
+    }
 }
 
 /// What comes first on a connection.
 enum First {
     Request(Accepted),
     /// Something before it, by these settings.
-    Prelude(Arc<Live>, TcpStream),
+    Prelude(Arc<Live>, TcpStream, Arc<Addresses>),
 }
 
-fn spawn(context: &Rc<Context>, entry: Rc<Entry>, place: Place, first: First, http: &http1::Builder) {
+fn spawn(context: &Rc<Context>, entry: Rc<Entry>, place: Option<Place>, first: First, http: &http1::Builder) {
     context.metrics.connections(context.connections.count());
     let (context, http) = (Rc::clone(context), http.clone());
     spawn_local(async move {
         // Also where the connection panics.
-        let mut close = Close { context: &context, entry: &entry, why: Closed::Panicked, _place: place };
+        let mut close = Close { context: &context, entry: &entry, why: Closed::Panicked, place };
         let service = service_fn(|request| handle(Rc::clone(&context), Rc::clone(&entry), request));
         match first {
             First::Request(accepted) => {
                 close.why = connection::serve(&http, accepted, service, &context, &entry).await;
             }
             // Rare beside the other, and large: it does not make every connection's task larger.
-            First::Prelude(live, stream) => {
+            First::Prelude(live, stream, addresses) => {
+                let place = &mut close.place;
+                let enter = |client| {
+                    *place = place.take().or_else(|| addresses.enter(client));
+                    place.is_some()
+                };
                 close.why = Box::pin(async {
-                    match prelude::begin(live, &entry, stream).await {
+                    match prelude::begin(live, &entry, stream, enter).await {
                         Err(refusal) => {
                             context.metrics.connection_refused(refusal);
                             if refusal == Refusal::Timeout { entry.closed() } else { Closed::Protocol }
                         }
+                        Ok(Begun::Full) => Closed::Address,
                         Ok(Begun::Plain(stream, read)) => {
                             let accepted = Accepted { stream, read };
                             connection::serve(&http, accepted, service, &context, &entry).await
@@ -231,7 +247,7 @@ fn spawn(context: &Rc<Context>, entry: Rc<Entry>, place: Place, first: First, ht
     });
 }
 
-fn http() -> http1::Builder {
+pub(crate) fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // A client may close its side after the request and still read the answer; it also spares a read for each request.
     http.half_close(true).max_buf_size(READ_BUFFER_BYTES_MAX);
@@ -243,7 +259,7 @@ struct Close<'a> {
     context: &'a Context,
     entry: &'a Entry,
     why: Closed,
-    _place: Place,
+    place: Option<Place>,
 }
 
 impl Drop for Close<'_> {
@@ -251,6 +267,7 @@ impl Drop for Close<'_> {
         let Context { connections, metrics, .. } = self.context;
         connections.close(self.entry);
         metrics.connections(connections.count());
-        metrics.closed(self.why);
+        drop(self.place.take());
+        count_closed(self.context, self.why);
     }
 }

@@ -15,6 +15,7 @@ use crate::handle::{Context, Head};
 use crate::limit::Allowance;
 use crate::live::Live;
 use crate::policy::Policies;
+use crate::reject::Reject;
 use crate::respond::Answer;
 use crate::share::{Held, Slot};
 
@@ -31,10 +32,13 @@ pub(crate) struct Entrant<'a> {
 /// Before the body is read.
 ///
 /// # Errors
-/// The answer to a source that must not send now.
+/// The answer to a source that must not send now, or to nobody who may send.
 pub(crate) fn admit_head<'a>(context: &'a Context, peer: IpAddr, head: &Head) -> Result<Entrant<'a>, Answer> {
     let (live, mut tools) = (context.live.borrow(), context.tools.borrow_mut());
     tools.keys.read(&head.headers, head.uri.query(), &live.sources);
+    if tools.keys.name_none(&live.sources) {
+        return Err(Answer::refused(Reject::UnknownWriteKey));
+    }
     let source = tools.keys.first().and_then(|key| live.sources.resolve(key)).map(SourceId::as_bytes);
     if let Some(policy) = source.and_then(|source| live.policies.of(source)) {
         policy.check_origin(&head.headers)?;

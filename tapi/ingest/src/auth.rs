@@ -2,7 +2,11 @@
 //!
 //! SDKs send `KEY:` as Basic, with an empty password. A page behind a login of its own has the browser add that login to
 //! every request, and it says nothing about events. So the user of a login with a password counts only where neither
-//! query nor body has a key. Nor does a key that names no source end the search: the next one may.
+//! query nor body has a key. Nor does a Basic key that names no source end the search, because a login need not have a
+//! password: the next key may.
+//!
+//! The search ends before the body where the query has a key. No login looks like that: the client has said what its key
+//! is. If then no key of the head names a source, the request is refused and its body means nothing.
 //!
 //! A Bearer token is an extra of OAuth clients, whose key stands elsewhere, so it is ignored; so is anything that is not
 //! well-formed, for the same reason.
@@ -33,6 +37,7 @@ pub(crate) struct HeadKeys {
     first: Vec<u8>,
     /// Whether that one names a source.
     is_known: bool,
+    has_query_key: bool,
     last: Vec<u8>,
     offered: Vec<u8>,
 }
@@ -50,9 +55,16 @@ impl HeadKeys {
                 Some(Password::Given) | None => {}
             }
         }
-        if query.is_some_and(|query| of_query(query, &mut self.offered)) {
+        self.has_query_key = query.is_some_and(|query| of_query(query, &mut self.offered));
+        if self.has_query_key {
             self.offer(sources);
         }
+    }
+
+    /// Whether no source can be named any more, whatever stands in the body.
+    pub(crate) fn name_none(&self, sources: &Sources) -> bool {
+        let is_known = self.is_known || self.last().is_some_and(|key| sources.resolve(key).is_some());
+        self.has_query_key && !is_known && !matches!(sources, Sources::Open)
     }
 
     /// Of several keys the first that names a source counts; where none does, the first, so that there is one to refuse.
@@ -132,7 +144,7 @@ mod tests {
             headers.append(AUTHORIZATION, authorization.parse().unwrap());
         }
         let left = || b"left over".to_vec();
-        let mut keys = HeadKeys { first: left(), is_known: true, last: left(), offered: left() };
+        let mut keys = HeadKeys { first: left(), is_known: true, has_query_key: true, last: left(), offered: left() };
         keys.read(&headers, query, &sources);
         [keys.first(), keys.last()].map(|key| String::from_utf8(key.unwrap_or_default().to_vec()).unwrap())
     }
@@ -171,6 +183,32 @@ mod tests {
         // The answer has to be able to say that there was a key.
         assert_eq!(keys(&[&unknown], None, &["KEY"]), ["nobody", ""]);
         assert_eq!(keys(&[], Some("writeKey=nobody"), &["KEY"]), ["nobody", ""]);
+    }
+
+    #[test]
+    fn a_key_in_the_query_ends_the_search_if_the_head_names_no_source() {
+        let sources = Sources::configured([(&b"KEY"[..], &b"web"[..])]);
+        let of = |authorization: &str, query: &str, sources: &Sources| {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, authorization.parse().unwrap());
+            let mut keys = HeadKeys::default();
+            keys.read(&headers, Some(query), sources);
+            keys.name_none(sources)
+        };
+        for (authorization, query, expected) in [
+            ("", "writeKey=nobody", true),
+            (&*basic("nobody:"), "writeKey=nobody", true),
+            (&basic("admin:secret"), "writeKey=nobody", true),
+            (&basic("KEY:"), "writeKey=nobody", false),
+            (&basic("KEY:secret"), "writeKey=nobody", false),
+            (&basic("nobody:"), "writeKey=KEY", false),
+            (&basic("nobody:"), "writeKey=+", false),
+            (&basic("nobody:"), "", false),
+            ("", "", false),
+        ] {
+            assert_eq!(of(authorization, query, &sources), expected, "{authorization} {query}");
+        }
+        assert!(!of("", "writeKey=%ff", &Sources::Open));
     }
 
     #[test]

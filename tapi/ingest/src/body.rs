@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use wire::limits::REQUEST_BYTES_MAX;
 
+use crate::connection::Entry;
 use crate::events::Framed;
 use crate::pool::{Pool, Room};
 use crate::reject::Reject;
@@ -46,6 +47,8 @@ impl Body {
 /// A body on its way.
 pub(crate) struct Source {
     incoming: Incoming,
+    /// Its request, where no gate counts what comes and cuts it off.
+    stream: Option<Rc<Entry>>,
     length: Option<usize>,
     ended: bool,
     /// It broke off: what else is on the connection means nothing.
@@ -53,10 +56,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(incoming: Incoming) -> Self {
+    pub(crate) fn new(incoming: Incoming, stream: Option<Rc<Entry>>) -> Self {
         let length = incoming.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let ended = incoming.is_end_stream();
-        Self { incoming, length, ended, broken: false }
+        Self { incoming, stream, length, ended, broken: false }
     }
 
     /// Whether nothing of it is left on the connection.
@@ -118,22 +121,32 @@ impl Source {
     /// The next piece that is not empty.
     async fn piece(&mut self) -> Result<Option<Bytes>, Reject> {
         while !self.ended {
-            let Some(frame) = self.incoming.frame().await else {
+            let frame = match &self.stream {
+                None => self.incoming.frame().await.transpose(),
+                Some(entry) => match entry.unless_cut(self.incoming.frame()).await {
+                    Some(frame) => frame.transpose(),
+                    None => return Err(self.break_off()),
+                },
+            };
+            let Ok(frame) = frame else { return Err(self.break_off()) };
+            let Some(frame) = frame else {
                 self.ended = true;
                 break;
-            };
-            let Ok(frame) = frame else {
-                self.broken = true;
-                return Err(Reject::BadRequest);
             };
             // Trailers mean nothing to us.
             let Ok(piece) = frame.into_data() else { continue };
             self.ended = self.incoming.is_end_stream();
+            self.stream.as_ref().inspect(|entry| entry.received_piece(piece.len()));
             if !piece.is_empty() {
                 return Ok(Some(piece));
             }
         }
         Ok(None)
+    }
+
+    fn break_off(&mut self) -> Reject {
+        self.broken = true;
+        Reject::BadRequest
     }
 }
 

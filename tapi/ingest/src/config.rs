@@ -69,7 +69,8 @@ pub struct Limits {
     /// source gets its equal part of three quarters, and 429 beyond it.
     pub connections_max: usize,
     /// Open connections of one address, of IPv6 one network of 64 bits; another one closes at once. Default 0: no bound.
-    /// Behind a proxy all connections have its address, so leave it there.
+    /// A PROXY header of `proxy_protocol_from` names the address. Behind any other proxy all connections have its own, so
+    /// leave it there.
     pub connections_per_address_max: usize,
     /// Bytes that have come of bodies and heads in several pieces, all threads together, in buffers of at most four times
     /// as much. Default 64 MiB, at least one body of 1 MiB. Where half of it is taken, the bodies of a source get their

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -51,8 +50,6 @@ pub(crate) struct Context {
     pub(crate) requests: Shared,
     /// Bytes of records that are not durable yet.
     pub(crate) records: Shared,
-    /// The time of a request that the phases of its connection do not bound: its body and the disk.
-    pub(crate) request_timeout: Duration,
 }
 
 /// The reusable buffers between a body and the local buffer.
@@ -109,7 +106,7 @@ pub(crate) fn handle(
     let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
     let route = refused.unwrap_or_else(|| route(&method, uri.path()));
     let head = Head { uri, headers, is_safe: method == Method::HEAD };
-    let body = Source::new(incoming);
+    let body = Source::new(incoming, entry.as_stream());
     // What stands in place of a head that could not be read is the last request of its connection.
     let is_last = refusal.is_some();
     async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }

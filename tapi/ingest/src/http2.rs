@@ -11,14 +11,13 @@
 //! | sends bodies faster than they are read | [`CONNECTION_WINDOW_BYTES`] of all streams together |
 //! | lets no answer out (a window of nothing) | [`SEND_BUFFER_BYTES_MAX`] a stream; the connection is idle meanwhile and ends as such |
 //! | sends SETTINGS, PING, WINDOW_UPDATE | one answer to each is held, and nothing is read while it cannot be sent; they do not count as activity |
-//! | sends a body slowly | the time for a body and for the disk, for each request: 503 |
+//! | sends a body slowly | the rate and the time that any body has, for each stream: 503 |
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -27,16 +26,13 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use crate::connection::{Closed, Entry, Order, Phase};
 use crate::handle::{Context, handle};
-use crate::reject::Reject;
-use crate::respond::{Answer, Headers};
-use crate::route::route;
 
 /// Requests of one connection at a time: what clients assume before they are told, so that none is refused for it.
 const STREAMS_MAX: u32 = 100;
@@ -85,20 +81,26 @@ struct Requests {
     entry: Rc<Entry>,
 }
 
-/// One of them.
-struct Begun(Rc<Requests>);
+/// One of them. Its phases are its own: others of the connection are in other phases.
+struct Begun {
+    requests: Rc<Requests>,
+    entry: Rc<Entry>,
+    context: Rc<Context>,
+}
 
 impl Begun {
-    fn new(requests: &Rc<Requests>) -> Self {
+    fn new(requests: &Rc<Requests>, context: &Rc<Context>) -> Self {
         requests.count.set(requests.count.get() + 1);
         requests.entry.enter(Phase::Work);
-        Self(Rc::clone(requests))
+        let entry = context.connections.open_stream(&requests.entry);
+        Self { requests: Rc::clone(requests), entry, context: Rc::clone(context) }
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        let Requests { count, entry } = &*self.0;
+        self.context.connections.close_stream(&self.entry);
+        let Requests { count, entry } = &*self.requests;
         count.set(count.get() - 1);
         if count.get() == 0 {
             entry.enter(Phase::Idle);
@@ -112,7 +114,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let requests = Rc::new(Requests { count: Cell::new(0), entry: Rc::clone(entry) });
-    let service = service_fn(|request| answer(Rc::clone(context), Begun::new(&requests), request));
+    let service = service_fn(|request| answer(Begun::new(&requests, context), request));
     let mut connection = pin!(http().serve_connection(TokioIo::new(stream), service));
     let mut finishing = false;
     poll_fn(|task| {
@@ -132,19 +134,6 @@ where
     entry.closed()
 }
 
-async fn answer(
-    context: Rc<Context>,
-    begun: Begun,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let label = route(request.method(), request.uri().path()).label();
-    // Its phases are its own: others of the connection are in other phases.
-    let entry = begun.0.entry.of_a_request();
-    let (metrics, timeout) = (Arc::clone(&context.metrics), context.request_timeout);
-    let answered = tokio::time::timeout(timeout, handle(context, entry, request)).await;
-    answered.unwrap_or_else(|_| {
-        let late = Answer::refused(Reject::ReadTimeout);
-        metrics.answered(label, &late);
-        Ok(Headers::new(HeaderMap::new(), false).respond(&late, false))
-    })
+async fn answer(begun: Begun, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    handle(Rc::clone(&begun.context), Rc::clone(&begun.entry), request).await
 }

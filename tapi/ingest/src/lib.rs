@@ -24,8 +24,9 @@
 //!    request be answered with a 200.
 //!
 //! Where the records go from the buffer is the program's business: nothing here knows Kafka or an index. Signals are
-//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. Where another process takes
-//! over, [`serve_or_hand_over`] leaves it the connections that wait for a request; `passed` is what is told of each.
+//! its business too: it gives [`serve()`] its stop, and what it reads at SIGHUP to [`reload`]. [`takeover`] does both for a
+//! whole program, and where another process takes over, it leaves that the connections that wait for a request; `passed` is
+//! what is told of each. `quotas` is what outlives a process beside the events.
 //!
 //! Beside the events `settings` answers what SDKs of browsers and mobile apps ask for first, so that they need no other
 //! server, and `pixel` makes the body of an event from the address of a picture.
@@ -63,6 +64,9 @@ mod commits;
 pub mod config;
 mod connection;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod http2;
 mod inflate;
@@ -77,9 +81,11 @@ mod percent;
 mod pixel;
 mod policy;
 mod pool;
+mod ports;
 mod prelude;
 mod proxy_protocol;
 mod public_url;
+mod quotas;
 mod refusal;
 pub mod reject;
 pub mod request;
@@ -89,6 +95,7 @@ mod serve;
 mod settings;
 mod share;
 pub mod sources;
+pub mod takeover;
 mod texts;
 pub mod tls;
 
@@ -96,4 +103,5 @@ pub use config::Config;
 pub use listen::listen;
 pub use live::{Live, reload};
 pub use metrics::{Metrics, about};
-pub use serve::{Signals, Sockets, serve, serve_or_hand_over};
+pub use ports::Ports;
+pub use serve::serve;

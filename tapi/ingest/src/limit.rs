@@ -60,6 +60,11 @@ impl Limit {
         Self { interval_ns, burst: burst.min(EVENTS_MAX) as i64, per_day, is_enforced }
     }
 
+    /// Whether a day has a bound.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.per_day > 0
+    }
+
     /// What is left; where that is nothing an `Err`, whose `reset_s` is the time until something is.
     pub(crate) fn allowance(&self, usage: &Usage, now_us: i64) -> Result<Allowance, Allowance> {
         let mut tightest = Allowance { limit: 0, remaining: u64::MAX, reset_s: 0 };
@@ -124,13 +129,25 @@ impl Usage {
         self.over.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Events of that day.
+    pub(crate) fn of_day(&self, day: u64) -> u64 {
+        let word = self.day.load(Ordering::Relaxed);
+        if word >> COUNT_BITS == day { word & ((1 << COUNT_BITS) - 1) } else { 0 }
+    }
+
+    /// So many events of that day were counted before; where more are known that stays.
+    pub(crate) fn restore(&self, day: u64, events: u64) {
+        self.day.fetch_max(day << COUNT_BITS | events.min(EVENTS_MAX * 2), Ordering::Relaxed);
+    }
+
     /// Events within the limits, and those beyond them, since the start.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.charged.load(Ordering::Relaxed), self.over.load(Ordering::Relaxed))
     }
 }
 
-fn day_of(now_us: i64) -> u64 {
+/// Days since 1970-01-01 in UTC.
+pub(crate) fn day_of(now_us: i64) -> u64 {
     (now_us / US_PER_DAY).max(0) as u64
 }
 

@@ -1,7 +1,6 @@
 //! What holds for a source: its limits, and the origins that it takes events from.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
@@ -10,6 +9,7 @@ use hyper::header::{HeaderValue, ORIGIN};
 use crate::config::{Config, TIER_DEFAULT, Tier};
 use crate::limit::{Allowance, Limit, Usage};
 use crate::origin::Origin;
+use crate::quotas::{Counts, Of, Seed};
 use crate::reject::Reject;
 use crate::respond::Answer;
 
@@ -38,7 +38,7 @@ struct Open {
 
 #[derive(Debug)]
 struct Counters {
-    hasher: RandomState,
+    seed: Seed,
     slots: Box<[Usage]>,
 }
 
@@ -56,7 +56,7 @@ impl Policies {
         if config.is_open() {
             let counters = || {
                 let slots = (0..OPEN_SLOTS).map(|_| Usage::default()).collect();
-                Arc::new(Counters { hasher: RandomState::new(), slots })
+                Arc::new(Counters { seed: Seed::random(), slots })
             };
             let open = tier(TIER_DEFAULT).map(|limit| {
                 let before = before.and_then(|before| before.open.as_ref());
@@ -83,12 +83,61 @@ impl Policies {
     /// `None` where nothing does.
     pub(crate) fn of(&self, source: &[u8]) -> Option<Policy<'_>> {
         if let Some(Open { limit, counters }) = &self.open {
-            let slot = counters.hasher.hash_one(source) as usize % OPEN_SLOTS;
+            let slot = counters.seed.hash(source) as usize % OPEN_SLOTS;
             return Some(Policy { limit: Some((limit, &counters.slots[slot])), origins: &[] });
         }
         let Configured { limit, usage, origins } = self.by_source.get(source)?;
         let limit = limit.as_ref().map(|limit| (limit, &**usage));
         Some(Policy { limit, origins })
+    }
+
+    /// What sources with a daily quota have sent of it; `None` where none has one.
+    pub(crate) fn of_day(&self, day: u64) -> Option<Counts> {
+        let of = if let Some(Open { limit, counters }) = &self.open {
+            let Counters { seed, slots } = &**counters;
+            limit.has_quota().then(|| {
+                let counts = slots.iter().zip(0..).map(|(usage, slot)| (slot, usage.of_day(day)));
+                let counts = counts.filter(|(_, events)| *events > 0).collect();
+                let seed = seed.get();
+                Of::Slots { seed, check: Seed::check(seed), counts }
+            })?
+        } else {
+            let limited =
+                self.by_source.iter().filter(|(_, source)| source.limit.is_some_and(|limit| limit.has_quota()));
+            let mut counts: Vec<_> = limited.map(|(id, source)| (id.clone(), source.usage.of_day(day))).collect();
+            if counts.is_empty() {
+                return None;
+            }
+            counts.retain(|(_, events)| *events > 0);
+            counts.sort_unstable();
+            Of::Sources(counts)
+        };
+        Some(Counts { day, of })
+    }
+
+    /// Lets sources go on from these counts, where they are of that day; whether they are of sources like these.
+    pub(crate) fn restore(&self, counts: &Counts, day: u64) -> bool {
+        match (&counts.of, &self.open) {
+            (Of::Sources(sources), None) => {
+                let known = sources.iter().filter_map(|(id, events)| Some((self.by_source.get(id)?, *events)));
+                known.for_each(|(source, events)| source.usage.restore(counts.day, events));
+                true
+            }
+            (Of::Slots { seed, check, counts: of_slots }, Some(Open { counters, .. })) => {
+                let Counters { seed: own, slots } = &**counters;
+                // What this process has counted itself lies where its own seed put it.
+                let is_ours = own.get() == *seed || slots.iter().all(|usage| usage.of_day(day) == 0);
+                if *check != Seed::check(*seed) || !is_ours {
+                    return false;
+                }
+                own.set(*seed);
+                let known = of_slots.iter().filter_map(|(slot, events)| Some((slots.get(*slot as usize)?, *events)));
+                known.for_each(|(usage, events)| usage.restore(counts.day, events));
+                true
+            }
+            // Settings without a quota have nothing to count.
+            _ => self.is_empty(),
+        }
     }
 
     /// The events of each limited source within its limits and beyond them, since the start; in open mode those of all.
@@ -217,5 +266,44 @@ mod tests {
         assert!(Policies::new(&plain, None).of(b"web").is_none());
         plain.sources.clear();
         assert!(Policies::new(&plain, None).of(b"web").is_none());
+    }
+
+    #[test]
+    fn counts_of_a_day_go_on_in_another_process() {
+        let open = Config { tiers: config(10).tiers, ..Config::default() };
+        for config in [config(10), open] {
+            let before = Policies::new(&config, None);
+            assert!(charge(&before, "web", 7) && charge(&before, "app", 1));
+            let counts = before.of_day(0).expect("there is a quota");
+            let after = Policies::new(&config, None);
+            assert!(after.restore(&counts, 0));
+            assert_eq!((remaining(&after, "web"), after.of_day(0)), (3, Some(counts.clone())));
+            // What is known already is not counted twice, and what it has counted since stays.
+            assert!(charge(&after, "web", 1) && after.restore(&counts, 0));
+            assert_eq!(remaining(&after, "web"), 2);
+            // Of another day nothing is left.
+            let next_day = Policies::new(&config, None);
+            assert!(next_day.restore(&Counts { day: 1, ..counts }, 0));
+            assert_eq!(remaining(&next_day, "web"), 10);
+        }
+    }
+
+    #[test]
+    fn counts_of_other_settings_or_of_another_hash_are_not_used() {
+        let open = || Policies::new(&Config { tiers: config(10).tiers, ..Config::default() }, None);
+        let configured = Policies::new(&config(10), None);
+        assert!(charge(&configured, "web", 7));
+        let of_sources = configured.of_day(0).unwrap();
+        assert!(!open().restore(&of_sources, 0));
+        let before = open();
+        assert!(charge(&before, "web", 7));
+        let of_slots = before.of_day(0).unwrap();
+        assert!(!configured.restore(&of_slots, 0));
+        let Of::Slots { seed, check, counts } = of_slots.of.clone() else { panic!("{of_slots:?}") };
+        let other = Of::Slots { seed, check: check ^ 1, counts };
+        assert!(!open().restore(&Counts { day: 0, of: other }, 0));
+        let busy = open();
+        assert!(charge(&busy, "app", 1) && !busy.restore(&of_slots, 0), "its own counts lie elsewhere");
+        assert_eq!(Policies::default().of_day(0), None);
     }
 }

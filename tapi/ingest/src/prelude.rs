@@ -1,6 +1,7 @@
 //! What comes before the first request of a connection: the PROXY header of a load balancer, and TLS.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,21 +37,37 @@ pub(crate) enum Begun {
     Tls(Box<TlsStream<Prefixed>>),
     /// HTTP/2 above TLS.
     Http2(Box<TlsStream<Prefixed>>),
+    /// None: its client has all the connections that it may have.
+    Full,
+}
+
+/// Whether a connection from there begins with a PROXY header, which names the client.
+pub(crate) fn names_client(live: &Live, peer: IpAddr) -> bool {
+    live.senders.trusts(peer.to_canonical())
 }
 
 /// Whether anything comes before the first request of this connection.
 pub(crate) fn is_needed(live: &Live, entry: &Entry) -> bool {
-    live.tls.is_some() || live.senders.trusts(entry.peer.to_canonical())
+    live.tls.is_some() || names_client(live, entry.peer)
 }
 
-/// Reads what comes before the first request, within the time that a head has.
-pub(crate) async fn begin(live: Arc<Live>, entry: &Rc<Entry>, mut stream: TcpStream) -> Result<Begun, Refusal> {
+/// Reads what comes before the first request, within the time that a head has. `enter` says whether there is a place for
+/// one more connection of this client.
+pub(crate) async fn begin(
+    live: Arc<Live>,
+    entry: &Rc<Entry>,
+    mut stream: TcpStream,
+    enter: impl FnOnce(IpAddr) -> bool,
+) -> Result<Begun, Refusal> {
     let begun = async {
         let mut read = BytesMut::new();
-        if live.senders.trusts(entry.peer.to_canonical())
+        if names_client(&live, entry.peer)
             && let Some(client) = proxy_header(&mut stream, &mut read).await?
         {
             entry.client.set(client);
+        }
+        if !enter(entry.client.get()) {
+            return Ok(Begun::Full);
         }
         match &live.tls {
             None => Ok(Begun::Plain(stream, read.freeze())),
@@ -64,7 +81,7 @@ pub(crate) async fn begin(live: Arc<Live>, entry: &Rc<Entry>, mut stream: TcpStr
 }
 
 /// The client's address, where the proxy knows it. What comes behind the header stays in `read`.
-async fn proxy_header(stream: &mut TcpStream, read: &mut BytesMut) -> Result<Option<std::net::IpAddr>, Refusal> {
+async fn proxy_header(stream: &mut TcpStream, read: &mut BytesMut) -> Result<Option<IpAddr>, Refusal> {
     loop {
         match proxy_protocol::parse(read) {
             Header::Of { client, bytes } => {

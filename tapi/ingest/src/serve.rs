@@ -52,7 +52,7 @@ pub fn serve(
 
 /// What ends [`serve_or_hand_over`].
 #[derive(Debug, Clone, Default)]
-pub struct Signals {
+pub(crate) struct Signals {
     /// A stop.
     pub stop: Shutdown,
     /// The next process takes over.
@@ -61,7 +61,7 @@ pub struct Signals {
 
 /// What is served.
 #[derive(Debug, Default)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// A thread each.
     pub listeners: Vec<TcpListener>,
     /// Connections that another process had, by [`serve_or_hand_over`].
@@ -73,7 +73,7 @@ pub struct Sockets {
 ///
 /// # Errors
 /// As [`serve`].
-pub fn serve_or_hand_over(
+pub(crate) fn serve_or_hand_over(
     sockets: Sockets,
     limits: &Limits,
     live: &watch::Receiver<Arc<Live>>,
@@ -114,7 +114,6 @@ pub fn serve_or_hand_over(
             slots: slots.clone(),
             requests: Shared::hard(connections_max, 1),
             records: Shared::soft(appender.pending_bytes_max() / thread_count, 1),
-            request_timeout: Duration::from_millis(limits.body_read_timeout_ms + limits.append_timeout_ms),
         });
         let served = LocalSet::new().block_on(&runtime, async {
             if index == 0 {

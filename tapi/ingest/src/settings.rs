@@ -1,8 +1,8 @@
 //! What the SDKs of browsers and mobile apps ask for before they send anything.
 //!
 //! The answer repeats the write key that was asked with, because SDKs go on with the one in the answer; it says where to
-//! send events, which is here; it names no destination, for an SDK would load the code of each; and it turns the SDKs'
-//! figures about themselves off.
+//! send events, which is here, and what to try again; it names no destination, for an SDK would load the code of each; and it
+//! turns the SDKs' figures about themselves off.
 
 use std::net::IpAddr;
 
@@ -46,6 +46,17 @@ pub(crate) fn answer(live: &Live, tools: &mut Tools, head: &Head, peer: IpAddr) 
     Ok(Answer::Settings(texts.keep(text)))
 }
 
+/// What the SDKs of mobile apps do with an upload that failed. Without it they pay no heed to `Retry-After`, Kotlin's drops
+/// what timed out on its way (408), and Swift's keeps for ever what is refused for good. With it they wait longer each
+/// time, and give up what a later try may mend only at the bounds that they have themselves: a thousand tries, a week.
+const HTTP_CONFIG: &str = concat!(
+    r#","httpConfig":{"rateLimitConfig":{"enabled":true,"maxRetryCount":1000,"maxRetryInterval":300,"#,
+    r#""maxRateLimitDuration":604800},"backoffConfig":{"enabled":true,"maxRetryCount":1000,"#,
+    r#""baseBackoffInterval":0.5,"maxBackoffInterval":300,"maxTotalBackoffDuration":604800,"jitterPercent":10,"#,
+    r#""default4xxBehavior":"drop","default5xxBehavior":"retry","unknownCodeBehavior":"retry","#,
+    r#""statusCodeOverrides":{"408":"retry","410":"retry","429":"retry","460":"retry","501":"drop","505":"drop"}}}"#
+);
+
 /// Appends what `GET /v1/projects/KEY/settings` is answered. Without `url` an SDK sends to where it was told to.
 fn write_settings(out: &mut Vec<u8>, write_key: &[u8], url: Option<PublicUrl<'_>>) {
     out.extend_from_slice(br#"{"integrations":{"Segment.io":{"apiKey":"#);
@@ -55,16 +66,20 @@ fn write_settings(out: &mut Vec<u8>, write_key: &[u8], url: Option<PublicUrl<'_>
             out.extend_from_slice(part.as_bytes());
         }
     }
+    // In one place for Kotlin, Swift and C#, and in another one for React Native.
+    out.extend_from_slice(HTTP_CONFIG.as_bytes());
     out.extend_from_slice(
         concat!(
             r#","unbundledIntegrations":[],"addBundledMetadata":true,"maybeBundledConfigIds":{}}},"#,
             r#""plan":{"track":{"__default":{"enabled":true,"integrations":{}}},"#,
             r#""identify":{"__default":{"enabled":true}},"group":{"__default":{"enabled":true}}},"#,
             r#""edgeFunction":{},"middlewareSettings":{},"enabledMiddleware":{},"remotePlugins":[],"#,
-            r#""metrics":{"sampleRate":0},"analyticsNextEnabled":true,"legacyVideoPluginsEnabled":false}"#
+            r#""metrics":{"sampleRate":0},"analyticsNextEnabled":true,"legacyVideoPluginsEnabled":false"#
         )
         .as_bytes(),
     );
+    out.extend_from_slice(HTTP_CONFIG.as_bytes());
+    out.push(b'}');
 }
 
 /// Appends what RudderStack's SDKs get for `GET /sourceConfig`.

@@ -8,11 +8,15 @@ mod drain;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ingest::Ports;
 use serde::{Deserialize, Serialize};
 use service::logging::Logging;
 use service::{Access, Problem, Settings};
 
 pub(crate) use drain::Kafka;
+
+/// Names the step of a hand-over at which a test wants a crash.
+pub(crate) const CRASH_VARIABLE: &str = "TAPI_CRASH_AT";
 
 /// What `tapi run` can be told, in a file or by `TAPI_` variables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,7 +58,7 @@ impl Default for Config {
 
 impl Settings for Config {
     const PREFIX: &'static str = "TAPI";
-    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", crate::crash::VARIABLE];
+    const OTHER_VARIABLES: &'static [&'static str] = &["TAPI_CONFIG", CRASH_VARIABLE];
     const SECRETS: &'static [&'static str] =
         &["write_keys", "properties", "primary_properties", "secondary_properties"];
 
@@ -65,6 +69,13 @@ impl Settings for Config {
     fn problems(&self) -> Vec<Problem> {
         let log = self.log.problem().map(|message| Problem::new("log.filter", message));
         self.ingest.problems().into_iter().chain(self.kafka.problems()).chain(log).collect()
+    }
+}
+
+impl Config {
+    /// Where it is to listen.
+    pub(crate) fn ports(&self) -> Ports {
+        Ports { listen: self.listen, admin_listen: self.admin_listen, threads: self.ingest.thread_count() }
     }
 }
 

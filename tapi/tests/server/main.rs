@@ -6,3 +6,4 @@ mod buffer;
 #[path = "../../ingest/tests/server/client.rs"]
 mod client;
 mod hand_over;
+mod quotas;

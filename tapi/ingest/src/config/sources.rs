@@ -42,8 +42,8 @@ pub struct Tier {
     /// Events at once, on top of which the rate goes on. Default 0: one second's worth. At most 1,000,000,000. A batch
     /// that is larger than what is left gets through and leaves a debt.
     pub burst_events: u64,
-    /// Events of a day, which begins at midnight UTC. Default 0: no limit. At most 1,000,000,000. Counted from the start
-    /// of the process.
+    /// Events of a day, which begins at midnight UTC. Default 0: no limit. At most 1,000,000,000. The count outlives a
+    /// restart; what a killed process counted in its last three seconds is forgotten.
     pub events_per_day: u64,
     /// What happens beyond. Default `observe`.
     pub mode: Mode,

@@ -3,11 +3,12 @@
 //! Only the plain form is let through: a size in hexadecimal digits, perhaps an extension, and a line end of two
 //! characters everywhere.
 
-use super::head::is_token;
+use super::head::{FIELDS_MAX, is_token};
 
 /// Chunks of one body. Each costs work of its own, so a body of the largest size has chunks of 64 bytes on average.
 const CHUNKS_MAX: usize = 16 * 1024;
-/// Bytes of the extensions and trailers of one body, which nobody reads.
+/// Bytes of the extensions and trailers of one body, which nobody reads. Trailers are as many as a head has fields, which
+/// is also the library's bound.
 const EXTRA_BYTES_MAX: usize = 4 * 1024;
 /// Digits of a size: more than any body may have.
 const SIZE_DIGITS_MAX: usize = 8;
@@ -39,6 +40,7 @@ pub(super) struct Chunks {
     left: u64,
     begun: usize,
     extra: usize,
+    trailers: usize,
 }
 
 /// Not to be understood, or more framing than a body needs.
@@ -47,7 +49,7 @@ pub(super) struct Broken;
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { place: Place::Size { digits: 0 }, left: 0, begun: 0, extra: 0 }
+        Self { place: Place::Size { digits: 0 }, left: 0, begun: 0, extra: 0, trailers: 0 }
     }
 
     /// Goes over bytes that came: how many of them belong to the body, and whether it has ended with them.
@@ -89,7 +91,11 @@ impl Chunks {
             (Place::DataReturn, b'\r') => Some(Place::DataLineFeed),
             (Place::DataLineFeed, b'\n') => Some(Place::Size { digits: 0 }),
             (Place::Trailer, b'\r') => Some(Place::EndLineFeed),
-            (Place::Trailer | Place::TrailerName, _) if is_token(byte) => self.extra(Place::TrailerName),
+            (Place::Trailer, _) if is_token(byte) && self.trailers < FIELDS_MAX => {
+                self.trailers += 1;
+                self.extra(Place::TrailerName)
+            }
+            (Place::TrailerName, _) if is_token(byte) => self.extra(Place::TrailerName),
             (Place::TrailerName, b':') => self.extra(Place::TrailerValue),
             (Place::TrailerValue, b'\r') => Some(Place::TrailerLineFeed),
             (Place::TrailerValue, _) if is_text(byte) => self.extra(Place::TrailerValue),
@@ -188,5 +194,8 @@ mod tests {
             let text = format!("{start}{}", "x".repeat(EXTRA_BYTES_MAX + 1));
             assert_eq!(Chunks::new().read(text.as_bytes()), Err(Broken), "{start:?}");
         }
+        let trailers = |count: usize| format!("0\r\n{}\r\n", "x:\r\n".repeat(count));
+        assert_eq!(read(trailers(FIELDS_MAX).as_bytes()), Ok((trailers(FIELDS_MAX).len(), true)));
+        assert_eq!(read(trailers(FIELDS_MAX + 1).as_bytes()), Err(Broken));
     }
 }

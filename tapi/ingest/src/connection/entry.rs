@@ -76,12 +76,14 @@ pub(crate) struct Entry {
     has_begun_head: Cell<bool>,
     pub(super) closed: Cell<Closed>,
     waker: RefCell<Option<Waker>>,
+    /// One request of several on their connection, of which no gate stands before its body.
+    is_stream: bool,
     /// Where it stands in the registry.
     pub(super) index: Cell<usize>,
 }
 
 impl Entry {
-    pub(super) fn new(peer: IpAddr, now: Rc<Cell<u32>>, index: usize) -> Self {
+    pub(super) fn new(peer: IpAddr, now: Rc<Cell<u32>>, is_stream: bool) -> Self {
         Self {
             peer,
             client: Cell::new(peer),
@@ -103,15 +105,14 @@ impl Entry {
             has_begun_head: Cell::new(false),
             closed: Cell::new(Closed::Client),
             waker: RefCell::default(),
-            index: Cell::new(index),
+            is_stream,
+            index: Cell::new(0),
         }
     }
 
-    /// One for the phases of a single request, of which the connection has several at a time. No thread sees it.
-    pub(crate) fn of_a_request(&self) -> Rc<Self> {
-        let entry = Self::new(self.peer, Rc::clone(&self.now), usize::MAX);
-        entry.client.set(self.client.get());
-        Rc::new(entry)
+    /// This one, where whoever reads the body has to count it and to look for a cut.
+    pub(crate) fn as_stream(self: &Rc<Self>) -> Option<Rc<Self>> {
+        self.is_stream.then(|| Rc::clone(self))
     }
 
     /// What the thread wants; the task is woken when that changes. The connection is all of its task, so the waker stays
@@ -129,6 +130,16 @@ impl Entry {
         poll_fn(|task| match self.order(task) {
             Order::Close => Poll::Ready(None),
             _ => future.as_mut().poll(task).map(Some),
+        })
+        .await
+    }
+
+    /// What a future gives, unless the body is given up before.
+    pub(crate) async fn unless_cut<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|task| {
+            self.order(task);
+            if self.take_cut().is_some() { Poll::Ready(None) } else { future.as_mut().poll(task).map(Some) }
         })
         .await
     }
@@ -202,6 +213,11 @@ impl Entry {
             self.enter(Phase::Head);
             self.begin_reading(bytes as u64);
         }
+    }
+
+    /// A piece of the body of a stream has come.
+    pub(crate) fn received_piece(&self, bytes: usize) {
+        self.read_bytes.set(self.read_bytes.get() + bytes as u64);
     }
 
     pub(super) fn set_refusal(&self, refusal: Refusal) {

@@ -7,15 +7,19 @@
 //! | `stream` | what it is served on: the socket, or TLS above it |
 //! | `io` | the same with the gate before it |
 //! | `entry` | what the thread knows of a connection |
+//! | `list` | the place of each among all |
 //! | `registry` | all of them: deadlines, those that make room for others, the stop |
 //! | `closed` | why connections end |
 
 mod chunks;
 mod closed;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod head;
 mod io;
+mod list;
 mod registry;
 mod stream;
 

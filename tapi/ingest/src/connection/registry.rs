@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::closed::Closed;
 use super::entry::{Entry, Order, Phase};
+use super::list::List;
 use crate::config::Limits;
 use crate::passed::State;
 use crate::reject::Reject;
@@ -40,7 +41,9 @@ const LOG_TICKS: u32 = 60 * TICKS_PER_SECOND;
 
 /// The connections of one thread.
 pub(crate) struct Connections {
-    entries: RefCell<Vec<Rc<Entry>>>,
+    entries: List,
+    /// The requests of HTTP/2 that are not answered. They are no connections, but their bodies go by the same rules.
+    streams: List,
     now: Rc<Cell<u32>>,
     stopping: Cell<bool>,
     /// Those that can be spared, with the tick in which their phase began; the first to go is the last.
@@ -62,7 +65,8 @@ pub(crate) struct Connections {
 impl Connections {
     pub(crate) fn new() -> Self {
         Self {
-            entries: RefCell::default(),
+            entries: List::default(),
+            streams: List::default(),
             now: Rc::default(),
             stopping: Cell::new(false),
             spare: RefCell::default(),
@@ -77,25 +81,29 @@ impl Connections {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.entries.borrow().len()
+        self.entries.all().len()
     }
 
     pub(crate) fn open(&self, peer: IpAddr) -> Rc<Entry> {
-        let mut entries = self.entries.borrow_mut();
-        let entry = Rc::new(Entry::new(peer, Rc::clone(&self.now), entries.len()));
-        entries.push(Rc::clone(&entry));
+        let entry = self.entries.add(Entry::new(peer, Rc::clone(&self.now), false));
         self.changed.notify_waiters();
         entry
     }
 
     pub(crate) fn close(&self, entry: &Entry) {
-        let mut entries = self.entries.borrow_mut();
-        let index = entry.index.get();
-        entries.swap_remove(index);
-        if let Some(moved) = entries.get(index) {
-            moved.index.set(index);
-        }
+        self.entries.remove(entry);
         self.changed.notify_waiters();
+    }
+
+    /// One for a single request of a connection that has several at a time.
+    pub(crate) fn open_stream(&self, connection: &Entry) -> Rc<Entry> {
+        let entry = Entry::new(connection.peer, Rc::clone(&self.now), true);
+        entry.client.set(connection.client.get());
+        self.streams.add(entry)
+    }
+
+    pub(crate) fn close_stream(&self, entry: &Entry) {
+        self.streams.remove(entry);
     }
 
     /// Waits until there are fewer than so many.
@@ -137,7 +145,7 @@ impl Connections {
             if self.looked.replace(Some(self.now.get())) == Some(self.now.get()) {
                 return false;
             }
-            let entries = self.entries.borrow();
+            let entries = self.entries.all();
             let mut found: Vec<_> = entries.iter().filter_map(|entry| Some((spare_rank(entry)?, entry))).collect();
             found.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
             found.truncate(SPARE_MAX);
@@ -153,7 +161,7 @@ impl Connections {
         if looked.replace(Some(self.now.get())) == Some(self.now.get()) {
             return false;
         }
-        let entries = self.entries.borrow();
+        let (entries, streams) = (self.entries.all(), self.streams.all());
         let held = |entry: &&Rc<Entry>| {
             let age = self.now.get().wrapping_sub(entry.read_since.get());
             let is_held = matches!(entry.phase.get(), Phase::Head | Phase::Body)
@@ -162,7 +170,11 @@ impl Connections {
                 && !std::ptr::eq(&raw const ***entry, own);
             (is_held && !entry.is_being_cut()).then(|| entry.read_bytes.get().saturating_mul(u64::from(age)))
         };
-        let longest = entries.iter().filter_map(|entry| Some((held(&entry)?, entry))).max_by_key(|(held, _)| *held);
+        let longest = entries
+            .iter()
+            .chain(&*streams)
+            .filter_map(|entry| Some((held(&entry)?, entry)))
+            .max_by_key(|(held, _)| *held);
         let Some((_, entry)) = longest else { return false };
         entry.cut(reject, Closed::Relieved);
         // Another one may be looked for at once.
@@ -187,7 +199,9 @@ impl Connections {
 
     fn tick(&self, limits: &Limits) {
         self.now.set(self.now.get().wrapping_add(1));
-        self.entries.borrow().iter().for_each(|entry| self.look_at(entry, limits));
+        self.entries.all().iter().for_each(|entry| self.look_at(entry, limits));
+        let streams = self.streams.all();
+        streams.iter().filter(|entry| entry.phase.get() == Phase::Body).for_each(|entry| self.look_at(entry, limits));
         if self.starved.get() {
             self.changed.notify_waiters();
         }
@@ -288,7 +302,7 @@ impl Connections {
     }
 
     fn command(&self, order: Order) {
-        for entry in &*self.entries.borrow() {
+        for entry in &*self.entries.all() {
             if order != Order::Pass {
                 entry.close_for(Closed::Stopped);
             }
@@ -435,6 +449,38 @@ mod tests {
         assert!(!slow.is_being_cut());
         assert_eq!(ticks_until(slow, 30), Some(231), "the bound of the whole, a minute");
         assert_eq!(slow.take_cut(), Some(Reject::ReadTimeout));
+    }
+
+    #[test]
+    fn the_body_of_a_stream_goes_by_the_same_rules() {
+        let limits = Limits { body_read_timeout_ms: 1000, body_bytes_per_second_min: 100, ..Limits::default() };
+        let (connections, entries) = connections(&[(Phase::Work, 0)]);
+        let [slow, stalled, stored] = [(); 3].map(|()| connections.open_stream(&entries[0]));
+        for stream in [&slow, &stalled, &stored] {
+            assert_eq!(stream.begin_request(), None);
+        }
+        stored.enter(Phase::Work);
+        let ticks = (1..1000).find(|_| {
+            slow.received_piece(30);
+            connections.tick(&limits);
+            stalled.is_being_cut()
+        });
+        assert_eq!(ticks, Some(5));
+        assert_eq!((stalled.take_cut(), stalled.body_cut()), (Some(Reject::ReadTimeout), Some(Reject::ReadTimeout)));
+        (0..SPARED_TICKS).for_each(|_| connections.tick(&limits));
+        assert!(slow.is_being_cut() && !stored.is_being_cut() && orders(&entries).is_empty());
+
+        // It makes room as another one does, and is gone when it is answered.
+        let holder = connections.open_stream(&entries[0]);
+        holder.begin_request();
+        holder.received_piece(1 << 20);
+        connections.now.set(connections.now.get() + SPARED_TICKS);
+        connections.close_stream(&slow);
+        assert!(connections.relieve(&stalled, Reject::Overloaded) && holder.is_being_cut());
+        for stream in [stalled, stored, holder] {
+            connections.close_stream(&stream);
+        }
+        assert_eq!((connections.streams.all().len(), connections.count()), (0, 1));
     }
 
     #[test]

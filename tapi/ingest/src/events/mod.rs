@@ -40,6 +40,8 @@ mod document;
 mod ending;
 mod envelope;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hide_keys;
 mod ids;
 mod intake;

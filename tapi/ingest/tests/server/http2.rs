@@ -18,6 +18,7 @@ use crate::tls::{Secret, Stream, connect, post, trusting};
 const H2: &[&[u8]] = &[b"h2"];
 
 /// Frame types.
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -177,6 +178,44 @@ fn a_head_without_an_end_ends_the_connection() {
     raw.wait_for_the_end();
     assert!(sent < 1000, "it was told to stop at some time");
     others_are_served(&harness, &certificate);
+}
+
+/// The same with a key and a body to come.
+fn head_of_an_event() -> Vec<u8> {
+    let mut head = head("/v1/track");
+    // :method POST; authorization is the 23rd of the static table.
+    head[0] = 0x83;
+    let key = b"Basic S0VZOg==";
+    [&head[..], &[0x0f, 8, key.len() as u8], key].concat()
+}
+
+#[test]
+fn a_body_may_take_its_time_as_long_as_it_comes_and_one_that_stalls_may_not() {
+    let (mut harness, certificate, _secret) = served(|config| {
+        config.limits.body_read_timeout_ms = 300;
+        config.limits.append_timeout_ms = 100;
+        config.limits.body_bytes_per_second_min = 10;
+    });
+    let mut raw = Raw::connect(&harness, &certificate, &[]);
+    assert!(raw.send(HEADERS, END_HEADERS, 1, &head_of_an_event()));
+    // Twice the time that a body without a byte has, and more than the times of body and disk together.
+    for stalled in [3, 5, 7] {
+        assert!(raw.send(HEADERS, END_HEADERS, stalled, &head_of_an_event()));
+        loop {
+            assert!(raw.send(DATA, 0, 1, b" ") && raw.send(PING, 0, 0, &[0; 8]));
+            let frames = std::iter::from_fn(|| raw.receive()).find(|(kind, ..)| [PING, DATA].contains(kind));
+            let (kind, stream, payload) = frames.expect("the connection goes on");
+            if kind == DATA {
+                let answer = String::from_utf8(payload).unwrap();
+                assert!(stream == stalled && answer.contains("read_timeout"), "{stream}: {answer}");
+                break;
+            }
+        }
+    }
+    assert!(raw.send(DATA, END_STREAM, 1, event("slow").as_bytes()));
+    let answer = std::iter::from_fn(|| raw.receive()).find(|(kind, ..)| *kind == DATA).expect("an answer");
+    assert_eq!((answer.1, &answer.2[..]), (1, &br#"{"success":true}"#[..]));
+    assert_eq!(harness.stored_ids(), ["slow"]);
 }
 
 #[test]

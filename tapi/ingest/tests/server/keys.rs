@@ -43,7 +43,8 @@ fn every_place_of_a_key() {
         ("POST /v1/track", "Authorization: Basic IEtFWSA6\r\n", plain.clone(), "web"),
         ("POST /v1/track?writeKey=%20APP+", "", plain.clone(), "app"),
         ("POST /v1/track", "", event_with_key(" APP\\n"), "app"),
-        ("POST /v1/track?writeKey=WRONG", "Authorization: Basic V1JPTkc6\r\n", event_with_key("APP"), "app"),
+        ("POST /v1/track", "Authorization: Basic V1JPTkc6\r\n", event_with_key("APP"), "app"),
+        ("POST /v1/track?writeKey=WRONG", AUTH, event_with_key("APP"), "web"),
         ("POST /v1/track?writeKey=APP", "Authorization: Basic V1JPTkc6\r\n", plain.clone(), "app"),
     ] {
         harness.ask(line, headers, &body).assert_stored();
@@ -64,6 +65,34 @@ fn a_missing_or_unknown_key_is_a_401_and_the_connection_lives() {
     assert_eq!((answer.status, &*answer.code()), (401, "missing_write_key"), "a site's login is no key");
     client.request("POST /v1/track", AUTH, body.as_bytes()).assert_stored();
     assert_eq!(harness.stored().len(), 1);
+}
+
+#[test]
+fn an_unknown_key_of_the_query_is_refused_before_the_body() {
+    let mut harness = Harness::with(|config| config.sources = sources());
+    let basic = "Authorization: Basic V1JPTkc6\r\n";
+    let expecting = |target: &str, headers: &str| {
+        let mut client = harness.client();
+        let length = "Expect: 100-continue\r\nContent-Length: 1000\r\n";
+        client.send(format!("POST {target} HTTP/1.1\r\nHost: x\r\n{headers}{length}\r\n").as_bytes());
+        client.answer()
+    };
+    for headers in ["", basic] {
+        let answer = expecting("/v1/track?writeKey=WRONG", headers);
+        assert_eq!((answer.status, &*answer.code()), (401, "unknown_write_key"));
+    }
+    // The body may still say who it is.
+    for (target, headers) in [("/v1/track", basic), ("/v1/track", ""), ("/v1/track?writeKey=WRONG", AUTH)] {
+        assert_eq!(expecting(target, headers).status, 100, "{target} {headers}");
+    }
+    // A body that came all the same is neither read nor stored, and the connection lives.
+    let mut client = harness.client();
+    let answer = client.request("POST /v1/track?writeKey=WRONG", "", &event_with_key("APP"));
+    assert_eq!((answer.status, &*answer.code()), (401, "unknown_write_key"));
+    let answer = client.request("POST /v1/track?writeKey=WRONG", "", b"{");
+    assert_eq!((answer.status, &*answer.code()), (401, "unknown_write_key"));
+    client.request("POST /v1/track", AUTH, event("m").as_bytes()).assert_stored();
+    assert_eq!(harness.stored_ids(), ["m"]);
 }
 
 #[test]

@@ -344,6 +344,41 @@ fn a_browser_starts_from_here_alone() {
     );
 }
 
+/// `/v1/projects/KEY/settings` for Kotlin, Swift, React Native, C# and the classic SDKs, whose base address ends in `/v1`.
+#[test]
+fn a_mobile_app_starts_from_here_alone_and_learns_what_to_try_again() {
+    let mut harness = Harness::new();
+    let host = harness.address.to_string();
+    let mut client = harness.client();
+    client.send(format!("GET /v1/projects/KEY/settings HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+    let settings = client.answer().json();
+    let segment = &settings["integrations"]["Segment.io"];
+    // What each reads, and would do without.
+    for member in ["integrations", "plan", "edgeFunction", "middlewareSettings", "metrics"] {
+        assert!(settings[member].is_object(), "{member}: {settings}");
+    }
+    // Kotlin, Swift and C#, then React Native.
+    for config in [&segment["httpConfig"], &settings["httpConfig"]] {
+        let (backoff, rate) = (&config["backoffConfig"], &config["rateLimitConfig"]);
+        assert_eq!((&backoff["enabled"], &rate["enabled"]), (&json!(true), &json!(true)));
+        // What this server answers: a later try mends 429 and 503, and never 400 and 401.
+        let fate = |status: u16| {
+            let named = backoff["statusCodeOverrides"].get(status.to_string());
+            let of_kind = &backoff[if status < 500 { "default4xxBehavior" } else { "default5xxBehavior" }];
+            named.unwrap_or(of_kind).as_str().unwrap().to_owned()
+        };
+        assert_eq!([408, 410, 429, 460, 500, 503].map(fate), ["retry"; 6]);
+        assert_eq!([400, 401, 404, 501, 505].map(fate), ["drop"; 5]);
+        // Numbers that the SDKs would cut to their own bounds are none: a thousand tries, a week.
+        assert!(backoff["maxRetryCount"].as_u64() <= Some(1000) && rate["maxRetryCount"].as_u64() <= Some(1000));
+        assert!(backoff["maxTotalBackoffDuration"].as_u64() <= Some(604_800));
+    }
+    let path = segment["apiHost"].as_str().unwrap().strip_prefix(&*host).unwrap();
+    let body = format!(r#"{{"writeKey":"{}","batch":[{}]}}"#, segment["apiKey"].as_str().unwrap(), event("mobile"));
+    client.request(&format!("POST {path}/b"), "", body.as_bytes()).assert_stored();
+    assert_eq!(harness.stored_ids(), ["mobile"]);
+}
+
 #[test]
 fn settings_name_the_public_address() {
     let harness = Harness::with(|config| {

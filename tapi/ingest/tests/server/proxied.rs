@@ -96,3 +96,32 @@ fn tls_comes_behind_the_header() {
     assert_eq!(crate::tls::post(&mut stream, "a"), 200);
     assert_eq!(ip(&mut harness), "203.0.113.9");
 }
+
+#[test]
+fn the_bound_of_an_address_is_that_of_the_client_behind_the_balancer() {
+    let harness = Harness::with(|config| {
+        config.proxy_protocol_from = vec!["127.0.0.1".into()];
+        config.limits.connections_per_address_max = 2;
+    });
+    let begun = |header: &str| {
+        let mut client = harness.client();
+        client.send(&[header.as_bytes(), &message("m")].concat());
+        client
+    };
+    let served = |header: &str| {
+        let mut client = begun(header);
+        client.answer().assert_stored();
+        client
+    };
+    let of = |client: &str| format!("PROXY TCP4 {client} 198.51.100.1 56324 443\r\n");
+    let _others: Vec<_> = (1..=20).map(|host| served(&of(&format!("192.0.2.{host}")))).collect();
+    let (first, _second) = (served(&of("203.0.113.9")), served(&of("203.0.113.9")));
+    assert!(begun(&of("203.0.113.9")).closes());
+    harness.await_figure("tapi_connections_closed_total{reason=\"address\"}", |count| count == 1);
+    // Where it names nobody the connection is its own.
+    let _own = (served("PROXY UNKNOWN\r\n"), served("PROXY UNKNOWN\r\n"));
+    assert!(begun("PROXY UNKNOWN\r\n").closes());
+    drop(first);
+    harness.await_figure("tapi_connections_closed_total{reason=\"client\"}", |count| count == 1);
+    let _third = served(&of("203.0.113.9"));
+}

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::client::{AUTH, event};
 
 /// Clients of each kind.
-const CLIENTS: usize = 3;
-/// Between two requests of a client: the load, not a wait for anything.
-const PACE: Duration = Duration::from_millis(3);
+const CLIENTS: usize = 10;
+/// Requests a second of all clients: the load, not a wait for anything. Whoever is behind sends at once.
+const RATE: u32 = 5_000;
 /// No answer takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -60,6 +60,8 @@ impl Load {
 fn run(address: SocketAddr, index: usize, keeps: bool, stop: &AtomicBool) -> Told {
     let mut told = Told::default();
     let mut kept: Option<BufReader<TcpStream>> = None;
+    let pace = Duration::from_secs(1) * 2 * CLIENTS as u32 / RATE;
+    let mut next = Instant::now();
     for count in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -79,7 +81,8 @@ fn run(address: SocketAddr, index: usize, keeps: bool, stop: &AtomicBool) -> Tol
             }
         }
         told.slowest = told.slowest.max(begun.elapsed());
-        thread::sleep(PACE);
+        next += pace;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     told
 }

@@ -2,12 +2,9 @@
 
 use service::{Failure, crash};
 
-/// Names the step and the pass, as `opened:1`.
-pub(crate) const VARIABLE: &str = "TAPI_CRASH_AT";
-
 /// A step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(super) enum Step {
     /// The next process has prepared all that does not need the data, and has not said so.
     Prepared,
     /// It was told that the data is free.
@@ -41,15 +38,15 @@ impl Step {
     }
 }
 
-/// Arms the step that the environment names, if it names one.
+/// Arms the step that this variable of the environment names, if it names one: `opened:1` is the step and its pass.
 ///
 /// # Errors
 /// [`Failure::Usage`] where it names none that there is.
-pub fn arm() -> Result<(), Failure> {
-    crash::arm(VARIABLE, &Step::ALL.map(Step::name)).map_err(Failure::Usage)
+pub fn arm_crash(variable: &str) -> Result<(), Failure> {
+    crash::arm(variable, &Step::ALL.map(Step::name)).map_err(Failure::Usage)
 }
 
 /// Kills or stops this process, if a test has armed this step.
-pub(crate) fn at(step: Step) {
+pub(super) fn at(step: Step) {
     crash::at(step.name());
 }
