@@ -69,7 +69,7 @@ fn flood(events_per_request: u32, duration: Duration) {
     assert!((admitted / allowed - 1.0).abs() <= OFF_MAX, "{admitted} admitted of {allowed}");
     let metrics = server.metrics().expect("the admin port answers");
     let counted = metrics.sum_where("tapi_limited_events_total", "source=\"flood\"").expect("a counter");
-    assert_eq!(counted, admitted, "the server counts what it admits");
+    assert!((counted - admitted).abs() < 0.5, "the server counts what it admits: {counted}, {admitted}");
     loads.extend([beside, flood]);
     load::verify(&scene, &server, &loads, 0.0);
     if chaos() {
