@@ -78,6 +78,13 @@ impl Tools {
             texts: Texts::new(),
         }
     }
+
+    /// Makes them anew, but for the count of readings: no reading is taken for another.
+    fn renew(&mut self) {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.forget();
+        *self = Self { keys, ..Self::new() };
+    }
 }
 
 /// What is known of a request before it can be answered.
@@ -281,7 +288,7 @@ impl Whole<'_> {
             || self.append(context, entry, entrant),
             || {
                 // What the panic left in the reusable buffers is anybody's guess.
-                context.tools.replace(Tools::new());
+                context.tools.borrow_mut().renew();
             },
         )
     }
@@ -307,8 +314,10 @@ impl Whole<'_> {
         if let Body::Sent(..) = self.body {
             context.metrics.body(sent.len());
         }
-        // Other requests have come since the head was read.
-        keys.read(headers, uri.query(), &live.sources);
+        // Other requests may have come since the head was read.
+        if !keys.are_of(entrant.keys) {
+            keys.read(headers, uri.query(), &live.sources);
+        }
         let client_ip = live.proxies.client_ip(entry.client.get(), headers);
         let request = request::Request {
             endpoint: self.ingest.endpoint,
