@@ -36,7 +36,10 @@ impl Body {
 
 /// A body on its way.
 pub(crate) struct Source {
-    incoming: Incoming,
+    /// `None` where all of it is in `whole`.
+    incoming: Option<Incoming>,
+    /// What came in one piece with its head; taken by the first read.
+    whole: Bytes,
     length: Option<usize>,
     ended: bool,
     /// It broke off: what else is on the connection means nothing.
@@ -47,7 +50,12 @@ impl Source {
     pub(crate) fn new(incoming: Incoming) -> Self {
         let length = incoming.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let ended = incoming.is_end_stream();
-        Self { incoming, length, ended, broken: false }
+        Self { incoming: Some(incoming), whole: Bytes::new(), length, ended, broken: false }
+    }
+
+    /// One that is all there.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self { incoming: None, length: Some(bytes.len()), ended: true, whole: bytes, broken: false }
     }
 
     /// Whether nothing of it is left on the connection.
@@ -68,6 +76,9 @@ impl Source {
     ) -> Result<Body, Reject> {
         if self.length.is_some_and(|length| length > REQUEST_BYTES_MAX) {
             return Err(Reject::BodyTooLarge);
+        }
+        if self.incoming.is_none() {
+            return Ok(Body::Whole(std::mem::take(&mut self.whole)));
         }
         let first = self.piece().await?.unwrap_or_default();
         let second = {
@@ -108,8 +119,8 @@ impl Source {
 
     /// The next piece that is not empty.
     async fn piece(&mut self) -> Result<Option<Bytes>, Reject> {
-        while !self.ended {
-            let Some(frame) = self.incoming.frame().await else {
+        while let Some(incoming) = self.incoming.as_mut().filter(|_| !self.ended) {
+            let Some(frame) = incoming.frame().await else {
                 self.ended = true;
                 break;
             };
@@ -119,7 +130,7 @@ impl Source {
             };
             // Trailers mean nothing to us.
             let Ok(piece) = frame.into_data() else { continue };
-            self.ended = self.incoming.is_end_stream();
+            self.ended = incoming.is_end_stream();
             if !piece.is_empty() {
                 return Ok(Some(piece));
             }

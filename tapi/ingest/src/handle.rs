@@ -19,7 +19,7 @@ use crate::auth::HeadKeys;
 use crate::body::Source;
 use crate::coding::{self, Coding, Declared};
 use crate::commits::{Appended, Commits, clock_us};
-use crate::connection::{Connections, Entry, Inlet, Phase};
+use crate::connection::{Connections, Entry, Inlet, Phase, Plain};
 use crate::events::{Accepted, Scratch, ingest, refuse};
 use crate::inflate::Inflater;
 use crate::limit::Allowance;
@@ -42,6 +42,7 @@ pub(crate) struct Context {
     pub(crate) commits: Commits,
     pub(crate) pool: Rc<Pool>,
     pub(crate) inlet: Rc<Inlet>,
+    pub(crate) plain: Plain,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
@@ -110,16 +111,28 @@ pub(crate) fn handle(
     entry: Rc<Entry>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    let refusal = entry.begin_request();
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
+    let answer = handle_parts(context, entry, &method, uri, headers, Source::new(incoming));
+    async move { Ok(answer.await) }
+}
+
+/// The same where it is in parts.
+pub(crate) fn handle_parts(
+    context: Rc<Context>,
+    entry: Rc<Entry>,
+    method: &Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Source,
+) -> impl Future<Output = Response<Full<Bytes>>> + use<> {
+    let refusal = entry.begin_request();
     let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
-    let route = refused.unwrap_or_else(|| route(&method, uri.path()));
-    let head = Head { uri, headers, is_safe: method == Method::HEAD };
-    let body = Source::new(incoming);
+    let route = refused.unwrap_or_else(|| route(method, uri.path()));
+    let head = Head { uri, headers, is_safe: *method == Method::HEAD };
     // What stands in place of a head that could not be read is the last request of its connection.
     let is_last = refusal.is_some();
-    async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }
+    async move { answer(&context, &entry, route, head, body, is_last).await }
 }
 
 /// What is needed of the head of a request.

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod metrics;
 mod paths;
+mod plain;
 mod protocol;
 mod proxied;
 mod shares;
