@@ -69,6 +69,8 @@ pub(crate) async fn accept(
             async move {
                 while live.changed().await.is_ok() {
                     context.live.replace(Arc::clone(&live.borrow_and_update()));
+                    // They were judged by the sources of before.
+                    context.tools.borrow_mut().keys.forget();
                 }
             }
         }),

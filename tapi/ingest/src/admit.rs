@@ -9,6 +9,7 @@ use hyper::HeaderMap;
 use wire::SourceId;
 use wire::envelope::Envelope;
 
+use crate::auth::Reading;
 use crate::commits::clock_us;
 use crate::events::{Accepted, SOURCE_UNKNOWN, Scratch};
 use crate::handle::{Context, Head};
@@ -25,6 +26,8 @@ pub(crate) struct Entrant<'a> {
     pub(crate) slot: Slot,
     /// Whether that is its source, and all events will be of it.
     is_named: bool,
+    /// Its keys.
+    pub(crate) keys: Reading,
     /// Its part of the requests in flight.
     pub(crate) request: Held<'a>,
 }
@@ -35,7 +38,7 @@ pub(crate) struct Entrant<'a> {
 /// The answer to a source that must not send now, or to nobody who may send.
 pub(crate) fn admit_head<'a>(context: &'a Context, peer: IpAddr, head: &Head) -> Result<Entrant<'a>, Answer> {
     let (live, mut tools) = (context.live.borrow(), context.tools.borrow_mut());
-    tools.keys.read(&head.headers, head.uri.query(), &live.sources);
+    let keys = tools.keys.read(&head.headers, head.uri.query(), &live.sources);
     if tools.keys.name_none(&live.sources) {
         return Err(Answer::refused(Reject::UnknownWriteKey));
     }
@@ -47,7 +50,7 @@ pub(crate) fn admit_head<'a>(context: &'a Context, peer: IpAddr, head: &Head) ->
     let by_address = || context.slots.of_address(live.proxies.client_ip(peer, &head.headers));
     let slot = source.map_or_else(by_address, |source| context.slots.of_source(source));
     let request = context.requests.hold(slot, 1).map_err(Answer::refused)?;
-    Ok(Entrant { slot, is_named: source.is_some(), request })
+    Ok(Entrant { slot, is_named: source.is_some(), keys, request })
 }
 
 /// What is let into the buffer.

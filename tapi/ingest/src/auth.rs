@@ -40,11 +40,17 @@ pub(crate) struct HeadKeys {
     has_query_key: bool,
     last: Vec<u8>,
     offered: Vec<u8>,
+    readings: u64,
 }
+
+/// One reading of keys, of all that a thread has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading(u64);
 
 impl HeadKeys {
     /// Reads them.
-    pub(crate) fn read(&mut self, headers: &HeaderMap, query: Option<&str>, sources: &Sources) {
+    pub(crate) fn read(&mut self, headers: &HeaderMap, query: Option<&str>, sources: &Sources) -> Reading {
+        self.readings += 1;
         self.first.clear();
         self.last.clear();
         self.is_known = false;
@@ -59,6 +65,17 @@ impl HeadKeys {
         if self.has_query_key {
             self.offer(sources);
         }
+        Reading(self.readings)
+    }
+
+    /// Whether these are still the keys of that reading.
+    pub(crate) fn are_of(&self, reading: Reading) -> bool {
+        self.readings == reading.0
+    }
+
+    /// Makes them those of no reading.
+    pub(crate) fn forget(&mut self) {
+        self.readings += 1;
     }
 
     /// Whether no source can be named any more, whatever stands in the body.
@@ -132,6 +149,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn keys_of_one_reading_are_those_of_no_other() {
+        let mut keys = HeadKeys::default();
+        let read = |keys: &mut HeadKeys, key| keys.read(&HeaderMap::new(), Some(key), &Sources::Open);
+        let first = read(&mut keys, "writeKey=a");
+        assert!(keys.are_of(first) && keys.first() == Some(b"a"));
+        let second = read(&mut keys, "writeKey=b");
+        assert!(keys.are_of(second) && !keys.are_of(first));
+        keys.forget();
+        assert!(!keys.are_of(second));
+    }
+
     /// The keys before and after those of the body, where `sources` are the keys that name one; none: every key does.
     fn keys(authorizations: &[&str], query: Option<&str>, sources: &[&str]) -> [String; 2] {
         let sources = if sources.is_empty() {
@@ -144,7 +173,14 @@ mod tests {
             headers.append(AUTHORIZATION, authorization.parse().unwrap());
         }
         let left = || b"left over".to_vec();
-        let mut keys = HeadKeys { first: left(), is_known: true, has_query_key: true, last: left(), offered: left() };
+        let mut keys = HeadKeys {
+            first: left(),
+            is_known: true,
+            has_query_key: true,
+            last: left(),
+            offered: left(),
+            readings: 0,
+        };
         keys.read(&headers, query, &sources);
         [keys.first(), keys.last()].map(|key| String::from_utf8(key.unwrap_or_default().to_vec()).unwrap())
     }

@@ -46,7 +46,10 @@ impl Body {
 
 /// A body on its way.
 pub(crate) struct Source {
-    incoming: Incoming,
+    /// `None` where all of it is in `whole`.
+    incoming: Option<Incoming>,
+    /// What came in one piece with its head; taken by the first read.
+    whole: Bytes,
     /// Its request, where no gate counts what comes and cuts it off.
     stream: Option<Rc<Entry>>,
     length: Option<usize>,
@@ -59,7 +62,12 @@ impl Source {
     pub(crate) fn new(incoming: Incoming, stream: Option<Rc<Entry>>) -> Self {
         let length = incoming.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let ended = incoming.is_end_stream();
-        Self { incoming, stream, length, ended, broken: false }
+        Self { incoming: Some(incoming), whole: Bytes::new(), stream, length, ended, broken: false }
+    }
+
+    /// One that is all there.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self { incoming: None, length: Some(bytes.len()), stream: None, ended: true, whole: bytes, broken: false }
     }
 
     /// Whether nothing of it is left on the connection.
@@ -80,6 +88,9 @@ impl Source {
     ) -> Result<Body, Reject> {
         if self.length.is_some_and(|length| length > REQUEST_BYTES_MAX) {
             return Err(Reject::BodyTooLarge);
+        }
+        if self.incoming.is_none() {
+            return Ok(Body::Whole(std::mem::take(&mut self.whole)));
         }
         let first = self.piece().await?.unwrap_or_default();
         let second = {
@@ -120,10 +131,10 @@ impl Source {
 
     /// The next piece that is not empty.
     async fn piece(&mut self) -> Result<Option<Bytes>, Reject> {
-        while !self.ended {
+        while let Some(incoming) = self.incoming.as_mut().filter(|_| !self.ended) {
             let frame = match &self.stream {
-                None => self.incoming.frame().await.transpose(),
-                Some(entry) => match entry.unless_cut(self.incoming.frame()).await {
+                None => incoming.frame().await.transpose(),
+                Some(entry) => match entry.unless_cut(incoming.frame()).await {
                     Some(frame) => frame.transpose(),
                     None => return Err(self.break_off()),
                 },
@@ -135,7 +146,7 @@ impl Source {
             };
             // Trailers mean nothing to us.
             let Ok(piece) = frame.into_data() else { continue };
-            self.ended = self.incoming.is_end_stream();
+            self.ended = incoming.is_end_stream();
             self.stream.as_ref().inspect(|entry| entry.received_piece(piece.len()));
             if !piece.is_empty() {
                 return Ok(Some(piece));

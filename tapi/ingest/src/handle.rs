@@ -18,7 +18,7 @@ use crate::auth::HeadKeys;
 use crate::body::{self, Source};
 use crate::coding::{self, Coding, Declared};
 use crate::commits::{Appended, Commits, clock_us};
-use crate::connection::{Connections, Entry, Inlet, Phase};
+use crate::connection::{Connections, Entry, Inlet, Phase, Plain};
 use crate::events::{Accepted, Scratch, ingest, ingest_framed, refuse};
 use crate::inflate::Inflater;
 use crate::limit::Allowance;
@@ -41,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) commits: Commits,
     pub(crate) pool: Rc<Pool>,
     pub(crate) inlet: Rc<Inlet>,
+    pub(crate) plain: Plain,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<ThreadMetrics>,
     pub(crate) tools: RefCell<Tools>,
@@ -75,6 +76,13 @@ impl Tools {
             texts: Texts::new(),
         }
     }
+
+    /// Makes them anew, but for the count of readings: no reading is taken for another.
+    fn renew(&mut self) {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.forget();
+        *self = Self { keys, ..Self::new() };
+    }
 }
 
 /// What is known of a request before it can be answered.
@@ -100,16 +108,29 @@ pub(crate) fn handle(
     entry: Rc<Entry>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    let refusal = entry.begin_request();
     let (parts, incoming) = request.into_parts();
     let Parts { method, uri, headers, .. } = parts;
-    let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
-    let route = refused.unwrap_or_else(|| route(&method, uri.path()));
-    let head = Head { uri, headers, is_safe: method == Method::HEAD };
     let body = Source::new(incoming, entry.as_stream());
+    let answer = handle_parts(context, entry, &method, uri, headers, body);
+    async move { Ok(answer.await) }
+}
+
+/// The same where it is in parts.
+pub(crate) fn handle_parts(
+    context: Rc<Context>,
+    entry: Rc<Entry>,
+    method: &Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Source,
+) -> impl Future<Output = Response<Full<Bytes>>> + use<> {
+    let refusal = entry.begin_request();
+    let refused = refusal.map(|reject| Route::Refused(reject, Methods::Post));
+    let route = refused.unwrap_or_else(|| route(method, uri.path()));
+    let head = Head { uri, headers, is_safe: *method == Method::HEAD };
     // What stands in place of a head that could not be read is the last request of its connection.
     let is_last = refusal.is_some();
-    async move { Ok(answer(&context, &entry, route, head, body, is_last).await) }
+    async move { answer(&context, &entry, route, head, body, is_last).await }
 }
 
 /// What is needed of the head of a request.
@@ -278,7 +299,7 @@ impl Whole<'_> {
             || self.append(context, entry, entrant),
             || {
                 // What the panic left in the reusable buffers is anybody's guess.
-                context.tools.replace(Tools::new());
+                context.tools.borrow_mut().renew();
             },
         )
     }
@@ -297,8 +318,10 @@ impl Whole<'_> {
         if let Body::Sent(body, _) = &self.body {
             context.metrics.body(body.as_slice().len());
         }
-        // Other requests have come since the head was read.
-        keys.read(headers, uri.query(), &live.sources);
+        // Other requests may have come since the head was read.
+        if !keys.are_of(entrant.keys) {
+            keys.read(headers, uri.query(), &live.sources);
+        }
         let client_ip = live.proxies.client_ip(entry.client.get(), headers);
         let request = request::Request {
             endpoint: self.ingest.endpoint,

@@ -19,7 +19,7 @@ use crate::accept::{Intake, READ_BUFFER_BYTES_MAX, accept};
 use crate::addresses::Addresses;
 use crate::commits::Commits;
 use crate::config::Limits;
-use crate::connection::{Connections, Inlet};
+use crate::connection::{Connections, Inlet, Plain};
 use crate::handle::{Context, Tools};
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -108,6 +108,7 @@ pub(crate) fn serve_or_hand_over(
             commits: Commits::new(appender.clone(), Duration::from_millis(limits.append_timeout_ms)),
             pool: Rc::new(Pool::new(Arc::clone(&in_flight))),
             inlet: Rc::new(Inlet::new(READ_BUFFER_BYTES_MAX)),
+            plain: Plain::new(READ_BUFFER_BYTES_MAX),
             connections: Connections::new(),
             metrics: metrics.thread(),
             tools: RefCell::new(Tools::new()),

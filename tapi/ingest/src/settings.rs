@@ -28,7 +28,7 @@ pub(crate) fn answer(live: &Live, tools: &mut Tools, head: &Head, peer: IpAddr) 
         percent::decode_path(key.as_bytes(), key_text);
         key_text.trim_ascii()
     } else {
-        keys.read(headers, uri.query(), &live.sources);
+        let _ = keys.read(headers, uri.query(), &live.sources);
         keys.first().or(keys.last()).ok_or_else(|| Answer::refused(Reject::MissingWriteKey))?
     };
     let source = live.sources.resolve(write_key).ok_or_else(|| Answer::refused(Reject::UnknownWriteKey))?;

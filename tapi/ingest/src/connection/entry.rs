@@ -124,6 +124,11 @@ impl Entry {
         self.order.get()
     }
 
+    /// Whether it has to close once what is in flight is answered.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.order.get() == Order::Finish
+    }
+
     /// What a future gives, unless the connection has to close before.
     pub(crate) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -171,6 +176,11 @@ impl Entry {
         let index = self.requests.get();
         self.requests.set(index + 1);
         self.refusal.get().filter(|(refused, _)| *refused == index).map(|(_, reject)| reject)
+    }
+
+    /// Requests so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.get()
     }
 
     /// Its body is read on this account.

@@ -43,13 +43,14 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(pool: Rc<Pool>) -> Self {
+    /// Behind so many requests that did not come through it.
+    pub(super) fn new(pool: Rc<Pool>, heads: u64) -> Self {
         Self {
             pool,
             place: Place::Head(Head::default()),
             waiting: None,
             admitted: 0,
-            heads: 0,
+            heads,
             had_empty_line: false,
             refusal: None,
         }
@@ -215,7 +216,7 @@ mod tests {
     const REFUSED: &str = "GET / HTTP/1.1\r\nhost:\r\n\r\n";
 
     fn gate(bytes_max: usize) -> Gate {
-        Gate::new(Rc::new(Pool::new(Arc::new(InFlight::new(bytes_max)))))
+        Gate::new(Rc::new(Pool::new(Arc::new(InFlight::new(bytes_max)))), 0)
     }
 
     /// What comes out where the bytes come in pieces of this size and are read in others.
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn unfinished_heads_of_all_connections_have_a_bound_together() {
         let pool = Rc::new(Pool::new(Arc::new(InFlight::new(64 << 10))));
-        let mut gates: Vec<_> = (0..100).map(|_| Gate::new(Rc::clone(&pool))).collect();
+        let mut gates: Vec<_> = (0..100).map(|_| Gate::new(Rc::clone(&pool), 0)).collect();
         let refusals: Vec<_> = gates
             .iter_mut()
             .filter_map(|gate| {

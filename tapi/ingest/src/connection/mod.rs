@@ -6,6 +6,8 @@
 //! | `gate` | where each message of the stream begins and ends, and what takes the place of a refused one |
 //! | `stream` | what it is served on: the socket, or TLS above it |
 //! | `io` | the same with the gate before it |
+//! | `plain` | requests that need neither gate nor library |
+//! | `outlet` | answers to them, as bytes |
 //! | `entry` | what the thread knows of a connection |
 //! | `list` | the place of each among all |
 //! | `registry` | all of them: deadlines, those that make room for others, the stop |
@@ -20,6 +22,8 @@ mod gate;
 mod head;
 mod io;
 mod list;
+mod outlet;
+mod plain;
 mod registry;
 mod stream;
 
@@ -28,27 +32,32 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::HttpService;
 
 pub(crate) use closed::Closed;
 pub(crate) use entry::{Entry, Order, Phase};
 pub(crate) use io::Inlet;
+pub(crate) use plain::Plain;
 pub(crate) use registry::Connections;
 pub(crate) use stream::Accepted;
 
 use gate::Gate;
 use io::Io;
+use plain::Left;
 use stream::Stream;
 
 use crate::handle::Context;
 
 /// Serves a connection to its end, or until it is passed on, and says why it ended.
+///
+/// It begins without the library, and goes over to it with the first request that is not plain.
 pub(crate) async fn serve<T: Stream, S>(
     http: &http1::Builder,
-    accepted: Accepted<T>,
+    mut accepted: Accepted<T>,
     service: S,
-    context: &Context,
+    context: &Rc<Context>,
     entry: &Rc<Entry>,
 ) -> Closed
 where
@@ -58,7 +67,15 @@ where
         >,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let gate = Gate::new(Rc::clone(&context.pool));
+    match plain::serve(&mut accepted, context, entry).await {
+        Left::Other(read) => accepted.read = read,
+        Left::Ended => return entry.closed(),
+        Left::Passed => {
+            keep(accepted.stream, Bytes::new(), context, entry);
+            return entry.closed();
+        }
+    }
+    let gate = Gate::new(Rc::clone(&context.pool), entry.requests());
     let io = Io::new(accepted, gate, Rc::clone(&context.inlet), Rc::clone(entry));
     let mut connection = http.serve_connection(io, service);
     let mut finishing = false;
@@ -98,10 +115,15 @@ where
     if is_passed {
         let parts = connection.into_parts();
         let (stream, unread) = parts.io.into_parts();
-        if let Some(stream) = stream.into_tcp() {
-            entry.close_for(Closed::Passed);
-            context.connections.keep(stream, entry, [&parts.read_buf[..], &unread].concat().into());
-        }
+        keep(stream, [&parts.read_buf[..], &unread].concat().into(), context, entry);
     }
     entry.closed()
+}
+
+/// Keeps a connection for the next process.
+fn keep<T: Stream>(stream: T, unread: Bytes, context: &Context, entry: &Entry) {
+    if let Some(stream) = stream.into_tcp() {
+        entry.close_for(Closed::Passed);
+        context.connections.keep(stream, entry, unread);
+    }
 }

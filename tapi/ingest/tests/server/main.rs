@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod metrics;
 mod paths;
+mod plain;
 mod protocol;
 mod protocol_http2;
 mod proxied;
