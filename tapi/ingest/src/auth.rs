@@ -173,14 +173,8 @@ mod tests {
             headers.append(AUTHORIZATION, authorization.parse().unwrap());
         }
         let left = || b"left over".to_vec();
-        let mut keys = HeadKeys {
-            first: left(),
-            is_known: true,
-            has_query_key: true,
-            last: left(),
-            offered: left(),
-            readings: 0,
-        };
+        let mut keys =
+            HeadKeys { first: left(), is_known: true, has_query_key: true, last: left(), offered: left(), readings: 0 };
         keys.read(&headers, query, &sources);
         [keys.first(), keys.last()].map(|key| String::from_utf8(key.unwrap_or_default().to_vec()).unwrap())
     }

@@ -140,7 +140,7 @@ fn unchunked(bytes: &[u8]) -> Vec<u8> {
 /// The messages that the library sees where the bytes come in such pieces, and what it is told of the one that is refused.
 fn served(bytes: &[u8], piece: usize) -> (Vec<Message>, Option<Reject>) {
     let entry = Rc::new(Entry::new([127, 0, 0, 1].into(), Rc::default(), false));
-    let gate = Gate::new(Rc::new(Pool::new(Arc::new(InFlight::new(64 << 20)))));
+    let gate = Gate::new(Rc::new(Pool::new(Arc::new(InFlight::new(64 << 20)))), 0);
     let accepted = Accepted { stream: Client { bytes, piece }, read: Bytes::new() };
     let io = Io::new(accepted, gate, Rc::new(Inlet::new(READ_BUFFER_BYTES_MAX)), Rc::clone(&entry));
     let (seen, refused) = (RefCell::new(Vec::new()), Cell::new(None));

@@ -130,7 +130,7 @@ fn demand(holds: bool) -> Result<(), Reject> {
 
 /// Name and value of a field; `None` for what is none: no colon, space around the name, a control character, a
 /// continued line.
-fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr(b':', line)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     let is_good = !name.is_empty() && name.iter().copied().all(is_token) && is_text(value);
