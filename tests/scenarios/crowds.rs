@@ -46,8 +46,8 @@ fn a_crowd_that_holds_on_takes_nothing_from_an_honest_client() {
     let metrics = server.metrics().expect("the admin port answers");
     let closed = |reason: &str| {
         let label = format!("reason=\"{reason}\"");
-        metrics.sum_where("tapi_connections_closed_total", &label).unwrap_or_else(|| panic!("no reason {reason}"))
-            as u64
+        // What has not happened yet is not there.
+        metrics.sum_where("tapi_connections_closed_total", &label).unwrap_or_default() as u64
     };
     // What the crowd has seen of it; the server may have closed more since.
     assert!(ended(503) > 0 && closed("head_timeout") >= ended(503), "{tally:?}");
