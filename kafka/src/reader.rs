@@ -99,8 +99,8 @@ impl Ahead {
     /// For so many partitions beside each other, read into so many queues. What a queue holds is shared out among the queues,
     /// however many partitions go into each; and the fewer partitions there are, the fewer answers of a broker a backlog needs.
     ///
-    /// All queues together are to hold 8 MiB and the 16,000 records that take as much beside it. Four times as much made
-    /// nobody faster who catches up with 256 partitions, and held 40 MB more of a backlog that nobody takes (measured).
+    /// All queues together are to hold 8 MiB and the 16,000 records that take as much beside it. Four times as much held 40 MB
+    /// more of a backlog that nobody takes (measured, bench `idle`).
     pub fn of(partitions: u32, queues: u32) -> Self {
         let share = |all: u32, by: u32, least: u32, most: u32| (all / by.max(1)).clamp(least, most);
         Self {
