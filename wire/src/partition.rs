@@ -1,13 +1,14 @@
-//! The lane and the partition of an event, both of one hash of its messageId.
+//! The lane of an event, by a hash of its messageId, and the partitions of a lane.
 //!
-//! With L lanes and P partitions, P a multiple of L, the hash h gives the lane h mod L and the partition h mod P, and
-//! (h mod P) mod L is h mod L: a lane has the partitions that leave its number when divided by L, and an id stays in its
-//! lane whatever P is. So P may differ between clusters and grow while everything runs; L is fixed by the first genesis.
+//! With L lanes and P partitions, P a multiple of L, the hash h gives the lane h mod L. A lane has the partitions that leave
+//! its number when divided by L; h mod P is one of them, because (h mod P) mod L is h mod L. An id stays in its lane
+//! whatever P is. So P may differ between clusters and grow while everything runs; L is fixed by the first genesis.
 //! The lane is what repeats of an id have in common, the partition is not: any of the lane's is right for it.
 //!
-//! Both are computed here and handed to Kafka explicitly, so that both clusters, every client library and every replay
-//! agree. The function is the one of Kafka's Java client (`org.apache.kafka.common.utils.Utils.murmur2` and
-//! `toPositive`), so other producers' default partitioner gives the same answer.
+//! The lane is computed here and a partition handed to Kafka explicitly, so that both clusters, every client library and
+//! every replay agree on the lane. The function is the one of Kafka's Java client
+//! (`org.apache.kafka.common.utils.Utils.murmur2` and `toPositive`), so what other producers' default partitioner chooses is
+//! of the same lane.
 
 use std::num::NonZeroU32;
 
@@ -74,7 +75,8 @@ impl PartitionCount {
     }
 }
 
-/// The partition that a record with this messageId is written to first of all, where so many are written to.
+/// The partition that Kafka's default partitioner chooses for a record with this messageId, where so many are written to. It
+/// is one of the id's lane.
 pub fn partition_of(message_id: MessageId<'_>, count: PartitionCount) -> u32 {
     hash(message_id) % count.get()
 }
